@@ -1,0 +1,55 @@
+"""Evidence: one measured fact about one subject."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import msgspec
+
+from guideway.core.artifact import Digest
+
+SubjectKind = Literal["data", "artifact", "release", "environment", "code", "organisation"]
+
+
+class Subject(msgspec.Struct, frozen=True):
+    """What a fact is about. ``role`` tells artifacts of one build apart: trained, compressed."""
+
+    kind: SubjectKind
+    digest: Digest
+    role: str = ""
+
+
+class Interval(msgspec.Struct, frozen=True):
+    """``low <= value <= high`` at ``level`` (0.95), found by ``method`` (wilson, bootstrap, normal)."""
+
+    low: float
+    high: float
+    level: float
+    method: str
+
+
+class Producer(msgspec.Struct, frozen=True):
+    """Which tool measured, in which version, in which run (the key of a step)."""
+
+    tool: str
+    version: str
+    run: str = ""
+
+
+class Evidence(msgspec.Struct, frozen=True, omit_defaults=True):
+    """One measured fact. Times are seconds since 1970, UTC."""
+
+    metric: str
+    value: float
+    unit: str
+    subject: Subject
+    n: int = 0
+    interval: Interval | None = None
+    slice: str = ""
+    source: Subject | None = None
+    inputs: tuple[Digest, ...] = ()
+    produced_by: Producer | None = None
+    automatic: bool = True
+    at: float = 0.0
+    valid_until: float | None = None
+    schema: str = "guideway.evidence.v1"

@@ -1,0 +1,51 @@
+"""A process described as data. An engine writes it, a target starts it, a test compares it."""
+
+from __future__ import annotations
+
+import msgspec
+
+from guideway.core.artifact import Digest
+
+
+class Probe(msgspec.Struct, frozen=True):
+    """A request that proves meaning: the replica is ready when the answer holds a generated token.
+
+    ``body`` is JSON text posted to ``path``; the answer must be 200 with ``usage.completion_tokens >= 1``.
+    """
+
+    path: str
+    body: str
+
+
+class Launch(msgspec.Struct, frozen=True):
+    """How to start one model server on a port of this machine.
+
+    ``argv`` is ``(interpreter, "-m", module, *arguments)`` when ``preload`` names that module: a target may
+    then fork it from a process that has the module imported already, instead of starting cold.
+    """
+
+    argv: tuple[str, ...]
+    port: int
+    probe: Probe
+    env: tuple[tuple[str, str], ...] = ()
+    preload: str | None = None
+
+
+class Process(msgspec.Struct, frozen=True):
+    """A process that was started: its pid, and the kernel's start time, which tells a reused pid apart."""
+
+    pid: int
+    started: str
+
+
+class Replica(msgspec.Struct, frozen=True):
+    """One model server of one release. States: starting, ready, failed, stopping."""
+
+    id: str
+    environment: str
+    release: Digest
+    port: int
+    process: Process
+    state: str
+    log: str
+    since: float

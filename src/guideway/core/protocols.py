@@ -1,0 +1,95 @@
+"""The four extension points. Built-ins are listed in one dict per folder; outsiders come by entry points."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, Protocol
+
+from guideway.core.evidence import Evidence, Interval
+from guideway.core.gate import Judgement
+from guideway.core.launch import Launch, Process
+from guideway.core.release import ServeSettings
+from guideway.core.spec import Spec
+
+
+class Job(Protocol):
+    """What a stage is given: parameters, input folders (read only), an empty output folder, and two voices."""
+
+    params: Mapping[str, Any]
+    inputs: Mapping[str, Path]
+    root: Path
+    out: Path
+
+    def progress(self, done: float, total: float, note: str = "") -> None:
+        """Say how far the work is; cheap enough to call at every step."""
+
+    def measure(
+        self,
+        metric: str,
+        value: float,
+        unit: str,
+        *,
+        about: str,
+        n: int = 0,
+        interval: Interval | None = None,
+        slice: str = "",
+        source: str | None = None,
+    ) -> None:
+        """Leave one fact as evidence. ``about`` and ``source`` name an input, or ``out`` for the stage's own result."""
+
+    def fact(self, text: str) -> None:
+        """Leave one short figure for people, shown when the step finishes."""
+
+
+class Stage(Protocol):
+    """One step of the work: a pure function of its inputs and parameters. A module meets this as it stands."""
+
+    name: str
+    needs: tuple[str, ...]
+    libraries: tuple[str, ...]
+
+    def params(self, spec: Spec) -> Mapping[str, Any]:
+        """The part of the spec that the result depends on, and nothing more."""
+
+    def sources(self, spec: Spec, root: Path) -> Sequence[Path]:
+        """The files outside the store that the stage reads; their bytes are part of its key."""
+
+    def run(self, job: Job) -> None:
+        """Do the work in a process of its own; heavy libraries are imported here and not above."""
+
+
+class Engine(Protocol):
+    """How a model server is started. Starts nothing itself. ``format`` is the model format that it serves."""
+
+    name: str
+    format: str
+
+    def launch(self, folder: Path, settings: ServeSettings, *, port: int, threads: int) -> Launch:
+        """The process that serves the release in *folder* on 127.0.0.1:*port*."""
+
+
+class Target(Protocol):
+    """Where a launch runs. Knows no flags of any engine."""
+
+    name: str
+
+    def start(self, launch: Launch, log: Path) -> Process:
+        """Start the process; its output goes to *log*. It outlives the caller."""
+
+    def alive(self, process: Process) -> bool:
+        """Is it still the same process, and running?"""
+
+    def stop(self, process: Process, grace: float) -> None:
+        """Ask it to end, and after *grace* seconds make it. Returns when it is gone."""
+
+
+class Gate(Protocol):
+    """Evidence in, verdict out; the same for a build and for live traffic."""
+
+    def judge(self, evidence: Sequence[Evidence]) -> Judgement:
+        """PASS, FAIL, or UNKNOWN when nothing in *evidence* answers."""
+
+
+Clock = Callable[[], float]
+"""Seconds since 1970, UTC; a test passes its own."""

@@ -1,0 +1,38 @@
+"""The spec: what a team asks for, in one file."""
+
+from guideway.core.spec.load import SpecFile, load
+from guideway.core.spec.model import (
+    Architecture,
+    Compress,
+    Data,
+    Evaluate,
+    Gateway,
+    Requirement,
+    Rollout,
+    Serve,
+    Source,
+    Spec,
+    Split,
+    Train,
+    build_part,
+)
+from guideway.core.spec.schema import json_schema
+
+__all__ = [
+    "Architecture",
+    "Compress",
+    "Data",
+    "Evaluate",
+    "Gateway",
+    "Requirement",
+    "Rollout",
+    "Serve",
+    "Source",
+    "Spec",
+    "SpecFile",
+    "Split",
+    "Train",
+    "build_part",
+    "json_schema",
+    "load",
+]

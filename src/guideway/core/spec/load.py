@@ -1,0 +1,201 @@
+"""Read ``guideway.yaml``: variables, overlays, strict types; every error has its line."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, NoReturn
+
+import msgspec
+
+from guideway.core.errors import SpecError, did_you_mean
+from guideway.core.spec.marked import Marked, read_marked
+from guideway.core.spec.model import BUILD_KEYS, ENVIRONMENT_KEYS, LATER_KEYS, Spec
+
+_AT_PATH = re.compile(r"^(?P<what>.*?)(?: - at `(?P<path>.*)`)?$", re.DOTALL)
+
+
+class SpecFile(msgspec.Struct, frozen=True):
+    """A spec with the file it came from, so that later checks can name the line too."""
+
+    spec: Spec
+    path: Path
+    environment: str
+    marked: Marked
+
+    @property
+    def root(self) -> Path:
+        """The folder of the file: relative paths in the spec start here."""
+        return self.path.parent
+
+    def where(self, *keys: str | int) -> str:
+        """``guideway.yaml:14`` for the value at *keys*, or the nearest line above it."""
+        return self.marked.where(keys)
+
+
+def load(path: Path, environment: str = "dev", variables: Mapping[str, str] | None = None) -> SpecFile:
+    """Read the spec in *path* as it holds in *environment*.
+
+    ``${VAR}`` and ``${VAR:-default}`` come from *variables*, by default the process's environment
+    over a ``.env`` file beside the spec.
+
+    Raises:
+        SpecError: the file is missing, not YAML, has an unknown key, a wrong type or an unset variable.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise SpecError("there is no spec here", where=str(path), try_this="`guideway init` makes one")
+    values = dict(_dot_env(path.parent / ".env"), **os.environ) if variables is None else variables
+    marked = read_marked(path, values)
+    plain = _overlaid(marked, environment)
+    try:
+        spec = msgspec.convert(plain, Spec)
+    except msgspec.ValidationError as error:
+        _explain(error, marked, environment)
+    _check_references(spec, marked)
+    return SpecFile(spec=spec, path=path.absolute(), environment=environment, marked=marked)
+
+
+def _overlaid(marked: Marked, environment: str) -> dict[str, Any]:
+    """The top level with the chosen overlay laid over it; refuses keys that an overlay may not touch."""
+    plain = marked.value
+    if not isinstance(plain, dict):
+        raise SpecError("a spec is a mapping of keys", where=marked.where(()), try_this="start with `guideway: 1`")
+    for key in LATER_KEYS:
+        if key in plain:
+            raise SpecError(
+                f"'{key}' is reserved and not read by this version", where=marked.where((key,)), try_this="remove it"
+            )
+    overlays = plain.get("environments") or {}
+    if not isinstance(overlays, dict):
+        raise SpecError("'environments' maps a name to its keys", where=marked.where(("environments",)))
+    for name, overlay in overlays.items():
+        _check_overlay(marked, name, overlay)
+    if environment not in overlays and environment != "dev":
+        raise SpecError(
+            f"there is no environment called '{environment}'",
+            where=marked.where(("environments",)),
+            try_this=did_you_mean(environment, [*overlays, "dev"]),
+        )
+    base = {key: value for key, value in plain.items() if key != "environments"}
+    return _merge(base, overlays.get(environment) or {})
+
+
+def _check_overlay(marked: Marked, name: str, overlay: Any) -> None:
+    where = ("environments", name)
+    if overlay is not None and not isinstance(overlay, dict):
+        raise SpecError(f"environment '{name}' must be a mapping", where=marked.where(where))
+    for key in overlay or {}:
+        if key in BUILD_KEYS:
+            raise SpecError(
+                f"'{key}' is part of the release, so no environment can change it",
+                where=marked.where((*where, key)),
+                try_this="one release serves every environment; set it at the top level",
+            )
+        if key not in ENVIRONMENT_KEYS:
+            raise SpecError(
+                f"unknown key '{key}'",
+                where=marked.where((*where, key)),
+                try_this=did_you_mean(str(key), ENVIRONMENT_KEYS),
+            )
+
+
+def _merge(base: dict[str, Any], overlay: dict[str, Any]) -> dict[str, Any]:
+    merged = dict(base)
+    for key, value in overlay.items():
+        old = merged.get(key)
+        merged[key] = _merge(old, value) if isinstance(old, dict) and isinstance(value, dict) else value
+    return merged
+
+
+def _check_references(spec: Spec, marked: Marked) -> None:
+    """A rule that names nothing is an error when it is loaded."""
+    for index, requirement in enumerate(spec.evaluate.require):
+        at = marked.where(("evaluate", "require", index, "split"))
+        if requirement.split and requirement.split not in spec.data.splits:
+            raise SpecError(
+                f"there is no split called '{requirement.split}'",
+                where=at,
+                try_this=did_you_mean(requirement.split, spec.data.splits),
+            )
+        if (requirement.at_least is None) == (requirement.at_most is None):
+            raise SpecError("a requirement has either 'at_least' or 'at_most'", where=at)
+    for name, split in spec.data.splits.items():
+        if (split.share is None) == (not split.values):
+            raise SpecError(
+                f"split '{name}' has either 'share' or 'values'", where=marked.where(("data", "splits", name))
+            )
+    if spec.train.recipe == "full" and not spec.train.base:
+        raise SpecError(
+            "recipe 'full' needs a base model",
+            where=marked.where(("train", "recipe")),
+            try_this="set train.base to a Hugging Face folder",
+        )
+
+
+def _explain(error: msgspec.ValidationError, marked: Marked, environment: str) -> NoReturn:
+    """Turn msgspec's message into what, where and what to do."""
+    match = _AT_PATH.match(str(error))
+    what, path = (match["what"], match["path"] or "$") if match else (str(error), "$")
+    keys = _keys(path, marked)
+    unknown = re.search(r"unknown field `(.*?)`", what)
+    advice = None
+    if unknown:
+        what = f"unknown key '{unknown[1]}'"
+        advice = did_you_mean(unknown[1], _fields_at(keys))
+        keys = (*keys, unknown[1])
+    where = marked.where(keys)
+    overlay_keys = ("environments", environment, *keys)
+    if marked.has(overlay_keys):
+        where = marked.where(overlay_keys)
+    dotted = ".".join(map(str, keys))
+    what = what[0].lower() + what[1:].replace("`", "'")
+    raise SpecError(what if unknown else f"{dotted or 'spec'}: {what}", where=where, try_this=advice) from None
+
+
+def _keys(path: str, marked: Marked) -> tuple[str | int, ...]:
+    """``$.data.splits[...].share`` as keys; ``[...]`` hides which key, so the first that fits is taken."""
+    keys: list[str | int] = []
+    for name, index in re.findall(r"\.([^.\[]+)|\[(\d+|\.\.\.)\]", path):
+        keys.append(name if name else int(index) if index.isdigit() else marked.first_key(tuple(keys)))
+    return tuple(keys)
+
+
+def _fields_at(keys: tuple[str | int, ...]) -> tuple[str, ...]:
+    """The fields of the struct at *keys*, for did-you-mean."""
+    kind: Any = msgspec.inspect.type_info(Spec)
+    for key in keys:
+        kind = _descend(kind, key)
+    fields = getattr(kind, "fields", ())
+    return tuple(field.encode_name for field in fields)
+
+
+def _descend(kind: Any, key: str | int) -> Any:
+    if isinstance(kind, msgspec.inspect.StructType):
+        kind = next((field.type for field in kind.fields if field.encode_name == key), None)
+    elif isinstance(kind, msgspec.inspect.DictType):
+        kind = kind.value_type
+    elif isinstance(kind, msgspec.inspect.VarTupleType):
+        kind = kind.item_type
+    if isinstance(kind, msgspec.inspect.UnionType):
+        kind = next((one for one in kind.types if isinstance(one, msgspec.inspect.StructType)), None)
+    return kind
+
+
+def _dot_env(path: Path) -> dict[str, str]:
+    """``KEY=value`` lines; ``#`` starts a comment line; quotes around a value are dropped."""
+    if not path.is_file():
+        return {}
+    values = {}
+    for number, raw in enumerate(path.read_text(encoding="utf-8").splitlines(), 1):
+        line = raw.strip()
+        if not line or line.startswith("#"):
+            continue
+        key, equals, value = line.removeprefix("export ").partition("=")
+        if not equals or not key.strip().isidentifier():
+            raise SpecError("a line here reads KEY=value", where=f"{path.name}:{number}")
+        value = value.strip()
+        values[key.strip()] = value[1:-1] if len(value) > 1 and value[0] == value[-1] in "'\"" else value
+    return values

@@ -1,0 +1,120 @@
+"""YAML as plain values plus the line of every key. Duplicate keys are errors; ``${VAR}`` is filled in."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import yaml
+
+from guideway.core.errors import SpecError
+
+_VARIABLE = re.compile(r"\$(?:\$|\{(?P<name>[A-Za-z_][A-Za-z0-9_]*)(?::-(?P<default>[^}]*))?\})")
+_Loader: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+
+Keys = tuple[str | int, ...]
+
+
+class Marked(msgspec.Struct, frozen=True):
+    """A plain value, the file it came from, and the line (from 1) of each key in it."""
+
+    value: Any
+    file: str
+    lines: dict[Keys, int]
+
+    def has(self, keys: Keys) -> bool:
+        """Was anything written at *keys*?"""
+        return keys in self.lines
+
+    def where(self, keys: Keys) -> str:
+        """``file:line`` of *keys*, or of the nearest thing above it."""
+        while keys and keys not in self.lines:
+            keys = keys[:-1]
+        return f"{self.file}:{self.lines.get(keys, 1)}"
+
+    def first_key(self, keys: Keys) -> str | int:
+        """Some key below *keys*; an empty string if there is none."""
+        below = (other[len(keys)] for other in self.lines if len(other) > len(keys) and other[: len(keys)] == keys)
+        return next(below, "")
+
+
+def read_marked(path: Path, variables: Mapping[str, str]) -> Marked:
+    """Read the YAML file *path*.
+
+    Raises:
+        SpecError: not UTF-8, not YAML, a key twice, or a variable that is not set.
+    """
+    try:
+        node = yaml.compose(path.read_text(encoding="utf-8"), Loader=_Loader)
+    except UnicodeDecodeError as error:
+        raise SpecError(f"this file is not UTF-8 text (byte {error.start})", where=path.name) from None
+    except yaml.MarkedYAMLError as error:
+        mark = error.problem_mark or error.context_mark
+        line = mark.line + 1 if mark else 1
+        problem = (error.problem or "not YAML").replace("\n", " ")
+        raise SpecError(f"not YAML: {problem}", where=f"{path.name}:{line}") from None
+    except yaml.YAMLError as error:
+        raise SpecError(f"not YAML: {str(error).splitlines()[0]}", where=path.name) from None
+    reader = _Reader(path.name, variables)
+    value = reader.read(node, ()) if node is not None else None
+    return Marked(value=value, file=path.name, lines=reader.lines)
+
+
+class _Reader:
+    def __init__(self, file: str, variables: Mapping[str, str]) -> None:
+        self.file, self.variables = file, variables
+        self.lines: dict[Keys, int] = {}
+        self.constructor = _Loader("")
+
+    def read(self, node: yaml.Node, keys: Keys) -> Any:
+        self.lines.setdefault(keys, node.start_mark.line + 1)
+        if isinstance(node, yaml.MappingNode):
+            return self._mapping(node, keys)
+        if isinstance(node, yaml.SequenceNode):
+            return [self.read(child, (*keys, index)) for index, child in enumerate(node.value)]
+        return self._scalar(node)
+
+    def _mapping(self, node: yaml.MappingNode, keys: Keys) -> dict[str, Any]:
+        value: dict[str, Any] = {}
+        for key_node, child in node.value:
+            key = key_node.value
+            line = key_node.start_mark.line + 1
+            if not isinstance(key_node, yaml.ScalarNode):
+                raise SpecError("a key must be a plain word", where=f"{self.file}:{line}")
+            if key in value:
+                first = self.lines[(*keys, key)]
+                raise SpecError(f"'{key}' is here twice; first in line {first}", where=f"{self.file}:{line}")
+            self.lines[(*keys, key)] = line
+            value[key] = self.read(child, (*keys, key))
+        return value
+
+    def _scalar(self, node: yaml.Node) -> Any:
+        text = node.value
+        filled = _VARIABLE.sub(lambda match: self._variable(match, node), text)
+        if filled != text and node.style is None:  # a plain scalar: what came in may be a number
+            tag = self.constructor.resolve(yaml.ScalarNode, filled, (True, False))
+            node = yaml.ScalarNode(tag, filled, node.start_mark, node.end_mark)
+        elif filled != text:
+            return filled
+        try:
+            return self.constructor.construct_object(node)
+        except (yaml.YAMLError, ValueError):
+            line = node.start_mark.line + 1
+            raise SpecError(f"'{filled}' cannot be read", where=f"{self.file}:{line}", try_this="quote it") from None
+
+    def _variable(self, match: re.Match[str], node: yaml.Node) -> str:
+        name = match["name"]
+        if name is None:
+            return "$"
+        value = self.variables.get(name, match["default"])
+        if value is None:
+            line = node.start_mark.line + 1
+            raise SpecError(
+                f"${{{name}}} is not set",
+                where=f"{self.file}:{line}",
+                try_this=f"set it, add it to .env, or write ${{{name}:-default}}",
+            )
+        return value

@@ -1,0 +1,183 @@
+"""The keys of ``guideway.yaml``. Unknown keys and wrong types are errors; defaults are written here once."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+import msgspec
+from msgspec import Meta
+
+from guideway.core.release import Decoding
+
+Share = Annotated[float, Meta(ge=0.0, le=1.0)]
+Positive = Annotated[int, Meta(ge=1)]
+Name = Annotated[str, Meta(pattern=r"^[a-z0-9][a-z0-9._-]{0,62}$", description="Small letters, digits, '.', '_', '-'.")]
+
+
+class Part(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """Base of every part of the spec: frozen, strict, keyword-only."""
+
+
+class Source(Part, frozen=True):
+    """One file, or a glob, of input data. ``format`` follows from the suffix when it is left out."""
+
+    path: str
+    format: Literal["jsonl", "csv", "text"] | None = None
+    licence: str = ""
+    origin: str = ""
+
+
+class Split(Part, frozen=True):
+    """Rows held out under a name: whole groups of the same values in the fields ``by``.
+
+    Either a ``share`` of the groups, drawn with the seed of ``data``, or the groups whose value is in ``values``.
+    An empty ``by`` makes every row its own group.
+    """
+
+    by: tuple[str, ...] = ()
+    share: Share | None = None
+    values: tuple[str, ...] = ()
+
+
+class Data(Part, frozen=True):
+    """Input data, and how it is cleaned and split. Rows hold prompt and response, messages, or text."""
+
+    sources: Annotated[tuple[Source, ...], Meta(min_length=1)]
+    prompt: str = "prompt"
+    response: str = "response"
+    text: str = "text"
+    splits: dict[Name, Split] = msgspec.field(default_factory=lambda: {"test": Split(share=0.1)})
+    seed: int = 7
+    deduplicate: bool = True
+    max_bad_rows: Share = 0.01
+
+
+class Architecture(Part, frozen=True):
+    """Shape of a Llama model trained from scratch. ``context`` is in tokens."""
+
+    layers: Positive = 4
+    hidden: Positive = 256
+    heads: Positive = 4
+    kv_heads: Positive = 2
+    feed_forward: Positive = 704
+    vocabulary: Annotated[int, Meta(ge=300)] = 2048
+    context: Annotated[int, Meta(ge=16)] = 256
+
+
+class Train(Part, frozen=True):
+    """``scratch`` makes a small Llama with its own BPE tokenizer; ``full`` fine-tunes the folder in ``base``."""
+
+    recipe: Literal["scratch", "full"] = "scratch"
+    base: str | None = None
+    architecture: Architecture = Architecture()
+    steps: Positive = 1000
+    batch: Positive = 32
+    learning_rate: Annotated[float, Meta(gt=0.0)] = 3e-3
+    warmup: Annotated[int, Meta(ge=0)] = 50
+    weight_decay: Annotated[float, Meta(ge=0.0)] = 0.1
+    seed: int = 7
+
+
+class Requirement(Part, frozen=True):
+    """A figure that must hold before a release is sealed. ``on`` says about which model it must speak."""
+
+    metric: str
+    at_least: float | None = None
+    at_most: float | None = None
+    split: str = ""
+    on: Literal["shipped", "trained"] = "shipped"
+
+
+class Evaluate(Part, frozen=True):
+    """What is measured on every split, and what must hold. ``examples`` bounds the rows asked per split."""
+
+    examples: Positive = 400
+    max_tokens: Positive = 24
+    require: tuple[Requirement, ...] = ()
+
+
+class Compress(Part, frozen=True):
+    """Precision of the model that ships, and the loss that is allowed against the trained one."""
+
+    precision: Literal["fp32", "int8", "int4"] = "int8"
+    max_kl: Annotated[float, Meta(gt=0.0)] = 0.02
+    max_flips: Share = 0.02
+
+
+class Prompt(Part, frozen=True):
+    """The system prompt, and a file with a Jinja chat template (default: the tokenizer's own)."""
+
+    system: str = ""
+    template: str | None = None
+
+
+class Serve(Part, frozen=True):
+    """How the model answers. ``engine`` names a built-in or an extension."""
+
+    engine: str = "onnx"
+    prompt: Prompt = Prompt()
+    decoding: Decoding = Decoding()
+
+
+class Policy(Part, frozen=True):
+    """What a release allows: whether its answers may be cached, and who made it."""
+
+    cacheable: bool = True
+    licence: str = ""
+    intended_use: str = ""
+
+
+class Gateway(Part, frozen=True):
+    """Where clients connect. Port 0 takes a free one and keeps it."""
+
+    host: str = "127.0.0.1"
+    port: Annotated[int, Meta(ge=0, le=65535)] = 8080
+    workers: Positive = 1
+
+
+class Rollout(Part, frozen=True):
+    """How a release takes over. Seconds. ``bake`` is how long the previous release stays warm."""
+
+    strategy: Literal["all-at-once"] = "all-at-once"
+    ready_within: Annotated[float, Meta(gt=0.0)] = 60.0
+    bake: Annotated[float, Meta(ge=0.0)] = 3600.0
+
+
+class Environment(Part, frozen=True):
+    """What one environment may set differently: never anything that is inside a release."""
+
+    target: str = "local"
+    replicas: Positive = 2
+    gateway: Gateway = Gateway()
+    rollout: Rollout = Rollout()
+
+
+class Spec(Part, frozen=True):
+    """One model on its way to people. The first group of keys is inside the release, the second is not."""
+
+    guideway: Literal[1]
+    name: Name
+    data: Data
+    task: Literal["chat", "completion"] = "chat"
+    train: Train = Train()
+    evaluate: Evaluate = Evaluate()
+    compress: Compress = Compress()
+    serve: Serve = Serve()
+    policy: Policy = Policy()
+
+    target: str = "local"
+    replicas: Positive = 2
+    gateway: Gateway = Gateway()
+    rollout: Rollout = Rollout()
+
+
+BUILD_KEYS = ("guideway", "name", "task", "data", "train", "evaluate", "compress", "serve", "policy")
+ENVIRONMENT_KEYS = ("target", "replicas", "gateway", "rollout")
+LATER_KEYS = ("tune", "explain", "watch", "backup", "state", "standard")
+"""Keys of the design that no part of this version reads yet: using one is an error that says so."""
+
+
+def build_part(spec: Spec) -> dict[str, Any]:
+    """The part of *spec* that goes into the release: no environment, no host, no time."""
+    plain = msgspec.to_builtins(spec)
+    return {key: plain[key] for key in BUILD_KEYS}
