@@ -1,1 +1,1 @@
-"""TODO."""
+"""From a spec to a sealed release: plan, run, judge, seal. It ends."""

@@ -1,1 +1,1 @@
-"""TODO."""
+"""All that we keep, in one place: blobs, state, ledger."""

@@ -75,6 +75,7 @@ class _Reader:
             return self._mapping(node, keys)
         if isinstance(node, yaml.SequenceNode):
             return [self.read(child, (*keys, index)) for index, child in enumerate(node.value)]
+        assert isinstance(node, yaml.ScalarNode)
         return self._scalar(node)
 
     def _mapping(self, node: yaml.MappingNode, keys: Keys) -> dict[str, Any]:
@@ -91,7 +92,7 @@ class _Reader:
             value[key] = self.read(child, (*keys, key))
         return value
 
-    def _scalar(self, node: yaml.Node) -> Any:
+    def _scalar(self, node: yaml.ScalarNode) -> Any:
         text = node.value
         filled = _VARIABLE.sub(lambda match: self._variable(match, node), text)
         if filled != text and node.style is None:  # a plain scalar: what came in may be a number

@@ -1,0 +1,248 @@
+"""Run a plan: each stage in a process of its own, its result kept before the next one starts."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from typing import IO, Any
+
+import msgspec
+
+from guideway import __version__
+from guideway.core.artifact import Digest, digest_of, short
+from guideway.core.errors import GuidewayError
+from guideway.core.events import Event, Progress, StepFailed, StepFinished, StepStarted
+from guideway.core.evidence import Evidence, Producer, Subject
+from guideway.core.protocols import Clock, Stage
+from guideway.core.spec import Spec
+from guideway.kit.files import locked, write_atomic
+from guideway.pipeline.plan import Known, difference, key_parts
+from guideway.pipeline.worker import Broke, JobFile, Measured, Message, Moved, Told
+from guideway.signing import dsse, statements
+from guideway.signing.keys import Signer
+from guideway.store import ledger, steps
+from guideway.store.blobs import Blobs
+from guideway.store.database import Database
+from guideway.store.home import Home
+from guideway.store.steps import StepResult
+
+Emit = Callable[[Event], None]
+
+
+class Workshop(msgspec.Struct, frozen=True):
+    """Everything a run needs beside the spec: where things are kept, who signs, what time it is."""
+
+    home: Home
+    database: Database
+    blobs: Blobs
+    signer: Signer
+    known: Known
+    clock: Clock = time.time
+
+
+def run(spec: Spec, root: Path, stages: Mapping[str, Stage], shop: Workshop, emit: Emit) -> dict[str, StepResult]:
+    """The result of every stage, cached or fresh.
+
+    Raises:
+        GuidewayError: the first stage that fails; the results before it are kept.
+    """
+    results: dict[str, StepResult] = {}
+    for stage in stages.values():
+        inputs = {need: results[need] for need in stage.needs}
+        digests = {need: result.artifact.digest for need, result in inputs.items()}
+        parts = key_parts(stage, spec, root, digests, shop.known)
+        step = _Step(stage.name, digest_of(parts), parts, inputs, dict(stage.params(spec)))
+        with locked(shop.home.run / "locks" / short(step.key)):  # a second build waits here, then finds the result
+            kept = shop.known.kept(step.key)
+            if kept:
+                emit(StepFinished(stage.name, kept.seconds, True, kept.artifact.digest, kept.facts))
+            else:
+                steps.forget(shop.database, step.key)
+                kept = _work(step, root, shop, emit)
+        results[stage.name] = kept
+    return results
+
+
+class _Step(msgspec.Struct, frozen=True):
+    """One step about to run."""
+
+    stage: str
+    key: str
+    parts: dict[str, str]
+    inputs: dict[str, StepResult]
+    params: dict[str, Any]
+
+
+def _work(step: _Step, root: Path, shop: Workshop, emit: Emit) -> StepResult:
+    """Run one stage and keep what it leaves."""
+    before = steps.latest(shop.database, step.stage)
+    emit(StepStarted(step.stage, difference(before.parts if before else None, step.parts)))
+    began = time.monotonic()
+    with _work_folder(shop.home.run / "work") as folder:
+        job = _job(step, root, folder, shop.blobs)
+        log = shop.home.logs / "build" / f"{step.stage}-{short(step.key)}.log"
+        messages = _run_process(job, folder, log, emit)
+        artifact = shop.blobs.put_tree(job.out, take=True)
+    seconds = time.monotonic() - began
+    evidence = _evidence(step, messages, artifact.digest, shop.clock())
+    result = StepResult(
+        key=step.key,
+        stage=step.stage,
+        artifact=artifact,
+        evidence=evidence,
+        facts=tuple(message.text for message in messages if isinstance(message, Told)),
+        envelope=shop.blobs.put_bytes(dsse.seal(_statement(step, artifact.digest, evidence), shop.signer)),
+        seconds=seconds,
+        at=shop.clock(),
+        parts=step.parts,
+    )
+    _keep(shop, result)
+    emit(StepFinished(step.stage, seconds, False, artifact.digest, result.facts))
+    return result
+
+
+def _job(step: _Step, root: Path, folder: Path, blobs: Blobs) -> JobFile:
+    """Lay out the inputs as links and make the output folder."""
+    inputs = {}
+    for name, result in step.inputs.items():
+        inputs[name] = folder / "in" / name
+        inputs[name].mkdir(parents=True)
+        blobs.lay_out(result.artifact.files, inputs[name])
+    out = folder / "out"
+    out.mkdir()
+    return JobFile(stage=step.stage, params=step.params, inputs=inputs, root=root, out=out)
+
+
+def _run_process(job: JobFile, folder: Path, log: Path, emit: Emit) -> list[Message]:
+    """Start the worker, pass its progress on, and return what it said."""
+    asked = folder / "job.json"
+    write_atomic(asked, msgspec.json.encode(job), durable=False)
+    log.parent.mkdir(parents=True, exist_ok=True)
+    hear, speak = os.pipe()
+    with log.open("wb") as output, os.fdopen(hear, "rb") as voice:
+        process = subprocess.Popen(
+            [sys.executable, "-P", "-m", "guideway.pipeline.worker", str(asked), str(speak)],
+            stdin=subprocess.PIPE,
+            stdout=output,
+            stderr=subprocess.STDOUT,
+            pass_fds=(speak,),
+            start_new_session=True,
+            cwd=folder,
+        )
+        os.close(speak)
+        try:
+            messages = list(_heard(voice, job.stage, emit))
+            status = process.wait()
+        except BaseException:
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(process.pid, signal.SIGKILL)
+            process.wait()
+            raise
+        finally:
+            assert process.stdin
+            process.stdin.close()
+    if status != 0:
+        raise _failure(job.stage, status, messages, log, emit)
+    return messages
+
+
+def _heard(voice: IO[bytes], stage: str, emit: Emit) -> Iterator[Message]:
+    decoder = msgspec.json.Decoder(Message)
+    for line in voice:
+        message: Message = decoder.decode(line)
+        if isinstance(message, Moved):
+            emit(Progress(stage, message.done, message.total, message.note))
+        else:
+            yield message
+
+
+def _failure(stage: str, status: int, messages: list[Message], log: Path, emit: Emit) -> GuidewayError:
+    broke = next((message for message in messages if isinstance(message, Broke)), None)
+    if broke:
+        error = GuidewayError(f"stage {stage} failed: {broke.what}", where=broke.where, try_this=broke.try_this)
+        error.exit_code = broke.exit_code
+    elif status == -signal.SIGKILL:
+        error = GuidewayError(
+            f"stage {stage} was killed", where=str(log), try_this="if memory ran out: a smaller batch or model"
+        )
+    else:
+        error = GuidewayError(f"stage {stage} ended with status {status}", where=str(log), try_this="read the log")
+    emit(StepFailed(stage, error.what, str(log)))
+    return error
+
+
+def _evidence(step: _Step, messages: list[Message], output: Digest, at: float) -> tuple[Evidence, ...]:
+    """The facts of a stage as evidence about digests. The role of a subject is the stage that made it."""
+
+    def subject(name: str) -> Subject:
+        role = step.stage if name == "out" else name
+        digest = output if name == "out" else step.inputs[name].artifact.digest
+        return Subject(kind="data" if role == "data" else "artifact", digest=digest, role=role)
+
+    return tuple(
+        Evidence(
+            metric=one.metric,
+            value=one.value,
+            unit=one.unit,
+            subject=subject(one.about),
+            n=one.n,
+            interval=one.interval,
+            slice=one.slice,
+            source=subject(one.source) if one.source else None,
+            inputs=tuple(sorted(result.artifact.digest for result in step.inputs.values())),
+            produced_by=Producer(tool=f"guideway/{step.stage}", version=__version__, run=step.key),
+            at=at,
+        )
+        for one in messages
+        if isinstance(one, Measured)
+    )
+
+
+def _statement(step: _Step, output: Digest, evidence: tuple[Evidence, ...]) -> dict[str, Any]:
+    """Provenance of the step; the evidence it left is a by-product."""
+    return statements.provenance(
+        name=step.stage,
+        output=output,
+        parameters=step.params,
+        inputs={name: result.artifact.digest for name, result in step.inputs.items()},
+        builder="urn:guideway:build:v1",
+        run=step.key,
+        evidence=msgspec.to_builtins(evidence),
+    )
+
+
+def _keep(shop: Workshop, result: StepResult) -> None:
+    with shop.database.transaction():
+        steps.keep(shop.database, result)
+        ledger.append(
+            shop.database,
+            at=result.at,
+            who=shop.signer.name,
+            what=f"stage {result.stage}",
+            subject=result.artifact.digest,
+            why="build",
+            data={"key": result.key, "seconds": round(result.seconds, 3)},
+        )
+
+
+@contextlib.contextmanager
+def _work_folder(work: Path) -> Iterator[Path]:
+    """A folder of our own, gone afterwards; those of dead builds are swept away."""
+    work.mkdir(parents=True, exist_ok=True)
+    for old in work.iterdir():
+        pid = old.name.partition("-")[0]
+        if pid.isdigit() and not Path(f"/proc/{pid}").exists():
+            shutil.rmtree(old, ignore_errors=True)
+    folder = Path(tempfile.mkdtemp(prefix=f"{os.getpid()}-", dir=work))
+    try:
+        yield folder
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)

@@ -1,0 +1,97 @@
+"""Package: lay out what will be inside the release: model, settings, manifests, and the spec that made it."""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+import shutil
+from collections.abc import Mapping, Sequence
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from guideway.core.errors import SpecError
+from guideway.core.protocols import Job
+from guideway.core.release import Decoding, ServeSettings
+from guideway.core.spec import Spec, build_part
+from guideway.engines import engine
+
+name = "package"
+needs = ("data", "train", "compress")
+libraries: tuple[str, ...] = ()
+
+LOCKED = ("guideway", "numpy", "onnxruntime", "onnxruntime-genai", "tokenizers", "torch", "transformers")
+"""Distributions whose versions a release records: those that made its bytes or will read them."""
+
+
+def shipped(spec: Spec) -> str:
+    """The stage whose model ships: the compressed one, unless the engine reads safetensors."""
+    return "compress" if engine(spec.serve.engine).format == "onnx" else "train"
+
+
+def params(spec: Spec) -> Mapping[str, Any]:
+    """The whole build part, because it goes into the release; and the versions of what made it."""
+    return {"spec": build_part(spec), "model": shipped(spec), "lock": _lock()}
+
+
+def sources(spec: Spec, root: Path) -> Sequence[Path]:
+    """The prompt template, whose text goes into the release."""
+    template = spec.serve.prompt.template
+    if template is None:
+        return ()
+    path = root / template
+    if not path.is_file():
+        raise SpecError(f"there is no template '{template}'", where=str(root), try_this="mend serve.prompt.template")
+    return (path,)
+
+
+def run(job: Job) -> None:
+    """Write the release folder to ``job.out``."""
+    spec = job.params["spec"]
+    serve = spec["serve"]
+    template = serve["prompt"]["template"]
+    settings = ServeSettings(
+        name=spec["name"],
+        task=spec["task"],
+        engine=serve["engine"],
+        system=serve["prompt"]["system"],
+        template=(job.root / template).read_text(encoding="utf-8") if template else "",
+        decoding=msgspec.convert(serve["decoding"], Decoding),
+    )
+    _link_tree(job.inputs[job.params["model"]], job.out / "model")
+    _write(job.out / "serve.json", msgspec.to_builtins(settings))
+    _write(job.out / "policy.json", spec["policy"])
+    _write(job.out / "spec.json", spec)
+    (job.out / "environment.lock").write_text("\n".join(job.params["lock"]) + "\n", encoding="utf-8")
+    (job.out / "data").mkdir()
+    shutil.copyfile(job.inputs["data"] / "manifest.json", job.out / "data" / "manifest.json")
+    size = sum(path.stat().st_size for path in job.out.rglob("*") if path.is_file())
+    job.fact(f"{size / 1e6:.1f} MB")
+
+
+def _link_tree(source: Path, target: Path) -> None:
+    """The same tree as links: inputs are blobs already, so nothing is copied."""
+    for path in sorted(source.rglob("*")):
+        place = target / path.relative_to(source)
+        if path.is_dir():
+            place.mkdir(parents=True, exist_ok=True)
+        else:
+            place.parent.mkdir(parents=True, exist_ok=True)
+            os.link(path, place)
+
+
+def _write(path: Path, value: Any) -> None:
+    path.write_text(json.dumps(value, indent=1, sort_keys=True, ensure_ascii=False) + "\n", encoding="utf-8")
+
+
+def _lock() -> list[str]:
+    lines = [f"python=={platform.python_version()}"]
+    for distribution in LOCKED:
+        try:
+            lines.append(f"{distribution}=={version(distribution)}")
+        except PackageNotFoundError:
+            continue
+    return lines

@@ -1,0 +1,151 @@
+"""The process that runs one stage: ``python -m guideway.pipeline.worker JOB.json VOICE``.
+
+It speaks JSON lines on the file descriptor VOICE and ends when its builder does: standard input closes.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import sys
+import threading
+import traceback
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, NoReturn
+
+import msgspec
+
+from guideway.core.errors import GuidewayError, Unavailable
+from guideway.core.evidence import Interval
+from guideway.pipeline.stages import STAGES
+
+
+class JobFile(msgspec.Struct, frozen=True):
+    """What the builder asks for. Folders are absolute; ``inputs`` may only be read."""
+
+    stage: str
+    params: dict[str, Any]
+    inputs: dict[str, Path]
+    root: Path
+    out: Path
+
+
+class Measured(msgspec.Struct, frozen=True, tag="measured"):
+    """One fact; ``about`` and ``source`` name an input or ``out``. The builder turns it into evidence."""
+
+    metric: str
+    value: float
+    unit: str
+    about: str
+    n: int = 0
+    interval: Interval | None = None
+    slice: str = ""
+    source: str | None = None
+
+
+class Told(msgspec.Struct, frozen=True, tag="told"):
+    """One short figure for people."""
+
+    text: str
+
+
+class Moved(msgspec.Struct, frozen=True, tag="moved"):
+    """How far the work is."""
+
+    done: float
+    total: float
+    note: str = ""
+
+
+class Broke(msgspec.Struct, frozen=True, tag="broke"):
+    """The stage failed; the same fields as the error."""
+
+    what: str
+    where: str | None
+    try_this: str | None
+    exit_code: int
+
+
+Message = Measured | Told | Moved | Broke
+
+
+class _Job:
+    """The ``Job`` that a stage sees."""
+
+    def __init__(self, asked: JobFile, voice: int) -> None:
+        self._voice = voice
+        self.params: Mapping[str, Any] = asked.params
+        self.inputs: Mapping[str, Path] = asked.inputs
+        self.root, self.out = asked.root, asked.out
+
+    def progress(self, done: float, total: float, note: str = "") -> None:
+        self.say(Moved(done, total, note))
+
+    def measure(
+        self,
+        metric: str,
+        value: float,
+        unit: str,
+        *,
+        about: str,
+        n: int = 0,
+        interval: Interval | None = None,
+        slice: str = "",
+        source: str | None = None,
+    ) -> None:
+        for name in (about, source):
+            if name not in (None, "out", *self.inputs):
+                raise KeyError(f"evidence '{metric}' is about '{name}', which is no input of this stage")
+        self.say(Measured(metric, value, unit, about, n, interval, slice, source))
+
+    def fact(self, text: str) -> None:
+        self.say(Told(text))
+
+    def say(self, message: Message) -> None:
+        os.write(self._voice, msgspec.json.encode(message) + b"\n")
+
+
+def main(argv: list[str]) -> int:
+    """Run the stage that the job file *argv[0]* asks for, speaking on descriptor *argv[1]*; the exit code."""
+    _end_with_builder()
+    asked = msgspec.json.decode(Path(argv[0]).read_bytes(), type=JobFile)
+    job = _Job(asked, int(argv[1]))
+    try:
+        STAGES[asked.stage].run(job)
+    except Exception as error:
+        traceback.print_exc()
+        cause = _explained(error, asked)
+        job.say(Broke(cause.what, cause.where, cause.try_this, cause.exit_code))
+        return cause.exit_code
+    return 0
+
+
+def _explained(error: Exception, asked: JobFile) -> GuidewayError:
+    """What people are told; the trace is in the log."""
+    if isinstance(error, GuidewayError):
+        return error
+    if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
+        return Unavailable("the disk is full", where=str(asked.out), try_this="free some space")
+    if isinstance(error, MemoryError):
+        return Unavailable("not enough memory", try_this="a smaller batch or model")
+    if isinstance(error, ModuleNotFoundError) and error.name:
+        library = error.name.partition(".")[0]
+        return Unavailable(f"{library} is not installed", try_this="pip install 'guideway[train]'")
+    first = str(error).splitlines()[0] if str(error) else ""
+    return GuidewayError(f"{type(error).__name__}: {first}", try_this="the log has the whole story")
+
+
+def _end_with_builder() -> None:
+    """A stage whose builder was killed must not go on: nobody would keep its result."""
+
+    def watch() -> NoReturn:
+        while os.read(0, 1024):
+            pass
+        os._exit(1)
+
+    threading.Thread(target=watch, daemon=True).start()
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,76 @@
+"""Seal: pack what was proven, sign it, and refuse the rest."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+
+from guideway.core.artifact import Digest, File
+from guideway.core.errors import Refused
+from guideway.core.gate import Judgement, Verdict
+from guideway.core.release import Release
+from guideway.sealing.pack import attach, pack
+from guideway.signing import dsse, statements
+from guideway.signing.keys import Signer
+from guideway.store import ledger, releases
+from guideway.store.blobs import Blobs
+from guideway.store.database import Database
+
+
+def seal(
+    blobs: Blobs,
+    database: Database,
+    signer: Signer,
+    *,
+    name: str,
+    files: Sequence[File],
+    judgements: Sequence[Judgement],
+    proofs: Iterable[Digest],
+    facts: Mapping[str, str],
+    at: float,
+) -> Release:
+    """The sealed release of *files*; the same files give the same release.
+
+    *proofs* are the envelopes of the steps, attached beside the digest.
+
+    Raises:
+        Refused: a blocking judgement is FAIL or UNKNOWN. The refusal goes to the ledger, nothing else is kept.
+    """
+    refuse(database, signer, judgements, subject=name, step="seal", at=at)
+    descriptor = pack(blobs, name, files, facts=facts)
+    known = releases.by_digest(database, descriptor["digest"])
+    if known:
+        return known
+    for proof in proofs:
+        attach(blobs, descriptor, dsse.MEDIA_TYPE, blobs.read(proof))
+    said = statements.statement(
+        statements.RELEASE, {name: descriptor["digest"]}, {"purl": f"pkg:oci/{name}@{descriptor['digest']}"}
+    )
+    attach(blobs, descriptor, dsse.MEDIA_TYPE, dsse.seal(said, signer))
+    release = Release(digest=descriptor["digest"], name=name, number=0, created=at, files=tuple(files))
+    with database.transaction():
+        numbered = releases.add(database, release)
+        ledger.append(
+            database, at=at, who=signer.name, what="seal", subject=numbered.digest, why="every blocking clause passed"
+        )
+    blobs.add_to_index(
+        {**descriptor, "annotations": {"org.opencontainers.image.ref.name": f"{name}-{numbered.number}"}}
+    )
+    return numbered
+
+
+def refuse(
+    database: Database, signer: Signer, judgements: Sequence[Judgement], *, subject: str, step: str, at: float
+) -> None:
+    """Raise if a blocking judgement did not pass; the reason is kept in the ledger."""
+    against = [one for one in judgements if one.blocking and one.verdict is not Verdict.PASS]
+    if not against:
+        return
+    reasons = "; ".join(f"{one.clause} {one.verdict}: {one.asks}: {one.figure}, limit {one.limit}" for one in against)
+    ledger.append(database, at=at, who=signer.name, what=f"{step} refused", subject=subject, why=reasons)
+    more = f" (and {len(against) - 1} more)" if len(against) > 1 else ""
+    first = against[0]
+    raise Refused(
+        f"{step} refused: {first.clause} {first.verdict}: {first.asks}: {first.figure}, limit {first.limit}{more}",
+        where=subject,
+        try_this=first.try_this or None,
+    )

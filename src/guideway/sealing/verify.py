@@ -1,0 +1,65 @@
+"""Verify: every byte read again, and the signature checked, before anything loads."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+from guideway.core.artifact import Digest, short
+from guideway.core.errors import Corrupt
+from guideway.sealing.pack import ARTIFACT, attachments, files_of, read_manifest
+from guideway.signing import dsse, statements
+from guideway.signing.keys import Verifier
+from guideway.store.blobs import Blobs
+
+
+def verify(
+    blobs: Blobs,
+    release: Digest,
+    trusted: Mapping[str, Verifier],
+    *,
+    progress: Callable[[int, int], None] | None = None,
+) -> int:
+    """Check manifest, signature and every byte of *release*; how many bytes were read.
+
+    Raises:
+        Corrupt: names the blob that is missing, changed or unsigned.
+    """
+    manifest = read_manifest(blobs, release)
+    check_signature(blobs, release, trusted)
+    blobs.verify(manifest["config"]["digest"], manifest["config"]["size"], name="config")
+    files = files_of(manifest)
+    total, done = sum(file.size for file in files), 0
+    for file in files:
+        done += blobs.verify(file.digest, file.size, name=file.path)
+        if progress:
+            progress(done, total)
+    return total
+
+
+def check_signature(blobs: Blobs, release: Digest, trusted: Mapping[str, Verifier]) -> None:
+    """Check that a trusted key signed a release statement about exactly this digest.
+
+    Raises:
+        Corrupt: nobody did.
+    """
+    for text in attachments(blobs, release, dsse.MEDIA_TYPE):
+        said = dsse.unseal(text, trusted, where=short(release))
+        if said.get("predicateType") == statements.RELEASE and release in statements.subjects(said):
+            return
+    raise Corrupt("this release is not signed", where=short(release), try_this="build it again")
+
+
+def verify_folder(folder: Path, trusted: Mapping[str, Verifier]) -> int:
+    """Verify every release in the OCI layout *folder*, a copy for instance; how many there were.
+
+    Raises:
+        Corrupt: names the blob.
+    """
+    if not (folder / "oci-layout").is_file():
+        raise Corrupt("this is not an OCI image layout", where=str(folder))
+    blobs = Blobs(folder)
+    found = {entry["digest"] for entry in blobs.index()["manifests"] if entry.get("artifactType") == ARTIFACT}
+    for digest in sorted(found):
+        verify(blobs, digest, trusted)
+    return len(found)

@@ -1,0 +1,63 @@
+"""Results of steps, by key; and the digests of source files, so that an unchanged file is not read again."""
+
+from __future__ import annotations
+
+import hashlib
+from pathlib import Path
+
+import msgspec
+
+from guideway.core.artifact import Artifact, Digest
+from guideway.core.evidence import Evidence
+from guideway.store.database import Database
+
+
+class StepResult(msgspec.Struct, frozen=True):
+    """What one step left: its artifact, its evidence, the signed envelope about both, and how long it took."""
+
+    key: str
+    stage: str
+    artifact: Artifact
+    evidence: tuple[Evidence, ...]
+    facts: tuple[str, ...]
+    envelope: Digest
+    seconds: float
+    at: float
+    parts: dict[str, str] = {}
+    """The digests that made the key, by name: a later plan compares them and says what changed."""
+
+
+def step(database: Database, key: str) -> StepResult | None:
+    """The result kept under *key*."""
+    row = database.row("SELECT result FROM steps WHERE key = ?", key)
+    return msgspec.json.decode(row["result"], type=StepResult) if row else None
+
+
+def latest(database: Database, stage: str) -> StepResult | None:
+    """The newest result of a stage, whatever its key: what a plan compares itself with."""
+    row = database.row("SELECT result FROM steps WHERE stage = ? ORDER BY at DESC, rowid DESC LIMIT 1", stage)
+    return msgspec.json.decode(row["result"], type=StepResult) if row else None
+
+
+def keep(database: Database, result: StepResult) -> None:
+    """Keep a result. The first one under a key stays: the same key means the same work."""
+    text = msgspec.json.encode(result).decode()
+    database.execute("INSERT OR IGNORE INTO steps VALUES (?,?,?,?)", result.key, result.stage, text, result.at)
+
+
+def forget(database: Database, key: str) -> None:
+    """Drop a result whose blobs are gone, so that the step runs again."""
+    database.execute("DELETE FROM steps WHERE key = ?", key)
+
+
+def file_digest(database: Database, path: Path) -> Digest:
+    """The digest of a source file; read only when size, time or inode differ from last time."""
+    stat = path.stat()
+    known = database.row("SELECT * FROM file_digests WHERE path = ?", str(path))
+    if known and (known["size"], known["mtime_ns"], known["inode"]) == (stat.st_size, stat.st_mtime_ns, stat.st_ino):
+        return str(known["digest"])
+    with path.open("rb") as file:
+        digest = "sha256:" + hashlib.file_digest(file, "sha256").hexdigest()
+    values = (str(path), stat.st_size, stat.st_mtime_ns, stat.st_ino, digest)
+    database.execute("INSERT OR REPLACE INTO file_digests VALUES (?,?,?,?,?)", *values)
+    return digest
