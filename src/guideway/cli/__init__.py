@@ -1,1 +1,124 @@
-"""TODO."""
+"""The command line: one file per verb. Each parses, calls, prints; nothing is imported before it is needed."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import importlib
+import os
+import sys
+import traceback
+from typing import Any
+
+import click
+
+from guideway import __version__
+from guideway.core.errors import EXIT_CODES, GuidewayError, Unavailable, did_you_mean
+
+SECTIONS: dict[str, dict[str, str]] = {
+    "Make a release": {
+        "init": "Start a project from a template.",
+        "check": "Check guideway.yaml and everything it names.",
+        "plan": "Say which stages will run, and why.",
+        "build": "Run the stages, judge them, seal a release.",
+        "releases": "List the sealed releases.",
+        "verify": "Read every byte of a release again and check its signature.",
+    },
+    "Run it": {
+        "up": "Build, admit and ship in one go; print URL, key and a curl line.",
+        "ship": "Move an environment to a release.",
+        "status": "What runs, where, and who gets it.",
+        "rollback": "Go back to the release that served before.",
+        "logs": "Show the logs of replicas, gateway, controller or stages.",
+        "down": "Stop everything in an environment.",
+        "keys": "Make, list and revoke client keys.",
+    },
+    "Look after it": {
+        "audit": "Show or verify the ledger.",
+        "schema": "Print the JSON Schema of guideway.yaml.",
+        "doctor": "Check this machine, and say what is missing.",
+    },
+}
+_HELP = {verb: text for section in SECTIONS.values() for verb, text in section.items()}
+
+
+class _Verbs(click.Group):
+    """A group that knows its verbs by name and imports one only to run it."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(_HELP)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        if cmd_name not in _HELP:
+            return None
+        command: click.Command = importlib.import_module(f"guideway.cli.{cmd_name}").command
+        return command
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        if args and args[0] not in _HELP and not args[0].startswith("-"):
+            raise click.UsageError(f"there is no verb '{args[0]}' ({did_you_mean(args[0], _HELP)})")
+        return super().resolve_command(ctx, args)
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        for title, verbs in SECTIONS.items():
+            with formatter.section(title):
+                formatter.write_dl(list(verbs.items()))
+        with formatter.section("Exit codes"):
+            formatter.write_dl([(str(code), text) for code, text in EXIT_CODES.items()])
+
+
+@click.command(cls=_Verbs, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+@click.version_option(__version__, prog_name="guideway")
+def cli() -> None:
+    """One standard way to production for large models.
+
+    One file, guideway.yaml, takes a model from data to a monitored, reversible service.
+    Start with `guideway init my-model`, then `guideway up`.
+
+    Shell completion: eval "$(_GUIDEWAY_COMPLETE=bash_source guideway)" (or zsh_source, fish_source).
+    """
+
+
+def main(argv: list[str] | None = None) -> None:
+    """The entry point: run a verb, print an error as one line, end with the documented exit code."""
+    sys.exit(_run(argv))
+
+
+def _run(argv: list[str] | None) -> int:
+    try:
+        result: Any = cli.main(argv, prog_name="guideway", standalone_mode=False)
+        return result if isinstance(result, int) else 0
+    except GuidewayError as error:
+        return _say(str(error), error.exit_code)
+    except click.UsageError as error:
+        verb = error.ctx.command_path if error.ctx else "guideway"
+        message = error.format_message().rstrip(".")
+        return _say(f"{message[0].lower()}{message[1:]} (see `{verb} --help`)", 2)
+    except click.ClickException as error:
+        return _say(error.format_message(), 2)
+    except (KeyboardInterrupt, click.Abort, EOFError):
+        return _say("interrupted; what was finished is kept", 130)
+    except BrokenPipeError:
+        with contextlib.suppress(OSError):
+            os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+        return 0
+    except OSError as error:
+        return _say(str(_of_system(error)), Unavailable.exit_code)
+    except Exception as error:  # a fault of ours: say so, keep the trace for whoever asks for it
+        if os.environ.get("GUIDEWAY_DEBUG"):
+            traceback.print_exc()
+        return _say(f"internal error: {type(error).__name__}: {error} (GUIDEWAY_DEBUG=1 shows the trace)", 1)
+
+
+def _of_system(error: OSError) -> GuidewayError:
+    if error.errno in (errno.ENOSPC, errno.EDQUOT):
+        return Unavailable("the disk is full, nothing was changed", where=error.filename, try_this="free some space")
+    return Unavailable((error.strerror or str(error)).lower(), where=error.filename)
+
+
+def _say(line: str, code: int) -> int:
+    one_line = " ".join(line.split())
+    click.echo(f"{click.style('guideway:', fg='red', bold=True)} {one_line}", err=True)
+    return code

@@ -73,7 +73,7 @@ def clauses_for(spec: Spec) -> tuple[Clause, ...]:
             asks=f"{one.metric}" + (f" on {one.split}" if one.split else ""),
             asks_zh=f"{one.metric}" + (f"（{one.split}）" if one.split else ""),
             metric=one.metric,
-            role=one.on,
+            role=one.about,
             slice=one.split,
             at_least=one.at_least,
             at_most=one.at_most,

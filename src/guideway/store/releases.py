@@ -79,3 +79,15 @@ def admission(database: Database, release: Digest, environment: str) -> Digest |
 def label(release: Release) -> str:
     """What people read: ``pydoc-assistant:3 (1f3a9c0b2d4e)``."""
     return f"{release.name}:{release.number} ({short(release.digest)})"
+
+
+def newest(database: Database, name: str) -> Release:
+    """The newest release called *name*.
+
+    Raises:
+        SpecError: there is none.
+    """
+    found = all_of(database, name)
+    if not found:
+        raise SpecError(f"there is no release of '{name}' yet", try_this="`guideway build` makes one")
+    return found[0]

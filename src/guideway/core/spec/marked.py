@@ -95,7 +95,7 @@ class _Reader:
     def _scalar(self, node: yaml.ScalarNode) -> Any:
         text = node.value
         filled = _VARIABLE.sub(lambda match: self._variable(match, node), text)
-        if filled != text and node.style is None:  # a plain scalar: what came in may be a number
+        if filled != text and not node.style:  # a plain scalar: what came in may be a number
             tag = self.constructor.resolve(yaml.ScalarNode, filled, (True, False))
             node = yaml.ScalarNode(tag, filled, node.start_mark, node.end_mark)
         elif filled != text:

@@ -79,13 +79,13 @@ class Train(Part, frozen=True):
 
 
 class Requirement(Part, frozen=True):
-    """A figure that must hold before a release is sealed. ``on`` says about which model it must speak."""
+    """A figure that must hold before a release is sealed. ``about`` says of which model it must speak."""
 
     metric: str
     at_least: float | None = None
     at_most: float | None = None
     split: str = ""
-    on: Literal["shipped", "trained"] = "shipped"
+    about: Literal["shipped", "trained"] = "shipped"
 
 
 class Evaluate(Part, frozen=True):

@@ -21,12 +21,14 @@ def json_schema() -> dict[str, Any]:
     }
     for part in parts.values():
         _allow_variables(part)
-    return {
+    schema = {
         "$schema": "https://json-schema.org/draft/2020-12/schema",
         "title": "guideway.yaml",
         **spec_ref,
         "$defs": parts,
     }
+    plain: dict[str, Any] = msgspec.json.decode(msgspec.json.encode(schema))  # lists, as a reader of the file sees them
+    return plain
 
 
 def _allow_variables(part: dict[str, Any]) -> None:

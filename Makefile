@@ -1,0 +1,48 @@
+# Two commands set up everything they need: `make demo` and `make test`.
+# PYTHON=python3.12 chooses the interpreter; VENV=… the virtual environment.
+
+PYTHON ?= python3
+VENV   ?= .venv
+BIN    := $(VENV)/bin
+EXAMPLE := examples/pydoc-assistant
+
+.PHONY: help demo demo-down test lint types layers bench lock clean
+.DELETE_ON_ERROR:
+
+help:  ## Show this list
+	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+# The virtual environment is made anew when the project file or the lock is newer than its stamp.
+$(BIN)/.ready: pyproject.toml requirements.lock
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+	  { echo "Guideway needs Python 3.11 or newer, and '$(PYTHON)' is $$($(PYTHON) -V 2>&1). Try: make PYTHON=python3.12 …"; exit 5; }
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c requirements.lock pip
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c requirements.lock -e '.[train,dev]'
+	@touch $@
+
+demo: $(BIN)/.ready  ## From data to a served token: train, judge, seal, serve, refuse, roll back
+	$(BIN)/python $(EXAMPLE)/demo.py
+
+demo-down: $(BIN)/.ready  ## Stop what the demo left running
+	cd .demo/pydoc-assistant && ../../$(BIN)/guideway down
+
+test: $(BIN)/.ready lint  ## All checks and tests; own state and ports, real servers on loopback
+	$(BIN)/python -m pytest -q -n 2 --dist loadgroup $(if $(GUIDEWAY_TEST_DATA),,-m "not data")
+	@$(if $(GUIDEWAY_TEST_DATA),true,echo "GUIDEWAY_TEST_DATA is not set: $$($(BIN)/python -m pytest -q --collect-only -m data 2>/dev/null | grep -c '::') tests on outside data were left out")
+
+lint: $(BIN)/.ready  ## Style, types and layers
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check --quiet .
+	$(BIN)/mypy
+	$(BIN)/lint-imports --no-cache 2>&1 | tail -n 4
+
+bench: $(BIN)/.ready  ## Measure the spine; writes benchmarks/results/spine.json
+	$(BIN)/python benchmarks/spine.py
+
+lock: $(BIN)/.ready  ## Write requirements.lock from what is installed
+	$(BIN)/python -m pip freeze --exclude-editable | sed 's/+cpu$$//' | grep -v ' @ ' > requirements.lock.new
+	mv requirements.lock.new requirements.lock
+
+clean:  ## Remove the virtual environment, caches and the demo
+	rm -rf $(VENV) .demo .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis

@@ -1,0 +1,5 @@
+"""``python -m guideway.cli``."""
+
+from guideway.cli import main
+
+main()

@@ -1,0 +1,34 @@
+"""``guideway down``."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+
+import click
+
+from guideway.cli.project import environment_option, opened, spec_option
+from guideway.core.errors import GuidewayError
+from guideway.fleet import orders
+from guideway.fleet.look import look
+from guideway.store.database import Database
+
+PATIENCE = 30.0
+"""Seconds until a process that will not stop is reported."""
+
+
+@click.command("down")
+@spec_option
+@environment_option
+def command(path: Path, environment: str) -> None:
+    """Stop gateway, replicas and controller of an environment. Releases, keys and state stay."""
+    _, home = opened(path, environment)
+    deadline = time.monotonic() + PATIENCE
+    with Database(home.database) as database:
+        orders.down(database, environment, clock=time.time)
+        orders.ensure_controller(home)
+        while (found := look(home, database, environment)).alive or found.gateway:
+            if time.monotonic() > deadline:
+                raise GuidewayError("something does not stop", where=environment, try_this="`guideway status`")
+            time.sleep(0.05)
+    click.echo(f"'{environment}' is down; `guideway up` starts it again")

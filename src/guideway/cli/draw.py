@@ -1,0 +1,130 @@
+"""Draw what work says: a live tree on a terminal, JSON lines elsewhere; and tables."""
+
+from __future__ import annotations
+
+import contextlib
+import sys
+import time
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
+
+import click
+import msgspec
+from rich.console import Console
+from rich.live import Live
+from rich.table import Table
+from rich.text import Text
+
+from guideway.core.events import Event, Note, Progress, StepFailed, StepFinished, StepPlanned, StepStarted
+
+Emit = Callable[[Event], None]
+
+_BAR = 24
+_SPINNER = "⠋⠙⠹⠸⠼⠴⠦⠧⠇⠏"
+
+
+def print_json(value: Any) -> None:
+    """*value* as JSON on standard output."""
+    click.echo(msgspec.json.format(msgspec.json.encode(value, order="sorted")).decode())
+
+
+def table(columns: Sequence[str], rows: Sequence[Sequence[str]], *, empty: str) -> None:
+    """A plain table; *empty* is said when there are no rows."""
+    if not rows:
+        click.echo(empty)
+        return
+    drawn = Table(box=None, pad_edge=False, header_style="bold")
+    for column in columns:
+        drawn.add_column(column, overflow="fold")
+    for row in rows:
+        drawn.add_row(*row)
+    Console(soft_wrap=not sys.stdout.isatty(), highlight=False).print(drawn)
+
+
+@contextlib.contextmanager
+def drawn(*, as_json: bool) -> Iterator[Emit]:
+    """A function that takes events and shows them as they come."""
+    if as_json or not sys.stdout.isatty():
+        yield _json_line
+        return
+    tree = _Tree()
+    with Live(tree, console=Console(highlight=False), refresh_per_second=12):
+        yield tree.take
+
+
+def duration(seconds: float) -> str:
+    """``0.4 s``, ``12 s``, ``2 m 05 s``."""
+    if seconds < 10:
+        return f"{seconds:.1f} s"
+    if seconds < 100:
+        return f"{seconds:.0f} s"
+    return f"{int(seconds) // 60} m {int(seconds) % 60:02d} s"
+
+
+def _json_line(event: Event) -> None:
+    sys.stdout.write(msgspec.json.encode(event).decode() + "\n")
+    sys.stdout.flush()
+
+
+class _Line:
+    """One step on the screen."""
+
+    def __init__(self, name: str) -> None:
+        self.name, self.state, self.note = name, "waits", ""
+        self.done, self.total = 0.0, 0.0
+        self.began = time.monotonic()
+
+    def text(self) -> Text:
+        mark, style = {
+            "waits": ("·", "dim"),
+            "runs": (_SPINNER[int(time.monotonic() * 10) % len(_SPINNER)], "cyan"),
+            "done": ("✓", "green"),
+            "cached": ("=", "dim"),
+            "failed": ("✗", "red"),
+            "note": ("›", "blue"),
+        }[self.state]
+        line = Text(f" {mark} ", style=style)
+        if self.state != "note":
+            line.append(f"{self.name:<10}", style="bold" if self.state == "runs" else "")
+        line.append(self._bar() if self.state == "runs" else self.note, style="dim" if self.state == "cached" else "")
+        return line
+
+    def _bar(self) -> str:
+        spent = time.monotonic() - self.began
+        if not self.total:
+            return f"{duration(spent)}  {self.note}"
+        share = min(self.done / self.total, 1.0)
+        full = int(share * _BAR)
+        left = spent / share - spent if share > 0.01 else 0.0
+        ahead = f", {duration(left)} left" if left else ""
+        return f"{'━' * full}{'╌' * (_BAR - full)} {share:4.0%} {duration(spent)}{ahead}  {self.note}"
+
+
+class _Tree:
+    """All steps in order; asked for its picture at every refresh."""
+
+    def __init__(self) -> None:
+        self._lines: dict[str, _Line] = {}
+
+    def __rich__(self) -> Text:
+        return Text("\n").join(line.text() for line in self._lines.values())
+
+    def take(self, event: Event) -> None:
+        """Change the picture as *event* says."""
+        if isinstance(event, Note):
+            line = self._lines.setdefault(f"note {len(self._lines)}", _Line(""))
+            line.state, line.note = "note", event.text
+            return
+        if not isinstance(event, StepPlanned | StepStarted | Progress | StepFinished | StepFailed):
+            return
+        line = self._lines.setdefault(event.step, _Line(event.step))
+        if isinstance(event, StepStarted):
+            line.state, line.began, line.note = "runs", time.monotonic(), event.why
+        elif isinstance(event, Progress):
+            line.done, line.total, line.note = event.done, event.total, event.note
+        elif isinstance(event, StepFinished):
+            line.state = "cached" if event.cached else "done"
+            spent = "cached" if event.cached else duration(event.seconds)
+            line.note = "  ".join([f"{spent:>8}", *event.facts])
+        elif isinstance(event, StepFailed):
+            line.state, line.note = "failed", event.what

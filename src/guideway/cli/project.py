@@ -1,0 +1,45 @@
+"""Options that verbs share, and opening the project that they speak of."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, TypeVar
+
+import click
+
+from guideway.core.spec import SpecFile, load
+from guideway.store.home import Home
+
+Command = TypeVar("Command", bound=Callable[..., Any])
+
+
+def spec_option(command: Command) -> Command:
+    """``-f/--file``: which spec."""
+    return click.option(
+        "-f",
+        "--file",
+        "path",
+        type=click.Path(path_type=Path),
+        default=Path("guideway.yaml"),
+        show_default=True,
+        help="The spec.",
+    )(command)
+
+
+def environment_option(command: Command) -> Command:
+    """``-e/--env``: which environment."""
+    return click.option(
+        "-e", "--env", "environment", default="dev", show_default=True, help="The environment.", metavar="NAME"
+    )(command)
+
+
+def json_option(command: Command) -> Command:
+    """``--json``: print data for machines."""
+    return click.option("--json", "as_json", is_flag=True, help="Print JSON.")(command)
+
+
+def opened(path: Path, environment: str) -> tuple[SpecFile, Home]:
+    """The spec as it holds in *environment*, and the state folder beside it."""
+    file = load(path, environment)
+    return file, Home.of(file.root)

@@ -1,0 +1,78 @@
+"""``guideway status``."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+from typing import Any
+
+import click
+import msgspec
+
+from guideway.cli.draw import duration, print_json, table
+from guideway.cli.project import environment_option, json_option, opened, spec_option
+from guideway.core.artifact import short
+from guideway.fleet.look import Looked, look
+from guideway.store import releases
+from guideway.store.database import Database
+from guideway.store.home import Home
+
+
+@click.command("status")
+@click.option("-w", "--watch", is_flag=True, help="Look again every second, until Ctrl-C.")
+@spec_option
+@environment_option
+@json_option
+def command(watch: bool, path: Path, environment: str, as_json: bool) -> None:
+    """What runs in an environment, where, and who gets it."""
+    _, home = opened(path, environment)
+    with Database(home.database) as database:
+        while True:
+            found = look(home, database, environment)
+            if watch:
+                click.clear()
+            if as_json:
+                print_json(msgspec.to_builtins(found))
+            else:
+                _show(home, database, found)
+            if not watch:
+                return
+            time.sleep(1)
+
+
+def _show(home: Home, database: Database, found: Looked) -> None:
+    if found.state is None:
+        click.echo(f"nothing was ever shipped to '{found.environment}'; `guideway up` does it")
+        return
+    click.echo(f"environment  {found.environment} ({'up' if found.state.up else 'down'})   state in {home.path}")
+    gateway = f"http://{found.state.gateway.host}:{found.state.port}/v1" if found.gateway else "not running"
+    click.echo(f"gateway      {gateway}")
+    click.echo(f"controller   {'running' if found.controller else 'not running (traffic goes on without it)'}")
+    if found.route and found.route.stable:
+        click.echo(f"stable       {_name(database, found.route.stable.release)}  model '{found.route.model}'")
+    rollout = found.rollout
+    if rollout:
+        reason = f": {rollout.reason}" if rollout.reason else ""
+        click.echo(
+            f"last rollout {rollout.id} {rollout.kind} to {_name(database, rollout.release)}: {rollout.phase}{reason}"
+        )
+    click.echo()
+    now = time.time()
+    rows: list[tuple[Any, ...]] = [
+        (
+            one.id,
+            _name(database, one.release),
+            one.state if one.id in found.alive else f"{one.state}, process gone",
+            str(one.port),
+            str(one.process.pid),
+            duration(now - one.since),
+            f"{found.memory.get(one.id, 0) / 1e6:.0f} MB",
+        )
+        for one in found.replicas
+    ]
+    table(("REPLICA", "RELEASE", "STATE", "PORT", "PID", "SINCE", "MEMORY"), rows, empty="no replica runs")
+
+
+def _name(database: Database, digest: str) -> str:
+    release = releases.by_digest(database, digest)
+    return releases.label(release) if release else short(digest)

@@ -1,0 +1,59 @@
+"""``guideway up``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from guideway.cli.build import tell
+from guideway.cli.draw import drawn, print_json
+from guideway.cli.project import environment_option, json_option, opened, spec_option
+from guideway.cli.ship import ship
+from guideway.core.events import Note
+from guideway.fleet import orders
+from guideway.pipeline.build import build, open_workshop
+from guideway.store import api_keys, fleet
+from guideway.store.releases import label
+
+
+@click.command("up")
+@spec_option
+@environment_option
+@json_option
+def command(path: Path, environment: str, as_json: bool) -> None:
+    """Build, seal, admit and ship; print the URL, a key and a curl line.
+
+    Run it again after a change: only what changed runs. The first time it makes a client key and shows it once.
+    """
+    file, home = opened(path, environment)
+    shop = open_workshop(home)
+    with drawn(as_json=as_json) as emit:
+        built = build(file, shop, emit)
+        tell(emit, built.judgements)
+        emit(Note(f"sealed {label(built.release)}", {"release": built.release.digest}))
+        first = not api_keys.all_of(shop.database, environment)
+        key = orders.make_key(home, shop.database, environment, "first", clock=shop.clock) if first else None
+        ship(file, shop, built.release, emit)
+    state = fleet.environment(shop.database, environment)
+    assert state
+    url = f"http://{state.gateway.host}:{state.port}/v1"
+    if as_json:
+        print_json({"url": url, "model": state.model, "key": key, "release": built.release.digest})
+        return
+    _show(url, state.model, key, file.spec.task)
+
+
+def _show(url: str, model: str, key: str | None, task: str) -> None:
+    shown = key or "$GUIDEWAY_KEY"
+    path, body = (
+        ("chat/completions", f'{{"model": "{model}", "messages": [{{"role": "user", "content": "Hello"}}]}}')
+        if task == "chat"
+        else ("completions", f'{{"model": "{model}", "prompt": "Once"}}')
+    )
+    click.echo(f"\n  URL    {url}")
+    click.echo(f"  model  {model}")
+    click.echo(f"  key    {key}  (shown this once)" if key else "  key    `guideway keys new` makes another one")
+    click.echo(f"\n  curl {url}/{path} -H 'Authorization: Bearer {shown}' \\")
+    click.echo(f"    -H 'Content-Type: application/json' -d '{body}'\n")
+    click.echo("  stop it with: guideway down")

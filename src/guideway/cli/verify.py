@@ -1,0 +1,39 @@
+"""``guideway verify``."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+
+import click
+
+from guideway.cli.draw import duration
+from guideway.cli.project import opened, spec_option
+from guideway.sealing import verify, verify_folder
+from guideway.signing.keys import trusted
+from guideway.store import releases
+from guideway.store.blobs import Blobs
+from guideway.store.database import Database
+
+
+@click.command("verify")
+@click.argument("release", required=False)
+@click.option("--layout", type=click.Path(path_type=Path), help="Verify all releases in this OCI layout instead.")
+@spec_option
+def command(release: str | None, layout: Path | None, path: Path) -> None:
+    """Read every byte of RELEASE (default: the newest) again and check its signature.
+
+    RELEASE is a digest, its first digits, or a number such as 3.
+    """
+    file, home = opened(path, "dev")
+    keys = trusted(home.keys)
+    began = time.monotonic()
+    if layout:
+        count = verify_folder(layout, keys)
+        click.echo(f"{count} releases in {layout} are whole and signed")
+        return
+    with Database(home.database) as database:
+        found = releases.find(database, release) if release else releases.newest(database, file.spec.name)
+    size = verify(Blobs(home.oci), found.digest, keys)
+    spent = duration(time.monotonic() - began)
+    click.echo(f"{releases.label(found)} is whole and signed: {size / 1e6:.1f} MB read in {spent}")

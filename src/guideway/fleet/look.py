@@ -1,0 +1,71 @@
+"""Look: what is written down, and what of it really runs."""
+
+from __future__ import annotations
+
+import msgspec
+
+from guideway.core.launch import Replica
+from guideway.core.rollout import EnvironmentState, Rollout
+from guideway.core.route import Route
+from guideway.kit.files import locked
+from guideway.kit.process import is_alive, pss_bytes
+from guideway.store import fleet
+from guideway.store.database import Database
+from guideway.store.home import Home
+
+
+class Looked(msgspec.Struct, frozen=True):
+    """One environment as it is now. ``memory`` is proportional set size in bytes, by replica id."""
+
+    environment: str
+    state: EnvironmentState | None
+    route: Route | None
+    rollout: Rollout | None
+    replicas: tuple[Replica, ...]
+    alive: tuple[str, ...]
+    memory: dict[str, int]
+    gateway: int | None
+    controller: bool
+
+
+class GatewayState(msgspec.Struct, frozen=True):
+    """What the gateway's parent says of itself in ``gateway.json.state``."""
+
+    pid: int
+    port: int
+    workers: tuple[int, ...] = ()
+
+
+def look(home: Home, database: Database, environment: str) -> Looked:
+    """What is known of *environment*, checked against the processes of this host."""
+    replicas = tuple(fleet.replicas(database, environment))
+    alive = tuple(one.id for one in replicas if is_alive(one.process.pid, one.process.started))
+    rollouts = fleet.rollouts(database, environment)
+    gateway = gateway_state(home, environment)
+    return Looked(
+        environment=environment,
+        state=fleet.environment(database, environment),
+        route=fleet.route(database, environment),
+        rollout=rollouts[0] if rollouts else None,
+        replicas=replicas,
+        alive=alive,
+        memory={one.id: pss_bytes(one.process.pid) or 0 for one in replicas if one.id in alive},
+        gateway=gateway.pid if gateway else None,
+        controller=controller_runs(home),
+    )
+
+
+def controller_runs(home: Home) -> bool:
+    """Does a controller hold its lock?"""
+    with locked(home.run / "controller.lock", wait=False) as free:
+        return not free
+
+
+def gateway_state(home: Home, environment: str) -> GatewayState | None:
+    """The gateway of *environment*, if its parent process lives."""
+    path = home.environment(environment) / "gateway.json.state"
+    try:
+        state = msgspec.json.decode(path.read_bytes(), type=GatewayState)
+    except (FileNotFoundError, msgspec.DecodeError):
+        return None
+    return state if is_alive(state.pid, None) else None

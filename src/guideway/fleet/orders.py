@@ -1,0 +1,200 @@
+"""What the command line asks of the fleet: rows are written here, the controller acts on them."""
+
+from __future__ import annotations
+
+import os
+import secrets
+import sys
+from collections.abc import Callable
+
+import msgspec
+
+from guideway.core.artifact import Digest, short
+from guideway.core.errors import GuidewayError, SpecError
+from guideway.core.protocols import Clock
+from guideway.core.release import Release
+from guideway.core.rollout import EnvironmentState, Phase, Rollout
+from guideway.core.route import ApiKey, Arm, Endpoint
+from guideway.core.spec import Spec
+from guideway.fleet.project import project_keys, project_route
+from guideway.gateway.keys import key_digest, new_key
+from guideway.kit.files import locked
+from guideway.kit.process import is_alive, spawn_detached
+from guideway.signing.keys import pepper
+from guideway.store import api_keys, fleet, ledger
+from guideway.store.database import Database
+from guideway.store.home import Home
+
+
+def ensure_controller(home: Home) -> None:
+    """Start the controller of *home* unless one is running: it holds a lock for as long as it lives."""
+    with locked(home.run / "controller.lock", wait=False) as free:
+        if not free:
+            return
+    argv = [sys.executable, "-P", "-m", "guideway.fleet", "--home", str(home.path)]
+    spawn_detached(argv, dict(os.environ), home.logs / "controller.log")
+
+
+def ship(database: Database, spec: Spec, environment: str, release: Release, *, clock: Clock) -> Rollout | None:
+    """Ask for *release* in *environment*; None when it is there already and nothing changed."""
+    before = fleet.environment(database, environment)
+    state = EnvironmentState(
+        name=environment,
+        model=spec.name,
+        target=spec.target,
+        replicas=spec.replicas,
+        gateway=spec.gateway,
+        port=before.port if before and before.gateway.port == spec.gateway.port else 0,
+    )
+    route = fleet.route(database, environment)
+    stable = route.stable.release if route and route.stable else None
+    if stable == release.digest and before == state and not fleet.rollouts(database, environment, running=True):
+        return None
+    with database.transaction():
+        fleet.put_environment(database, state)
+        return _begin(database, spec, environment, release.digest, previous=stable, kind="ship", clock=clock)
+
+
+def rollback(
+    home: Home, database: Database, spec: Spec, environment: str, *, clock: Clock, to: Digest | None = None
+) -> Rollout:
+    """Give all traffic back to the release that held it before, or to the release *to*.
+
+    With its replicas warm the route changes at once, controller or not: the returned rollout is done.
+    Otherwise the controller is asked, and the returned rollout is pending.
+
+    Raises:
+        SpecError: there is no release to go back to.
+    """
+    route = fleet.route(database, environment)
+    if route is None or route.stable is None:
+        raise SpecError(f"nothing serves in '{environment}'", try_this="`guideway up`")
+    current = route.stable.release
+    target = to or before(database, environment, current)
+    if target is None or target == current:
+        raise SpecError(f"no release served before {short(current)} in '{environment}'", try_this="`guideway releases`")
+    endpoints = _warm(database, environment, target)
+    with database.transaction():
+        rollout = _begin(database, spec, environment, target, previous=current, kind="rollback", clock=clock)
+        if not endpoints:
+            return rollout
+        epoch = fleet.take_epoch(database)
+        changed = msgspec.structs.replace(
+            route,
+            stable=Arm(target, endpoints),
+            candidate=None,
+            weight=0.0,
+            epoch=epoch,
+            revision=route.revision + 1,
+        )
+        fleet.put_route(database, changed)
+        done = msgspec.structs.replace(rollout, phase=Phase.DONE, updated=clock(), reason="its replicas were warm")
+        fleet.put_rollout(database, done)
+        ledger.append(
+            database, at=clock(), who="command line", what="rollback", subject=target, why=f"from {short(current)}"
+        )
+    project_route(home, changed)
+    return done
+
+
+def before(database: Database, environment: str, current: Digest) -> Digest | None:
+    """The release that held all traffic before *current* did."""
+    done = [one for one in fleet.rollouts(database, environment) if one.phase is Phase.DONE]
+    return next((one.previous for one in done if one.release == current and one.previous), None)
+
+
+def down(database: Database, environment: str, *, clock: Clock) -> None:
+    """Ask that everything in *environment* stops. The next ``up`` starts it again.
+
+    Raises:
+        SpecError: nothing was ever shipped there.
+    """
+    state = fleet.environment(database, environment)
+    if state is None:
+        raise SpecError(f"nothing was ever shipped to '{environment}'")
+    with database.transaction():
+        fleet.put_environment(database, msgspec.structs.replace(state, up=False))
+        ledger.append(database, at=clock(), who="command line", what="down", subject=environment)
+
+
+def make_key(home: Home, database: Database, environment: str, label: str, *, clock: Clock) -> str:
+    """A new client key for *environment*. This is the only time that anyone sees it."""
+    key = new_key(secrets.token_bytes(32))
+    digest = key_digest(pepper(home.keys), key)
+    with database.transaction():
+        api_keys.put(database, environment, ApiKey(id=digest[:8], digest=digest, label=label))
+        ledger.append(database, at=clock(), who="command line", what="key made", subject=digest[:8], why=label)
+    project_keys(home, database, environment)
+    return key
+
+
+def revoke_key(home: Home, database: Database, environment: str, id: str, *, clock: Clock) -> None:
+    """Make a key worthless; workers follow within a moment.
+
+    Raises:
+        SpecError: there is no such key.
+    """
+    found = [key for key in api_keys.all_of(database, environment) if key.id == id]
+    if not found:
+        raise SpecError(f"there is no key '{id}' in '{environment}'", try_this="`guideway keys list`")
+    with database.transaction():
+        api_keys.put(database, environment, msgspec.structs.replace(found[0], revoked=True))
+        ledger.append(database, at=clock(), who="command line", what="key revoked", subject=id)
+    project_keys(home, database, environment)
+
+
+def follow(
+    database: Database, rollout: Rollout, *, pause: Callable[[], None], changed: Callable[[Rollout], None]
+) -> Rollout:
+    """Wait until *rollout* is final, telling every change; *pause* waits a moment between two looks.
+
+    Raises:
+        GuidewayError: it failed, or another one replaced it.
+    """
+    last = rollout
+    while not last.phase.final:
+        pause()
+        now = fleet.rollout(database, rollout.id) or last
+        if now != last:
+            changed(now)
+        last = now
+    if last.phase is not Phase.DONE:
+        raise GuidewayError(f"rollout {last.phase}: {last.reason}", where=last.environment, try_this="`guideway logs`")
+    return last
+
+
+def _begin(
+    database: Database,
+    spec: Spec,
+    environment: str,
+    release: Digest,
+    *,
+    previous: Digest | None,
+    kind: str,
+    clock: Clock,
+) -> Rollout:
+    now = clock()
+    rollout = Rollout(
+        id=secrets.token_hex(4),
+        environment=environment,
+        release=release,
+        previous=previous if previous != release else before(database, environment, release),
+        phase=Phase.PENDING,
+        created=now,
+        updated=now,
+        ready_within=spec.rollout.ready_within,
+        bake=spec.rollout.bake,
+        kind=kind,
+    )
+    fleet.begin_rollout(database, rollout)
+    ledger.append(database, at=now, who="command line", what=kind, subject=release, why=environment)
+    return rollout
+
+
+def _warm(database: Database, environment: str, release: Digest) -> tuple[Endpoint, ...]:
+    """Where ready replicas of *release* listen, if any still run."""
+    return tuple(
+        Endpoint("127.0.0.1", one.port)
+        for one in fleet.replicas(database, environment)
+        if one.release == release and one.state == "ready" and is_alive(one.process.pid, one.process.started)
+    )
