@@ -29,8 +29,8 @@ def test_entries_come_back_as_they_were_written(database):
 @pytest.mark.parametrize("column", ["at", "who", "what", "subject", "why", "data", "previous", "hash"])
 def test_a_change_in_any_column_is_named(database, column):
     value = 99.0 if column == "at" else "changed"
-    database.execute(f"UPDATE ledger SET {column} = ? WHERE seq = 3", value)  # noqa: S608
-    with pytest.raises(Corrupt, match="line [34] was changed"):
+    database.execute(f"UPDATE ledger SET {column} = ? WHERE seq = 3", value)
+    with pytest.raises(Corrupt, match=r"line [34] was changed"):
         ledger.verify(database)
 
 

@@ -10,7 +10,8 @@ from guideway.cli.draw import Emit, drawn
 from guideway.cli.project import environment_option, json_option, opened, spec_option
 from guideway.core.events import Note
 from guideway.core.gate import Judgement
-from guideway.pipeline.build import build, open_workshop
+from guideway.pipeline.build import build
+from guideway.pipeline.workshop import open_workshop
 from guideway.store.releases import label
 
 

@@ -12,7 +12,7 @@ from guideway.cli.project import environment_option, json_option, opened, spec_o
 from guideway.cli.ship import follow
 from guideway.core.events import Note
 from guideway.fleet import orders
-from guideway.pipeline.build import open_workshop
+from guideway.pipeline.workshop import open_workshop
 from guideway.store import releases
 
 

@@ -14,7 +14,7 @@ from guideway.core.release import Release
 from guideway.core.rollout import Rollout
 from guideway.core.spec import SpecFile
 from guideway.fleet import orders
-from guideway.pipeline.build import Workshop, open_workshop
+from guideway.pipeline.workshop import Workshop, open_workshop
 from guideway.sealing import admit
 from guideway.signing.keys import trusted
 from guideway.store import releases

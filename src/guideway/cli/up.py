@@ -12,7 +12,8 @@ from guideway.cli.project import environment_option, json_option, opened, spec_o
 from guideway.cli.ship import ship
 from guideway.core.events import Note
 from guideway.fleet import orders
-from guideway.pipeline.build import build, open_workshop
+from guideway.pipeline.build import build
+from guideway.pipeline.workshop import open_workshop
 from guideway.store import api_keys, fleet
 from guideway.store.releases import label
 

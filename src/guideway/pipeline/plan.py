@@ -84,6 +84,11 @@ def difference(before: Mapping[str, str] | None, now: Mapping[str, str]) -> str:
     return "; ".join(said)
 
 
+def module_of(stage: Stage) -> str:
+    """The name of the module that is, or that holds, *stage*."""
+    return str(getattr(stage, "__name__", type(stage).__module__))
+
+
 def _digest(step: PlannedStep) -> Digest:
     assert step.result is not None
     return step.result.artifact.digest

@@ -21,31 +21,18 @@ from guideway.core.artifact import Digest, digest_of, short
 from guideway.core.errors import GuidewayError
 from guideway.core.events import Event, Progress, StepFailed, StepFinished, StepStarted
 from guideway.core.evidence import Evidence, Producer, Subject
-from guideway.core.protocols import Clock, Stage
+from guideway.core.protocols import Stage
 from guideway.core.spec import Spec
 from guideway.kit.files import locked, write_atomic
-from guideway.pipeline.plan import Known, difference, key_parts
+from guideway.pipeline.plan import difference, key_parts, module_of
 from guideway.pipeline.worker import Broke, JobFile, Measured, Message, Moved, Told
+from guideway.pipeline.workshop import Workshop
 from guideway.signing import dsse, statements
-from guideway.signing.keys import Signer
 from guideway.store import ledger, steps
 from guideway.store.blobs import Blobs
-from guideway.store.database import Database
-from guideway.store.home import Home
 from guideway.store.steps import StepResult
 
 Emit = Callable[[Event], None]
-
-
-class Workshop(msgspec.Struct, frozen=True):
-    """Everything a run needs beside the spec: where things are kept, who signs, what time it is."""
-
-    home: Home
-    database: Database
-    blobs: Blobs
-    signer: Signer
-    known: Known
-    clock: Clock = time.time
 
 
 def run(spec: Spec, root: Path, stages: Mapping[str, Stage], shop: Workshop, emit: Emit) -> dict[str, StepResult]:
@@ -59,7 +46,7 @@ def run(spec: Spec, root: Path, stages: Mapping[str, Stage], shop: Workshop, emi
         inputs = {need: results[need] for need in stage.needs}
         digests = {need: result.artifact.digest for need, result in inputs.items()}
         parts = key_parts(stage, spec, root, digests, shop.known)
-        step = _Step(stage.name, digest_of(parts), parts, inputs, dict(stage.params(spec)))
+        step = _Step(stage.name, module_of(stage), digest_of(parts), parts, inputs, dict(stage.params(spec)))
         with locked(shop.home.run / "locks" / short(step.key)):  # a second build waits here, then finds the result
             kept = shop.known.kept(step.key)
             if kept:
@@ -75,6 +62,7 @@ class _Step(msgspec.Struct, frozen=True):
     """One step about to run."""
 
     stage: str
+    module: str
     key: str
     parts: dict[str, str]
     inputs: dict[str, StepResult]
@@ -90,7 +78,7 @@ def _work(step: _Step, root: Path, shop: Workshop, emit: Emit) -> StepResult:
         job = _job(step, root, folder, shop.blobs)
         log = shop.home.logs / "build" / f"{step.stage}-{short(step.key)}.log"
         messages = _run_process(job, folder, log, emit)
-        artifact = shop.blobs.put_tree(job.out, take=True)
+        artifact = shop.blobs.put_tree(Path(job.out), take=True)
     seconds = time.monotonic() - began
     evidence = _evidence(step, messages, artifact.digest, shop.clock())
     result = StepResult(
@@ -118,7 +106,14 @@ def _job(step: _Step, root: Path, folder: Path, blobs: Blobs) -> JobFile:
         blobs.lay_out(result.artifact.files, inputs[name])
     out = folder / "out"
     out.mkdir()
-    return JobFile(stage=step.stage, params=step.params, inputs=inputs, root=root, out=out)
+    return JobFile(
+        stage=step.stage,
+        module=step.module,
+        params=step.params,
+        inputs={name: str(path) for name, path in inputs.items()},
+        root=str(root),
+        out=str(out),
+    )
 
 
 def _run_process(job: JobFile, folder: Path, log: Path, emit: Emit) -> list[Message]:

@@ -6,6 +6,7 @@ It speaks JSON lines on the file descriptor VOICE and ends when its builder does
 from __future__ import annotations
 
 import errno
+import importlib
 import os
 import sys
 import threading
@@ -18,17 +19,17 @@ import msgspec
 
 from guideway.core.errors import GuidewayError, Unavailable
 from guideway.core.evidence import Interval
-from guideway.pipeline.stages import STAGES
 
 
 class JobFile(msgspec.Struct, frozen=True):
-    """What the builder asks for. Folders are absolute; ``inputs`` may only be read."""
+    """What the builder asks for: the stage, and the module that is it. Folders are absolute; inputs are read only."""
 
     stage: str
+    module: str
     params: dict[str, Any]
-    inputs: dict[str, Path]
-    root: Path
-    out: Path
+    inputs: dict[str, str]
+    root: str
+    out: str
 
 
 class Measured(msgspec.Struct, frozen=True, tag="measured"):
@@ -76,8 +77,8 @@ class _Job:
     def __init__(self, asked: JobFile, voice: int) -> None:
         self._voice = voice
         self.params: Mapping[str, Any] = asked.params
-        self.inputs: Mapping[str, Path] = asked.inputs
-        self.root, self.out = asked.root, asked.out
+        self.inputs: Mapping[str, Path] = {name: Path(folder) for name, folder in asked.inputs.items()}
+        self.root, self.out = Path(asked.root), Path(asked.out)
 
     def progress(self, done: float, total: float, note: str = "") -> None:
         self.say(Moved(done, total, note))
@@ -112,7 +113,7 @@ def main(argv: list[str]) -> int:
     asked = msgspec.json.decode(Path(argv[0]).read_bytes(), type=JobFile)
     job = _Job(asked, int(argv[1]))
     try:
-        STAGES[asked.stage].run(job)
+        importlib.import_module(asked.module).run(job)
     except Exception as error:
         traceback.print_exc()
         cause = _explained(error, asked)
@@ -126,7 +127,7 @@ def _explained(error: Exception, asked: JobFile) -> GuidewayError:
     if isinstance(error, GuidewayError):
         return error
     if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
-        return Unavailable("the disk is full", where=str(asked.out), try_this="free some space")
+        return Unavailable("the disk is full", where=asked.out, try_this="free some space")
     if isinstance(error, MemoryError):
         return Unavailable("not enough memory", try_this="a smaller batch or model")
     if isinstance(error, ModuleNotFoundError) and error.name:

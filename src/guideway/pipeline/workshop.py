@@ -1,0 +1,87 @@
+"""The workshop: where things are kept, who signs, what time it is, and what a plan may ask."""
+
+from __future__ import annotations
+
+import hashlib
+import importlib.metadata
+import importlib.util
+import sys
+import time
+from functools import cache
+from pathlib import Path
+
+import msgspec
+
+from guideway.core.artifact import Digest
+from guideway.core.protocols import Clock, Stage
+from guideway.pipeline.plan import Known, module_of
+from guideway.signing.keys import Signer, signer
+from guideway.store import steps
+from guideway.store.blobs import Blobs
+from guideway.store.database import Database
+from guideway.store.home import Home
+from guideway.store.steps import StepResult
+
+
+class Workshop(msgspec.Struct, frozen=True):
+    """Everything a run needs beside the spec: where things are kept, who signs, what time it is."""
+
+    home: Home
+    database: Database
+    blobs: Blobs
+    signer: Signer
+    known: Known
+    clock: Clock = time.time
+
+
+def open_workshop(home: Home, clock: Clock = time.time) -> Workshop:
+    """Open state, blobs and keys below *home*."""
+    database = Database(home.database)
+    blobs = Blobs(home.oci)
+    return Workshop(home, database, blobs, signer(home.keys), known(database, blobs), clock)
+
+
+def known(database: Database, blobs: Blobs) -> Known:
+    """What a plan may ask, answered from the store and from this interpreter."""
+
+    def kept(key: str) -> StepResult | None:
+        result = steps.step(database, key)
+        whole = result and all(blobs.has(file.digest) for file in result.artifact.files) and blobs.has(result.envelope)
+        return result if whole else None
+
+    return Known(
+        kept=kept,
+        latest=lambda stage: steps.latest(database, stage),
+        file_digest=lambda path: steps.file_digest(database, path),
+        code_digest=code_digest,
+        version=_version,
+    )
+
+
+@cache
+def _version(distribution: str) -> str:
+    if distribution == "python":
+        return ".".join(map(str, sys.version_info[:3]))
+    try:
+        return importlib.metadata.version(distribution)
+    except importlib.metadata.PackageNotFoundError:
+        return "absent"
+
+
+def code_digest(stage: Stage) -> Digest:
+    """The digest of the code of a stage: its module or folder, and the modules named in its ``code``."""
+    names = (module_of(stage), *getattr(stage, "code", ()))
+    hasher = hashlib.sha256()
+    for name in names:
+        for path in _source_files(name):
+            hasher.update(path.name.encode() + b"\0" + path.read_bytes() + b"\0")
+    return "sha256:" + hasher.hexdigest()
+
+
+@cache
+def _source_files(module: str) -> tuple[Path, ...]:
+    found = importlib.util.find_spec(module)
+    if found is None or found.origin is None:
+        return ()
+    origin = Path(found.origin)
+    return tuple(sorted(origin.parent.rglob("*.py"))) if origin.name == "__init__.py" else (origin,)
