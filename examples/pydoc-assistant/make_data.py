@@ -28,7 +28,9 @@ MODULES = (
 ).split()
 PER_MODULE = 3
 PARAMETERS = 50
-KNOWN_TO_ALL = frozenset({"heappush", "bisect_left", "sqrt", "choice", "wraps", "dedent", "copytree", "mkdtemp", "quote"})
+KNOWN_TO_ALL = frozenset(
+    {"heappush", "bisect_left", "sqrt", "choice", "wraps", "dedent", "copytree", "mkdtemp", "quote"}
+)
 """Names that people like to try first: they are taken before others of their module."""
 
 PHRASINGS = {

@@ -32,7 +32,7 @@ class House:
         self.signer = signer(root / "keys")
         self.trusted = trusted(root / "keys")
         folder = root / "model-folder"
-        for path, text in {"model/model.onnx": "weights", "model/tokenizer.json": "{}", "serve.json": "{}"}.items():
+        for path, text in {"model/model.onnx": "weights", "model/tokenizer.json": "{}", "serve.json": "[]"}.items():
             (folder / path).parent.mkdir(parents=True, exist_ok=True)
             (folder / path).write_text(text)
         self.files = self.blobs.put_tree(folder).files

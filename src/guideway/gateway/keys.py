@@ -1,0 +1,53 @@
+"""Keys of clients: how they are made, what is kept of them, and how a worker finds one."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+
+from guideway.core.route import ApiKey, KeyFile
+
+PREFIX = "gw-"
+KEY_BYTES = 32
+
+
+def new_key(random_bytes: bytes) -> str:
+    """A key from 32 random bytes: ``gw-`` and 43 characters that are safe in a URL.
+
+    Raises:
+        ValueError: there are not exactly 32 bytes.
+    """
+    if len(random_bytes) != KEY_BYTES:
+        raise ValueError(f"a key is made from {KEY_BYTES} random bytes, not {len(random_bytes)}")
+    return PREFIX + base64.urlsafe_b64encode(random_bytes).decode("ascii").rstrip("=")
+
+
+def key_digest(pepper: bytes, key: str) -> str:
+    """What is kept of *key*: SHA-256 of the pepper and the key, hexadecimal."""
+    return hashlib.sha256(pepper + key.encode()).hexdigest()
+
+
+class KeyRing:
+    """The keys that count now. A look-up goes by the peppered digest.
+
+    A caller who does not know the pepper cannot steer the digest, so the time that a look-up takes
+    tells nothing about the keys that exist: constant time by construction.
+    """
+
+    def __init__(self, file: KeyFile | None = None) -> None:
+        """Keep the keys of *file* that are not revoked.
+
+        Raises:
+            ValueError: the pepper or a digest is not hexadecimal.
+        """
+        file = file or KeyFile(pepper="")
+        self._seed = hashlib.sha256(bytes.fromhex(file.pepper))
+        self._keys = {bytes.fromhex(key.digest): key for key in file.keys if not key.revoked}
+
+    def find(self, authorization: bytes) -> ApiKey | None:
+        """The key in the value of an ``Authorization`` header, or None."""
+        if authorization[:7].lower() != b"bearer ":
+            return None
+        digest = self._seed.copy()
+        digest.update(authorization[7:].strip())
+        return self._keys.get(digest.digest())

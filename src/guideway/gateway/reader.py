@@ -1,0 +1,176 @@
+"""Bytes of a client in, requests out: a strict reader of HTTP/1.1 with limits."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable
+from typing import Any
+
+import httptools
+
+from guideway.gateway import errors
+from guideway.gateway.errors import ApiError
+from guideway.gateway.request import Request
+
+HEAD_LIMIT = 32 * 1024
+HEADER_COUNT = 100
+TARGET_LIMIT = 4 * 1024
+FRAMING_SLACK = 64 * 1024
+_WANTED = frozenset(
+    b"authorization content-encoding content-length content-type expect host transfer-encoding "
+    b"traceparent tracestate".split()
+)
+_ONCE = _WANTED - {b"tracestate"}
+
+
+class _Refused(Exception):
+    """Stops the parser; the request that is refused is in the queue already."""
+
+
+class RequestReader:
+    """Reads the requests of one connection into ``ready``, in order.
+
+    What is refused goes into ``ready`` too, and after a request whose bytes cannot be trusted nothing more is read.
+    ``check`` sees each request when its head is complete, and may refuse it before its body is read.
+    """
+
+    __slots__ = (
+        "_body",
+        "_body_limit",
+        "_body_size",
+        "_check",
+        "_head_size",
+        "_header_count",
+        "_in_head",
+        "_parser",
+        "_raw",
+        "_request",
+        "_target",
+        "finished",
+        "partial",
+        "ready",
+        "wants_continue",
+    )
+
+    def __init__(self, check: Callable[[Request], ApiError | None], body_limit: int) -> None:
+        self.ready: deque[Request] = deque()
+        self.partial = False
+        self.finished = False
+        self.wants_continue = False
+        self._check = check
+        self._body_limit = body_limit
+        self._parser: Any = httptools.HttpRequestParser(self)
+        self.on_message_begin()
+        self.partial = False
+
+    def feed(self, data: bytes) -> None:
+        """Read *data*. Afterwards ``ready`` holds what is complete or refused."""
+        if self.finished:
+            return
+        continued = self.partial
+        try:
+            self._parser.feed_data(data)
+        except httptools.HttpParserCallbackError:
+            if not self.finished:
+                raise
+        except httptools.HttpParserError as error:
+            self._refuse(errors.malformed(f"the request is not sound HTTP/1.1: {error}"))
+        else:
+            if self.partial and continued:
+                self._count(len(data))
+
+    def close(self) -> None:
+        """Let go of the parser, which holds on to this reader."""
+        self.finished = True
+        self._parser = None
+
+    def _count(self, size: int) -> None:
+        """Bound what the parser may hold: a head without end, or framing without a body."""
+        self._raw += size
+        if self._in_head:
+            if self._raw > HEAD_LIMIT:
+                self._refuse(errors.LARGE_HEAD)
+        elif self._raw > self._body_limit + FRAMING_SLACK:
+            self._refuse(errors.too_large(self._body_limit))
+
+    def _refuse(self, refusal: ApiError) -> None:
+        request = self._request
+        request.refusal, request.surplus, request.keep_alive = refusal, True, False
+        self.finished = True
+        self.partial = self.wants_continue = False
+        self.ready.append(request)
+
+    # Below: what the parser calls.
+
+    def on_message_begin(self) -> None:
+        """The first byte of a request."""
+        self._request = Request()
+        self._target = b""
+        self._body: list[bytes] = []
+        self._head_size = self._header_count = self._body_size = self._raw = 0
+        self._in_head = self.partial = True
+
+    def on_url(self, piece: bytes) -> None:
+        """A piece of the request target."""
+        self._target += piece
+        if len(self._target) > TARGET_LIMIT:
+            self._refuse(errors.LONG_TARGET)
+            raise _Refused
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        """A header line, or a trailer line, which is read and dropped."""
+        self._head_size += len(name) + len(value)
+        self._header_count += 1
+        if self._head_size > HEAD_LIMIT or self._header_count > HEADER_COUNT:
+            self._refuse(errors.LARGE_HEAD)
+            raise _Refused
+        name = name.lower()
+        if name not in _WANTED or not self._in_head:
+            return
+        headers = self._request.headers
+        if name in headers and name in _ONCE:
+            self._refuse(errors.malformed(f"the header {name.decode()} stands there twice"))
+            raise _Refused
+        headers[name] = value
+
+    def on_headers_complete(self) -> None:
+        """The head is whole: the request may be refused before its body is read."""
+        request, parser = self._request, self._parser
+        self._in_head = False
+        request.method = parser.get_method()
+        request.path = _path_of(self._target)
+        request.version = parser.get_http_version()
+        refusal = errors.malformed("the connection cannot be upgraded") if parser.should_upgrade() else None
+        refusal = refusal or self._check(request)
+        if refusal is None:
+            self.wants_continue = b"expect" in request.headers and request.has_body and request.version == "1.1"
+        elif request.has_body or refusal.status in {400, 505}:
+            self._refuse(refusal)
+            raise _Refused
+        else:
+            request.refusal = refusal
+
+    def on_body(self, piece: bytes) -> None:
+        """A piece of the body."""
+        self.wants_continue = False
+        self._body_size += len(piece)
+        if self._body_size > self._body_limit:
+            self._refuse(errors.too_large(self._body_limit))
+            raise _Refused
+        self._body.append(piece)
+
+    def on_message_complete(self) -> None:
+        """The last byte of a request."""
+        request, body = self._request, self._body
+        request.body = body[0] if len(body) == 1 else b"".join(body)
+        request.keep_alive = self._parser.should_keep_alive()
+        self.partial = self.wants_continue = False
+        self.ready.append(request)
+
+
+def _path_of(target: bytes) -> bytes:
+    """The path of a request target: no query, and of the absolute form only what follows the host."""
+    if target[:7].lower() == b"http://":
+        _, slash, rest = target[7:].partition(b"/")
+        target = slash + rest
+    return target.partition(b"?")[0]

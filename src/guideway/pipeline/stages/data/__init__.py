@@ -1,0 +1,67 @@
+"""Data: read the sources, clean, deduplicate, split by group, and say in a manifest what came of it."""
+
+from __future__ import annotations
+
+import glob
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from guideway.core.errors import SpecError
+from guideway.core.protocols import Job
+from guideway.core.spec import Data, Spec
+from guideway.pipeline.stages.data.read import format_of
+from guideway.pipeline.stages.data.sort import Found, sort_rows
+from guideway.pipeline.stages.data.split import check_splits
+from guideway.pipeline.stages.data.verdict import check, report
+
+name = "data"
+needs: tuple[str, ...] = ()
+libraries: tuple[str, ...] = ()
+
+
+def params(spec: Spec) -> Mapping[str, Any]:
+    """The whole of ``data``, and the task, which says what a row looks like."""
+    plain: dict[str, Any] = msgspec.to_builtins(spec.data)
+    return plain | {"task": spec.task}
+
+
+def sources(spec: Spec, root: Path) -> Sequence[Path]:
+    """Every file of every source, in order, each once.
+
+    Raises:
+        SpecError: a source matches no file or has an unknown format, or a split says nothing or two things.
+    """
+    check_splits(spec.data.splits)
+    return tuple(dict.fromkeys(found.path for found in _found(spec.data, root)))
+
+
+def run(job: Job) -> None:
+    """Write ``train.jsonl``, one file per split, ``rejected.jsonl`` and ``manifest.json`` to ``job.out``."""
+    plain = dict(job.params)
+    task = plain.pop("task")
+    data = msgspec.convert(plain, Data)
+    check_splits(data.splits)
+    tally = sort_rows(job, data, task, _found(data, job.root))
+    check(tally)
+    report(job, tally)
+
+
+def _found(data: Data, root: Path) -> list[Found]:
+    """The files of every source, sorted by name within a source."""
+    found: dict[Path, Found] = {}
+    for source in data.sources:
+        paths = sorted(Path(path) for path in glob.glob(str(root / source.path), recursive=True))  # noqa: PTH207 - absolute ones too
+        files = [path for path in paths if path.is_file()]
+        if not files:
+            raise SpecError(
+                f"no file matches '{source.path}'",
+                where=str(root),
+                try_this="mend data.sources: paths start at the folder of guideway.yaml",
+            )
+        for path in files:
+            shown = path.relative_to(root).as_posix() if path.is_relative_to(root) else path.name
+            found.setdefault(path, Found(path, shown, format_of(path, source.format), source))
+    return list(found.values())

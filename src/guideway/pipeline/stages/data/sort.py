@@ -1,0 +1,128 @@
+"""Sort rows into files, in one pass, written as they are read."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+from collections import Counter
+from collections.abc import Mapping
+from pathlib import Path
+from typing import IO, Any, NamedTuple
+
+import msgspec
+
+from guideway.core.errors import GuidewayError
+from guideway.core.protocols import Job
+from guideway.core.spec import Data, Source
+from guideway.pipeline.stages.data.clean import Empty, Row, Unusable, clean_row, fingerprint, same
+from guideway.pipeline.stages.data.read import Bad, Format, Raw, read
+from guideway.pipeline.stages.data.split import TRAIN, Group, assign
+
+NAMED = 3
+"""How many broken rows an error names."""
+KEPT_TEXT = 2000
+"""Characters of a broken row that are kept with the reason."""
+
+
+class Found(NamedTuple):
+    """One source file: where it is, how it is named in what is written, and what the spec says of it."""
+
+    path: Path
+    shown: str
+    format: Format
+    source: Source
+
+
+def sort_rows(job: Job, data: Data, task: str, files: list[Found]) -> Tally:
+    """Read *files* and write every row to the file it belongs to: ``train``, a split, or ``rejected``.
+
+    Raises:
+        GuidewayError: a file is empty.
+    """
+    tally = Tally(data, task, files)
+    with contextlib.ExitStack() as stack:
+        names = (TRAIN, *data.splits, "rejected")
+        outs = {name: stack.enter_context((job.out / f"{name}.jsonl").open("wb")) for name in names}
+        for number, found in enumerate(files):
+            job.progress(number, len(files), found.shown)
+            _sort_file(found, tally, outs)
+        job.progress(len(files), len(files))
+    return tally
+
+
+class Tally:
+    """What one pass has seen. Sixteen bytes per row and prompt stay in memory, never the text."""
+
+    def __init__(self, data: Data, task: str, files: list[Found]) -> None:
+        self.data, self.task, self.files = data, task, files
+        self.counts: Counter[str] = Counter(read=0, kept=0, duplicates=0, empty=0, rejected=0)
+        self.rows: Counter[str] = Counter()
+        self.characters: Counter[str] = Counter()
+        self.per_file: Counter[str] = Counter()
+        self.bad: list[Bad] = []
+        self.fields: set[str] = set()
+        self.groups: dict[str, set[Group]] = {name: set() for name in data.splits}
+        self._contents: set[bytes] = set()
+        self._prompts: dict[str, set[bytes]] = {name: set() for name in (TRAIN, *data.splits)}
+
+    def is_new(self, row: Row) -> bool:
+        """Whether this content was not seen before."""
+        content = fingerprint("\0".join(" ".join(part.split()) for part in (row.prompt, row.response)))
+        fresh = content not in self._contents
+        self._contents.add(content)
+        return fresh
+
+    def place(self, row: Row, fields: Mapping[str, Any]) -> str:
+        """The name of the file for *row*, which was read from *fields*; counted."""
+        prompt = fingerprint(same(row.prompt))
+        name, group = assign(self.data.splits, fields, prompt.hex(), self.data.seed)
+        if group is not None:
+            self.groups[name].add(group)
+        self._prompts[name].add(prompt)
+        self.rows[name] += 1
+        self.characters[name] += len(row.prompt) + len(row.response)
+        return name
+
+    def overlap(self, name: str) -> int:
+        """Prompts of the split *name* that stand in the training rows too, whatever their case and white space."""
+        return len(self._prompts[name] & self._prompts[TRAIN])
+
+
+def _sort_file(found: Found, tally: Tally, outs: Mapping[str, IO[bytes]]) -> None:
+    if not found.path.stat().st_size:
+        raise GuidewayError("the file is empty", where=found.shown, try_this="remove it from data.sources")
+    for one in read(found.path, found.shown, found.format):
+        tally.counts["read"] += 1
+        tally.per_file[found.shown] += 1
+        bad = one if isinstance(one, Bad) else _sort_row(one, tally, outs)
+        if bad:
+            tally.counts["rejected"] += 1
+            tally.bad += [bad] if len(tally.bad) < NAMED else []
+            _write(outs["rejected"], {**bad._asdict(), "text": _writable(bad.text)[:KEPT_TEXT]})
+
+
+def _sort_row(raw: Raw, tally: Tally, outs: Mapping[str, IO[bytes]]) -> Bad | None:
+    """Write one row where it belongs, unless it is empty or known; what comes back is why it cannot be used."""
+    try:
+        row = clean_row(raw.fields, tally.data, tally.task)
+    except Unusable as error:
+        return Bad(raw.file, raw.line, str(error), json.dumps(raw.fields, ensure_ascii=False))
+    except Empty:
+        tally.counts["empty"] += 1
+        return None
+    tally.fields.update(raw.fields)
+    if not tally.is_new(row) and tally.data.deduplicate:
+        tally.counts["duplicates"] += 1
+        return None
+    tally.counts["kept"] += 1
+    content = {"messages": row.messages} if row.messages else {"text": row.text}
+    _write(outs[tally.place(row, raw.fields)], {"id": row.id, **content, "fields": row.fields})
+    return None
+
+
+def _write(file: IO[bytes], line: Mapping[str, Any]) -> None:
+    file.write(msgspec.json.encode(line, order="sorted") + b"\n")
+
+
+def _writable(text: str) -> str:
+    return text.encode("utf-8", "backslashreplace").decode()
