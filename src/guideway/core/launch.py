@@ -39,7 +39,7 @@ class Process(msgspec.Struct, frozen=True):
 
 
 class Replica(msgspec.Struct, frozen=True):
-    """One model server of one release. States: starting, ready, failed, stopping."""
+    """One model server of one release. States: starting, ready, stopping. ``probe`` proves that it became ready."""
 
     id: str
     environment: str
@@ -49,3 +49,4 @@ class Replica(msgspec.Struct, frozen=True):
     state: str
     log: str
     since: float
+    probe: Probe | None = None
