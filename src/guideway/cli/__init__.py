@@ -88,7 +88,7 @@ def main(argv: list[str] | None = None) -> None:
 
 def _run(argv: list[str] | None) -> int:
     try:
-        result: Any = cli.main(argv, prog_name="guideway", standalone_mode=False)
+        result: Any = cli.main(argv, prog_name="guideway", standalone_mode=False, complete_var="_GUIDEWAY_COMPLETE")
         return result if isinstance(result, int) else 0
     except GuidewayError as error:
         return _say(str(error), error.exit_code)

@@ -1,1 +1,26 @@
-"""TODO."""
+"""How a model server is started. Built-ins in one dict; outsiders come by the entry points ``guideway.engines``."""
+
+from __future__ import annotations
+
+from importlib.metadata import entry_points
+
+from guideway.core.errors import SpecError, did_you_mean
+from guideway.core.protocols import Engine
+from guideway.engines.onnx import OnnxEngine
+from guideway.engines.transformers import TransformersEngine
+
+ENGINES: dict[str, Engine] = {"onnx": OnnxEngine(), "transformers": TransformersEngine()}
+
+
+def engine(name: str) -> Engine:
+    """The engine called *name*.
+
+    Raises:
+        SpecError: there is none.
+    """
+    if name in ENGINES:
+        return ENGINES[name]
+    for entry in entry_points(group="guideway.engines", name=name):
+        found: Engine = entry.load()()
+        return found
+    raise SpecError(f"there is no engine called '{name}'", try_this=did_you_mean(name, ENGINES))

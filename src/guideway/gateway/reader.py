@@ -79,6 +79,10 @@ class RequestReader:
             if self.partial and continued:
                 self._count(len(data))
 
+    def expire(self) -> None:
+        """The request under way did not arrive in time."""
+        self._refuse(errors.SLOW_REQUEST)
+
     def close(self) -> None:
         """Let go of the parser, which holds on to this reader."""
         self.finished = True

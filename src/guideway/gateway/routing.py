@@ -1,46 +1,92 @@
-"""Who answers a request: the arm by its weight, the replica by what it has to do. Pure but for the counters."""
+"""Who answers a request: the arm by its weight, the replica by how much it has to do."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Literal
 
 import msgspec
 
 from guideway.core.artifact import short
 from guideway.core.route import Arm, Endpoint, Route
+from guideway.gateway.backend import Backend
 
 ArmName = Literal["stable", "candidate"]
 
-EJECT_AFTER = 3
-EJECT_SECONDS = 1.0
 
-
-class Backend:
-    """What one worker knows of one endpoint. Times are seconds of the worker's clock."""
-
-    __slots__ = ("_failures", "ejected_until", "endpoint", "outstanding")
-
-    def __init__(self, endpoint: Endpoint) -> None:
-        self.endpoint = endpoint
-        self.outstanding = 0
-        self.ejected_until = 0.0
-        self._failures = 0
-
-    def connected(self) -> None:
-        """A connection was made: earlier failures no longer count."""
-        self._failures = 0
-
-    def failed(self, now: float) -> None:
-        """A connection could not be made; after three in a row the endpoint is left alone for a second."""
-        self._failures += 1
-        if self._failures >= EJECT_AFTER:
-            self.ejected_until = now + EJECT_SECONDS
-
-
-class ServingArm[B: Backend](msgspec.Struct, frozen=True):
-    """One arm of the route, with the backends of its endpoints. ``release`` is the short digest."""
+class ServingArm(msgspec.Struct, frozen=True):
+    """One arm of the route with the backends of its endpoints. ``release`` is the short digest."""
 
     name: ArmName
-    release: bytes
-    backends: tuple[B, ...]
+    release: str
+    backends: tuple[Backend, ...]
+
+
+class Table(msgspec.Struct, frozen=True):
+    """A route made ready for use. An arm without endpoints is None."""
+
+    route: Route
+    stable: ServingArm | None
+    candidate: ServingArm | None
+
+    @property
+    def weight(self) -> float:
+        """The candidate's share of requests, in [0, 1]."""
+        return self.route.weight if self.candidate else 0.0
+
+    def draw(self, uniform: float) -> ServingArm | None:
+        """The arm for a request, *uniform* being a draw from [0, 1). None: nothing serves."""
+        return self.candidate if uniform < self.weight else self.stable
+
+    def again(self, arm: ServingArm) -> ServingArm | None:
+        """The arm of this name as it is now; when the candidate has gone, the stable one."""
+        return (self.candidate if arm.name == "candidate" else None) or self.stable
+
+    def backends(self) -> tuple[Backend, ...]:
+        """The backends of both arms."""
+        return tuple(one for arm in (self.stable, self.candidate) if arm for one in arm.backends)
+
+
+def read_route(data: bytes) -> Route:
+    """The route in a route file.
+
+    Raises:
+        ValueError: it is not one.
+    """
+    route = msgspec.json.decode(data, type=Route)
+    if not 0.0 <= route.weight <= 1.0:
+        raise ValueError("the weight is not in [0, 1]")
+    return route
+
+
+def replaces(new: Route, old: Route | None) -> bool:
+    """May *new* replace *old*? Only a higher (epoch, revision) may."""
+    return old is None or (new.epoch, new.revision) > (old.epoch, old.revision)
+
+
+def compile_route(route: Route, backend: Callable[[Endpoint], Backend]) -> Table:
+    """The table of *route*; *backend* gives the one object that stands for an endpoint."""
+    return Table(
+        route=route,
+        stable=_serving("stable", route.stable, backend),
+        candidate=_serving("candidate", route.candidate, backend),
+    )
+
+
+def _serving(name: ArmName, arm: Arm | None, backend: Callable[[Endpoint], Backend]) -> ServingArm | None:
+    if arm is None or not arm.endpoints:
+        return None
+    return ServingArm(name, short(arm.release), tuple(backend(endpoint) for endpoint in arm.endpoints))
+
+
+def choose(backends: tuple[Backend, ...], *, avoid: Backend | None, now: float, turn: int) -> Backend:
+    """The backend with the least outstanding requests; among equals they take turns.
+
+    *avoid* and those that were ejected are used only when there is no other: a try is better than a refusal.
+    """
+    if len(backends) == 1:
+        return backends[0]
+    usable = [one for one in backends if one is not avoid and one.ejected_until <= now]
+    usable = usable or [one for one in backends if one is not avoid]
+    start = turn % len(usable)
+    return min(usable[start:] + usable[:start], key=lambda one: one.outstanding)

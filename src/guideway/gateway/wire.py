@@ -29,6 +29,13 @@ def chunk(data: bytes) -> bytes:
     return b"%x\r\n%b\r\n" % (len(data), data)
 
 
+def connection(keep_alive: bool, version: str) -> bytes:
+    """The ``Connection`` line, where the default of *version* is not what is meant."""
+    if not keep_alive:
+        return CLOSE
+    return KEEP_ALIVE if version == "1.0" else b""
+
+
 def date_line(now: float) -> bytes:
     """The ``Date`` header line for *now*, seconds since 1970."""
     return b"Date: %b\r\n" % email.utils.formatdate(now, usegmt=True).encode()

@@ -1,0 +1,72 @@
+"""A worker's listening side: accept, keep the time limits, follow the files, and leave without breaking anything."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+import time
+
+from guideway.gateway.connection import ClientConnection
+from guideway.gateway.follow import FollowedFile
+from guideway.gateway.plane import Plane
+
+BACKLOG = 2048
+FOLLOW_SECONDS = 0.02
+TICK_SECONDS = 1.0
+DRAIN_TICK_SECONDS = 0.05
+
+
+class Server:
+    """Serves the connections of one listening socket from the state in *plane*."""
+
+    def __init__(self, plane: Plane, files: tuple[FollowedFile, ...]) -> None:
+        self.plane = plane
+        self.connections: set[ClientConnection] = set()
+        self._files = files
+        self._listener: asyncio.Server | None = None
+        self._follower: asyncio.TimerHandle | None = None
+        self._ticker: asyncio.TimerHandle | None = None
+
+    async def listen(self, listening: socket.socket) -> None:
+        """Accept connections; the files are read once before."""
+        self._follow()
+        self._tick()
+        loop = asyncio.get_running_loop()
+        self._listener = await loop.create_server(
+            lambda: ClientConnection(self.plane, self.connections), sock=listening, backlog=BACKLOG
+        )
+
+    async def drain(self, seconds: float) -> int:
+        """Stop accepting, let requests under way end, close connections as they fall idle.
+
+        Returns the number of connections that had to be cut after *seconds*.
+        """
+        self.plane.draining = True
+        if self._listener is not None:
+            self._listener.close()
+        deadline = self.plane.clock() + seconds
+        while self.connections and self.plane.clock() < deadline:
+            self._check()
+            await asyncio.sleep(DRAIN_TICK_SECONDS)
+        left = list(self.connections)
+        for connection in left:
+            connection.abort()
+        for timer in (self._follower, self._ticker):
+            if timer is not None:
+                timer.cancel()
+        return len(left)
+
+    def _follow(self) -> None:
+        for file in self._files:
+            file.look()
+        self._follower = asyncio.get_running_loop().call_later(FOLLOW_SECONDS, self._follow)
+
+    def _tick(self) -> None:
+        self.plane.tick(time.time())
+        self._check()
+        self._ticker = asyncio.get_running_loop().call_later(TICK_SECONDS, self._tick)
+
+    def _check(self) -> None:
+        now = self.plane.clock()
+        for connection in tuple(self.connections):
+            connection.check(now)

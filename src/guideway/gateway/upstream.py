@@ -1,0 +1,231 @@
+"""The connection to a replica: one request at a time, one call to the receiver for each read."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from typing import Any, Protocol, cast
+
+import httptools
+import msgspec
+
+from guideway.gateway.backend import Backend
+
+CONNECT_SECONDS = 2.0
+_HELD_BACK = frozenset(
+    b"connection keep-alive proxy-authenticate proxy-connection te trailer transfer-encoding upgrade "
+    b"content-length content-type date server set-cookie alt-svc".split()
+)
+_HEAD_LIMIT = 64 * 1024
+
+
+class Head(msgspec.Struct):
+    """The head of an answer. ``lines`` are the header lines that may be passed on; ``length`` None: not told."""
+
+    status: int = 0
+    content_type: bytes = b"application/json"
+    length: int | None = None
+    lines: bytes = b""
+
+    @property
+    def is_event_stream(self) -> bool:
+        """Does the body consist of server-sent events?"""
+        return self.content_type[:17].lower() == b"text/event-stream"
+
+
+class Receiver(Protocol):
+    """Who waits for an answer."""
+
+    def received(self, head: Head, parts: list[bytes], done: bool, at: float) -> None:
+        """Further parts of the body came in, in a read that began *at*; *done*: the answer is complete."""
+
+    def broken(self, started: bool) -> None:
+        """The connection was lost, or what came is not HTTP; *started*: after the first byte of an answer."""
+
+
+class UpstreamConnection(asyncio.Protocol):
+    """One connection to one replica, of the pool while nobody uses it."""
+
+    def __init__(self, backend: Backend, clock: Callable[[], float]) -> None:
+        self.backend = backend
+        self.idle_since = 0.0
+        self._clock = clock
+        self._receiver: Receiver | None = None
+        self._transport: asyncio.Transport
+        self._parser: Any = httptools.HttpResponseParser(self)
+        self._reading = True
+        self._reset()
+
+    def _reset(self) -> None:
+        self._head = Head()
+        self._fields: list[tuple[bytes, bytes]] = []
+        self._tokens = self._coding = b""
+        self._head_size = 0
+        self._parts: list[bytes] = []
+        self._started = self._head_known = self._told = self._complete = self._keep = False
+
+    def send(self, receiver: Receiver, data: bytes) -> None:
+        """Write one request; *receiver* hears of the answer."""
+        self._receiver = receiver
+        self._reset()
+        self._transport.write(data)
+
+    def pause(self) -> None:
+        """Read no more until ``resume``: the client is slower than the replica."""
+        if self._reading and not self._transport.is_closing():
+            self._reading = False
+            self._transport.pause_reading()
+
+    def resume(self) -> None:
+        """Read again."""
+        if not self._reading and not self._transport.is_closing():
+            self._reading = True
+            self._transport.resume_reading()
+
+    def abort(self) -> None:
+        """Drop the connection at once; the receiver hears nothing more."""
+        self._receiver = None
+        self._transport.abort()
+
+    def is_closing(self) -> bool:
+        """It cannot carry another request."""
+        return self._transport.is_closing()
+
+    def close(self) -> None:
+        """Close it; nobody waits for an answer on it."""
+        self._transport.close()
+
+    # Below: what the event loop calls.
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """The connection stands."""
+        self._transport = cast(asyncio.Transport, transport)
+
+    def data_received(self, data: bytes) -> None:
+        """A piece of an answer. Bytes that nobody asked for end the connection."""
+        receiver = self._receiver
+        if receiver is None:
+            self._transport.abort()
+            return
+        at = self._clock()
+        self._started = True
+        try:
+            self._parser.feed_data(data)
+        except (httptools.HttpParserError, httptools.HttpParserUpgrade):
+            self._keep = False
+            if not self._complete:
+                self._fail()
+                return
+        self._deliver(receiver, at)
+
+    def eof_received(self) -> None:
+        """The replica sends no more; an answer without a length ends so."""
+        receiver = self._receiver
+        if receiver is not None and self._head_known and self._ends_with_connection():
+            self._complete = True
+            self._deliver(receiver, self._clock())
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """The connection is gone."""
+        self._parser = None
+        self.backend.forget(self)
+        receiver, self._receiver = self._receiver, None
+        if receiver is not None:
+            receiver.broken(self._started)
+
+    def _deliver(self, receiver: Receiver, at: float) -> None:
+        """Hand over what one read brought; the connection may be in use again when the receiver returns."""
+        parts, self._parts = self._parts, []
+        done = self._complete
+        if done:
+            self._receiver = None
+            if self._keep:
+                self.resume()
+                self.backend.give(self, at)
+            else:
+                self._transport.close()
+        if done or (self._head_known and (parts or not self._told)):
+            self._told = True
+            receiver.received(self._head, parts, done, at)
+
+    def _fail(self) -> None:
+        receiver, self._receiver = self._receiver, None
+        self._transport.abort()
+        if receiver is not None:
+            receiver.broken(self._started)
+
+    def _ends_with_connection(self) -> bool:
+        return self._head.length is None and not self._coding
+
+    # Below: what the parser calls.
+
+    def on_message_begin(self) -> None:
+        """The first byte of an answer; a second answer to one request is refused."""
+        if self._complete:
+            raise ValueError("an answer that nobody asked for")
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        """A header line, or a trailer line, which is dropped."""
+        self._head_size += len(name) + len(value)
+        if self._head_known:
+            return
+        if self._head_size > _HEAD_LIMIT:
+            raise ValueError("the head is too large")
+        name = name.lower()
+        if name not in _HELD_BACK:
+            self._fields.append((name, value))
+        elif name == b"content-type":
+            self._head.content_type = value
+        elif name == b"content-length":
+            self._head.length = int(value)
+        elif name == b"connection":
+            self._tokens += b"," + value.lower()
+        elif name == b"transfer-encoding":
+            self._coding = value.lower()
+
+    def on_headers_complete(self) -> None:
+        """The head is whole; heads of interim answers are dropped."""
+        status = self._parser.get_status_code()
+        if status < 200:
+            self._head, self._fields = Head(), []
+            self._tokens = self._coding = b""
+            return
+        if status > 599 or self._coding not in {b"", b"chunked"}:
+            raise ValueError("not an answer that can be passed on")
+        head = self._head
+        head.status = status
+        if status in {204, 304}:
+            head.length = 0
+        named = {token.strip() for token in self._tokens.split(b",")}
+        head.lines = b"".join(b"%b: %b\r\n" % field for field in self._fields if _passes(field[0], named))
+        self._head_known = True
+
+    def on_body(self, piece: bytes) -> None:
+        """A piece of the body."""
+        self._parts.append(piece)
+
+    def on_message_complete(self) -> None:
+        """The last byte of an answer, or of an interim one."""
+        if self._head_known:
+            self._complete = True
+            self._keep = self._parser.should_keep_alive()
+
+
+def _passes(name: bytes, named: set[bytes]) -> bool:
+    """May a header line of a replica be passed on? Ours are ours, and those named by Connection end here."""
+    return name not in named and name != b"x-request-id" and not name.startswith(b"x-guideway-")
+
+
+async def connect(backend: Backend, clock: Callable[[], float]) -> UpstreamConnection:
+    """A new connection to *backend*.
+
+    Raises:
+        OSError: it cannot be had, or not in time.
+    """
+    loop = asyncio.get_running_loop()
+    endpoint = backend.endpoint
+    async with asyncio.timeout(CONNECT_SECONDS):
+        _, connection = await loop.create_connection(
+            lambda: UpstreamConnection(backend, clock), endpoint.host, endpoint.port
+        )
+    return connection

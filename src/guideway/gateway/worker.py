@@ -1,0 +1,70 @@
+"""One worker process: serves one listening socket that its parent holds, until it is told to leave."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import gc
+import os
+import random
+import signal
+import socket
+import time
+from pathlib import Path
+
+import msgspec
+import uvloop
+
+from guideway.core.route import GatewaySettings
+from guideway.gateway.follow import FollowedFile
+from guideway.gateway.log import log
+from guideway.gateway.plane import Plane
+from guideway.gateway.server import Server
+
+DRAIN_SECONDS = 10.0
+READY = b"R"
+
+
+def build(settings: GatewaySettings, seed: int) -> Server:
+    """A server that follows the files of *settings*; *seed* decides the draws of arms."""
+    plane = Plane(
+        settings.body_limit, clock=time.perf_counter, uniform=random.Random(seed).random, random_bytes=os.urandom
+    )
+    keys = FollowedFile(Path(settings.keys_file), plane.set_keys, time.time_ns)
+    route = FollowedFile(Path(settings.route_file), plane.set_route, time.time_ns)
+    return Server(plane, (keys, route))
+
+
+async def serve(server: Server, listening: socket.socket, control: socket.socket) -> None:
+    """Serve until SIGTERM, or until the parent is gone, which closes *control*."""
+    loop = asyncio.get_running_loop()
+    leave = asyncio.Event()
+    loop.add_signal_handler(signal.SIGTERM, leave.set)
+    control.setblocking(False)
+    loop.add_reader(control, leave.set)
+    await server.listen(listening)
+    gc.collect()
+    gc.freeze()
+    control.send(READY)
+    await leave.wait()
+    loop.remove_reader(control)
+    cut = await server.drain(DRAIN_SECONDS)
+    log("worker left", cut=cut)
+
+
+def main() -> None:
+    """``python -m guideway.gateway.worker``: started by the parent, never by hand."""
+    parser = argparse.ArgumentParser(prog="guideway.gateway.worker")
+    parser.add_argument("--settings", required=True, type=Path)
+    parser.add_argument("--socket", required=True, type=int)
+    parser.add_argument("--control", required=True, type=int)
+    asked = parser.parse_args()
+    for ignored in (signal.SIGINT, signal.SIGHUP):
+        signal.signal(ignored, signal.SIG_IGN)
+    settings = msgspec.json.decode(asked.settings.read_bytes(), type=GatewaySettings)
+    server = build(settings, int.from_bytes(os.urandom(8)))
+    uvloop.run(serve(server, socket.socket(fileno=asked.socket), socket.socket(fileno=asked.control)))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,50 @@
+"""Compress: export the trained model for plain ONNX Runtime, and measure how far it moved."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from guideway.core.protocols import Job
+from guideway.core.spec import Spec
+
+name = "compress"
+needs = ("data", "train")
+libraries = ("numpy", "onnx", "onnx-ir", "onnxruntime", "onnxruntime-genai", "tokenizers", "torch", "transformers")
+code = (
+    "guideway.pipeline.stages.examples",
+    "guideway.pipeline.stages.intervals",
+    "guideway.pipeline.stages.models",
+    "guideway.replica.text",
+    "guideway.replica.score",
+)
+
+
+def params(spec: Spec) -> Mapping[str, Any]:
+    """The precision. The limits are judged later and change nothing here."""
+    return {"precision": spec.compress.precision}
+
+
+def sources(spec: Spec, root: Path) -> Sequence[Path]:  # noqa: ARG001 - the protocol of stages
+    """Nothing outside the store."""
+    return ()
+
+
+def run(job: Job) -> None:
+    """Write ``model.onnx``, ``genai_config.json`` and the tokenizer to ``job.out``."""
+    from guideway.pipeline.stages.compress.distance import measure_distance
+    from guideway.pipeline.stages.compress.export import export
+
+    precision = job.params["precision"]
+    job.progress(0, 10, f"exporting to {precision}")
+    export(job.inputs["train"], job.out, precision)
+    before, after = _weights(job.inputs["train"], ".safetensors"), _weights(job.out, ".onnx", ".data")
+    job.measure("model_bytes", after, "bytes", about="out", source="train")
+    job.fact(f"{precision}: {before / 1e6:.1f} MB to {after / 1e6:.1f} MB")
+    measure_distance(job)
+
+
+def _weights(folder: Path, *suffixes: str) -> int:
+    """Bytes in the files of *folder* that end so."""
+    return sum(path.stat().st_size for path in folder.iterdir() if path.suffix in suffixes)

@@ -1,0 +1,46 @@
+"""The export: the builder of ONNX Runtime GenAI, made to give the same bytes for the same model."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+
+from onnxruntime_genai.models.builder import create_model, parse_extra_options
+
+from guideway.core.errors import GuidewayError
+
+OPTIONS: dict[str, tuple[str, ...]] = {"fp32": (), "int8": (), "int4": ("algo_config=k_quant_mixed",)}
+"""The builder's default for int4 flips ten times as many answers as ``k_quant_mixed``."""
+ALWAYS = ("hf_remote=false", "hf_token=false")
+"""Never code from a model folder, never a token of the person who builds."""
+OF_THE_TOKENIZER = ("tokenizer.json", "tokenizer_config.json", "chat_template.jinja")
+
+
+def export(source: Path, out: Path, precision: str) -> None:
+    """Export the Hugging Face folder *source* to *out* for the CPU.
+
+    Raises:
+        GuidewayError: the builder does not know this architecture, or cannot do this precision.
+    """
+    cache = out / ".cache"
+    names = ("", str(source), str(out), precision, "cpu", str(cache))
+    try:
+        create_model(*names, **parse_extra_options(*names, [*ALWAYS, *OPTIONS[precision]]))
+    except Exception as error:
+        raise GuidewayError(
+            f"the model cannot be exported to {precision}: {type(error).__name__}: {str(error).strip() or 'no reason'}",
+            where="compress.precision",
+            try_this="another precision; the log has the whole story",
+        ) from error
+    shutil.rmtree(cache, ignore_errors=True)
+    for name in OF_THE_TOKENIZER:  # as trained: the builder writes them again in its own way
+        if (source / name).is_file():
+            shutil.copyfile(source / name, out / name)
+    _settle(out / "genai_config.json")
+
+
+def _settle(path: Path) -> None:
+    """Sorted keys, so that the bytes depend on the content alone."""
+    config = json.loads(path.read_text(encoding="utf-8"))
+    path.write_text(json.dumps(config, indent=1, sort_keys=True) + "\n", encoding="utf-8")

@@ -1,0 +1,53 @@
+"""Which folders may be a base model: safetensors alone, and nothing that brings code along."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+
+from guideway.core.errors import SpecError
+
+CONFIGS = ("config.json", "generation_config.json", "tokenizer_config.json")
+PICKLES = (".bin", ".pt", ".pth", ".pkl", ".pickle", ".ckpt")
+READ = (".json", ".jinja", ".safetensors", ".txt", ".model")
+
+
+def files_of(folder: Path, said: str) -> Sequence[Path]:
+    """The files of the base model in *folder*, which the spec calls *said*.
+
+    Raises:
+        SpecError: it is no folder, no model, holds weights as pickles only, or names code to run.
+    """
+    if not folder.is_dir():
+        raise SpecError(
+            f"there is no folder '{said}'",
+            where="train.base",
+            try_this=f"download the model first: hf download {said} --local-dir base, then base: base",
+        )
+    for needed in ("config.json", "tokenizer.json", "tokenizer_config.json"):
+        if not (folder / needed).is_file():
+            raise SpecError(f"the base has no {needed}", where=said, try_this="give a folder in Hugging Face format")
+    files = sorted(path for path in folder.iterdir() if path.is_file() and path.suffix in READ)
+    if not any(path.suffix == ".safetensors" for path in files):
+        pickles = sorted(path.name for path in folder.iterdir() if path.suffix in PICKLES)
+        found = f"weights as pickle only ({pickles[0]}), and loading one can run code" if pickles else "no weights"
+        raise SpecError(f"the base holds {found}", where=said, try_this="give a folder with *.safetensors")
+    for name in CONFIGS:
+        _refuse_code(folder / name)
+    return tuple(files)
+
+
+def _refuse_code(path: Path) -> None:
+    if not path.is_file():
+        return
+    try:
+        config = json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise SpecError(f"not JSON: {error}", where=str(path), try_this="download the base again") from None
+    if isinstance(config, dict) and config.get("auto_map"):
+        raise SpecError(
+            "the base wants to run code of its own (auto_map), and that is never done",
+            where=str(path),
+            try_this="choose a base that transformers knows by itself",
+        )

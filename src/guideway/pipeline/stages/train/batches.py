@@ -1,0 +1,34 @@
+"""Batches without waste: rows of like length together, texts packed into full blocks. Pure, seeded."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Iterator, Sequence
+
+from guideway.pipeline.stages.examples import Example
+
+WINDOW = 16
+"""Batches that are sorted by length together: wide enough to save padding, narrow enough to stay mixed."""
+
+
+def packed(texts: Sequence[Example], block: int) -> list[Example]:
+    """All texts in one stream, cut into blocks of *block* tokens; the last one is as short as it comes."""
+    stream = [token for text in texts for token in text.ids[1:]]
+    stream = [texts[0].ids[0], *stream] if texts else []
+    blocks = [Example(stream[at : at + block], 1) for at in range(0, len(stream), block - 1)]
+    return [one for one in blocks if one.predicted > 0]
+
+
+def batches(examples: Sequence[Example], size: int, seed: int) -> Iterator[list[Example]]:
+    """Batches without end. Every pass over the data has a new order; all orders follow from *seed*."""
+    draw = random.Random(seed)
+    order = list(range(len(examples)))
+    while True:
+        draw.shuffle(order)
+        cut = []
+        for at in range(0, len(order), size * WINDOW):
+            window = sorted(order[at : at + size * WINDOW], key=lambda index: (len(examples[index].ids), index))
+            cut += [window[start : start + size] for start in range(0, len(window), size)]
+        draw.shuffle(cut)
+        for batch in cut:
+            yield [examples[index] for index in batch]

@@ -1,0 +1,162 @@
+"""Verbs that need no model: help, init, check, plan, doctor, schema, and every kind of mistake."""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+
+import pytest
+
+from guideway.cli import SECTIONS
+from guideway.core.errors import EXIT_CODES
+from guideway.core.spec import json_schema
+
+VERBS = [verb for section in SECTIONS.values() for verb in section]
+
+
+def test_help_names_every_verb_and_every_exit_code(guideway):
+    said = guideway("--help")
+    assert said.returncode == 0
+    for word in (*VERBS, *map(str, EXIT_CODES)):
+        assert word in said.stdout
+
+
+@pytest.mark.parametrize("verb", VERBS)
+def test_every_verb_explains_itself(guideway, verb):
+    said = guideway(verb, "--help")
+    assert said.returncode == 0 and "Usage: guideway" in said.stdout
+    assert len(said.stdout.splitlines()) > 4
+
+
+def test_help_imports_nothing_heavy(guideway):
+    said = guideway("--help", PYTHONPROFILEIMPORTTIME="1")
+    assert "guideway.core.errors" in said.stderr
+    for heavy in ("torch", "transformers", "onnxruntime", "numpy", "rich", "cryptography", "sqlite3", "yaml"):
+        assert f" {heavy}\n" not in said.stderr, heavy
+
+
+@pytest.mark.parametrize(
+    ("argv", "code", "says"),
+    [
+        (["biuld"], 2, "there is no verb 'biuld' (did you mean 'build'?)"),
+        (["plan", "--nope"], 2, "no such option"),
+        (["check"], 2, "guideway.yaml: there is no spec here (`guideway init` makes one)"),
+        (["plan", "-f", "other.yaml"], 2, "other.yaml: there is no spec here"),
+        (["logs", "extra", "args"], 2, "unexpected extra argument"),
+    ],
+)
+def test_a_mistake_is_one_line_with_its_exit_code(guideway, argv, code, says):
+    said = guideway(*argv)
+    assert said.returncode == code
+    assert says.lower() in said.stderr.lower()
+    assert len(said.stderr.splitlines()) == 1 and said.stdout == ""
+
+
+def test_init_makes_a_project_that_checks(project):
+    assert project("check").returncode == 0
+    assert "name: small" in (project.folder / "guideway.yaml").read_text()
+
+
+def test_init_never_overwrites(project):
+    said = project("init")
+    assert said.returncode == 2 and "a project here already" in said.stderr
+
+
+def test_the_plan_of_a_new_project_runs_every_stage_in_order(project):
+    steps = json.loads(project("plan", "--json").stdout)
+    assert [step["stage"] for step in steps] == ["data", "train", "compress", "evaluate", "package"]
+    assert all(step["runs"] for step in steps)
+    assert "never ran" in project("plan").stdout
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "says"),
+    [
+        ("engine: onnx", "engine: onix", "there is no engine called 'onix' (did you mean 'onnx'?)"),
+        ("path: data/questions.jsonl", "path: data/none.jsonl", "data/none.jsonl"),
+        ("replicas: 2", "target: moon", "there is no target called 'moon'"),
+        ("steps: 250", "stepps: 250", "unknown key 'stepps' (did you mean 'steps'?)"),
+    ],
+)
+def test_check_names_the_line_of_a_dangling_name(project, old, new, says):
+    path = project.folder / "guideway.yaml"
+    text = path.read_text()
+    assert old in text
+    path.write_text(text.replace(old, new, 1))
+    said = project("check")
+    assert said.returncode == 2 and says in said.stderr
+    line = next(number for number, line in enumerate(path.read_text().splitlines(), 1) if new in line)
+    assert any(f"guideway.yaml:{near}:" in said.stderr for near in (line, line - 1)), said.stderr
+
+
+@pytest.mark.parametrize("verb", ["status", "releases", "audit", "logs"])
+def test_a_verb_that_shows_things_has_something_to_say_when_there_is_nothing(project, verb):
+    said = project(verb)
+    assert said.returncode == 0
+    assert verb == "logs" or said.stdout.strip()
+
+
+@pytest.mark.parametrize("verb", [["status"], ["releases"], ["audit"], ["plan"], ["keys", "list"], ["doctor"]])
+def test_every_verb_that_shows_things_speaks_json(project, verb):
+    json.loads(project(*verb, "--json").stdout)
+
+
+@pytest.mark.parametrize(
+    ("argv", "says"),
+    [
+        (["ship"], "there is no release of 'small' yet"),
+        (["ship", "abcdef"], "no release here is called 'abcdef'"),
+        (["rollback"], "nothing serves in 'dev'"),
+        (["down"], "nothing was ever shipped to 'dev'"),
+        (["verify"], "there is no release of 'small' yet"),
+        (["status", "-e", "prodd"], "did you mean 'prod'?"),
+        (["keys", "revoke", "1234"], "there is no key '1234'"),
+        (["logs", "nothing"], "there is no log 'nothing'"),
+    ],
+)
+def test_asking_too_early_says_what_comes_first(project, argv, says):
+    said = project(*argv)
+    assert said.returncode == 2 and says in said.stderr
+
+
+def test_a_key_is_shown_once_and_only_its_digest_is_kept(project):
+    key = json.loads(project("keys", "new", "--label", "me", "--json").stdout)["key"]
+    listed = json.loads(project("keys", "list", "--json").stdout)
+    assert key.startswith("gw-") and [one["label"] for one in listed] == ["me"]
+    everything = b"".join(path.read_bytes() for path in project.folder.rglob("*") if path.is_file())
+    assert key.encode() not in everything
+    assert project("keys", "revoke", listed[0]["id"]).returncode == 0
+    assert json.loads(project("keys", "list", "--json").stdout)[0]["revoked"] is True
+
+
+def test_the_ledger_remembers_and_finds_a_change(project):
+    project("keys", "new")
+    assert "chain whole" in project("audit", "--verify").stdout
+    assert "key made" in project("audit").stdout
+    with sqlite3.connect(project.folder / ".guideway" / "state.db") as database:
+        database.execute("UPDATE ledger SET who = 'nobody'")
+    said = project("audit", "--verify")
+    assert said.returncode == 4 and "line 1 was changed" in said.stderr
+
+
+def test_a_damaged_state_is_told_and_nothing_is_overwritten(project):
+    project("status")
+    path = project.folder / ".guideway" / "state.db"
+    path.write_bytes(b"garbage" * 1000)
+    said = project("status")
+    assert said.returncode == 4 and "the state file is damaged" in said.stderr
+    assert path.read_bytes() == b"garbage" * 1000
+
+
+def test_the_schema_is_the_schema(guideway):
+    assert json.loads(guideway("schema").stdout) == json_schema()
+
+
+def test_the_doctor_looks_at_this_machine(guideway):
+    said = guideway("doctor")
+    assert "Python 3.11 or newer" in said.stdout and "libraries to serve" in said.stdout
+
+
+def test_completion_knows_the_verbs(guideway):
+    said = guideway("ro", _GUIDEWAY_COMPLETE="bash_complete", COMP_WORDS="guideway ro", COMP_CWORD="1")
+    assert "rollback" in said.stdout

@@ -1,0 +1,40 @@
+"""A loop, replicas and a gateway for each test that asks for them."""
+
+from __future__ import annotations
+
+import pytest
+from gateway_rig import Client, Gateway, Loop, PaperReplica
+
+
+@pytest.fixture(scope="module")
+def loop():
+    made = Loop()
+    yield made
+    made.close()
+
+
+@pytest.fixture
+def replica(loop):
+    """Makes replicas; they die with the test."""
+    made = []
+
+    def make(answer=None, port=0):
+        made.append(PaperReplica(loop, answer, port))
+        return made[-1]
+
+    yield make
+    for one in made:
+        one.die()
+
+
+@pytest.fixture
+def gateway(loop):
+    made = Gateway(loop)
+    yield made
+    made.close()
+
+
+@pytest.fixture
+def client(gateway):
+    with Client(gateway.port) as made:
+        yield made
