@@ -1,0 +1,1 @@
+"""Measurements; each script writes one file in results/."""
