@@ -83,6 +83,9 @@ class Target(Protocol):
     def stop(self, process: Process, grace: float) -> None:
         """Ask it to end, and after *grace* seconds make it. Returns when it is gone."""
 
+    def rest(self) -> None:
+        """Nothing is wanted here any more: let go of what was kept warm."""
+
 
 class Gate(Protocol):
     """Evidence in, verdict out; the same for a build and for live traffic."""

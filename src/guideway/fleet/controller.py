@@ -55,6 +55,7 @@ class Controller:
             while not self.stopping.is_set():
                 acted = self.once()
                 if not acted and self._all_down():
+                    self.host.rest()
                     return
                 self.stopping.wait(BUSY if acted or self._under_way() else IDLE)
         finally:

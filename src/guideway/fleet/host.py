@@ -24,7 +24,7 @@ from guideway.sealing.pack import files_of, read_manifest
 from guideway.signing.keys import trusted
 from guideway.store.blobs import Blobs
 from guideway.store.home import Home
-from guideway.targets import target
+from guideway.targets import TARGETS, target
 
 DRAIN = 10.0
 """Seconds that a process gets to finish what it answers."""
@@ -74,6 +74,11 @@ class Host:
         running = gateway_state(self.home, environment)
         if running:
             terminate(running.pid, None, DRAIN + 2)
+
+    def rest(self) -> None:
+        """Nothing runs any more: let the targets end what they kept warm."""
+        for name in TARGETS:
+            self.target(name).rest()
 
     def _unpacked(self, release: Digest) -> Path:
         """The release as a folder of links, every byte read again the first time that this controller maps it."""

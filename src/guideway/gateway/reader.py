@@ -74,7 +74,8 @@ class RequestReader:
             if not self.finished:
                 raise
         except httptools.HttpParserError as error:
-            self._refuse(errors.malformed(f"the request is not sound HTTP/1.1: {error}"))
+            if not self.finished:
+                self._refuse(errors.malformed(f"the request is not sound HTTP/1.1: {error}"))
         else:
             if self.partial and continued:
                 self._count(len(data))
@@ -98,7 +99,7 @@ class RequestReader:
             self._refuse(errors.too_large(self._body_limit))
 
     def _refuse(self, refusal: ApiError) -> None:
-        request = self._request
+        request = self._request if self.partial else Request()
         request.refusal, request.surplus, request.keep_alive = refusal, True, False
         self.finished = True
         self.partial = self.wants_continue = False
@@ -169,6 +170,7 @@ class RequestReader:
         request.body = body[0] if len(body) == 1 else b"".join(body)
         request.keep_alive = self._parser.should_keep_alive()
         self.partial = self.wants_continue = False
+        self.finished = not request.keep_alive
         self.ready.append(request)
 
 

@@ -39,27 +39,36 @@ class Sampler:
 def candidates(
     logits: Logits, temperature: float, top_p: float, top_k: int
 ) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
-    """The tokens that may come next, likeliest first, and their shares, which sum to 1.
+    """The tokens that may come next and their shares, which sum to 1. ``temperature`` is above 0.
 
-    First ``temperature``, then ``top_k``, then ``top_p``; of equal scores the smaller token comes first.
+    First ``temperature``, then ``top_k``, then ``top_p``; of equal scores the smaller token is kept.
     """
     scaled = (logits.astype(np.float64) - float(logits.max())) / temperature
-    tokens = np.arange(len(scaled))
-    if 0 < top_k < len(scaled):
-        tokens = np.flatnonzero(scaled >= np.partition(scaled, -top_k)[-top_k])
+    tokens = _best(scaled, top_k) if 0 < top_k < len(scaled) else np.arange(len(scaled))
     weights = np.exp(scaled[tokens])
-    total = weights.sum()
-    if top_p < 1.0:
-        # All tokens below this weight together have less than 1 - top_p: they cannot matter, and sorting is dear.
-        light = weights < (1.0 - top_p) * total / len(weights)
-        tokens, weights = tokens[~light], weights[~light]
-    order = np.argsort(-weights, kind="stable")[: top_k or None]
-    tokens, weights = tokens[order], weights[order]
-    if top_p < 1.0:
-        limit = top_p * (total if top_k == 0 else _sum_of_first(scaled, top_k))
-        keep = int(np.searchsorted(np.cumsum(weights), limit)) + 1
-        tokens, weights = tokens[:keep], weights[:keep]
-    return tokens, weights / weights.sum()
+    shares = weights / weights.sum()
+    return _nucleus(tokens, shares, top_p) if top_p < 1.0 else (tokens, shares)
+
+
+def _best(scores: NDArray[np.float64], count: int) -> NDArray[np.int64]:
+    """The *count* tokens with the best scores, smallest token first."""
+    worst = np.partition(scores, -count)[-count]
+    above, equal = np.flatnonzero(scores > worst), np.flatnonzero(scores == worst)
+    return np.sort(np.concatenate([above, equal[: count - len(above)]]))
+
+
+def _nucleus(
+    tokens: NDArray[np.int64], shares: NDArray[np.float64], top_p: float
+) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
+    """The fewest tokens that together have the share *top_p*, likeliest first."""
+    # All below this share together have less than 1 - top_p: they cannot belong, and sorting them is dear.
+    heavy = shares >= (1.0 - top_p) / len(shares)
+    tokens, shares = tokens[heavy], shares[heavy]
+    order = np.argsort(-shares, kind="stable")
+    tokens, shares = tokens[order], shares[order]
+    count = int(np.searchsorted(np.cumsum(shares), top_p)) + 1
+    tokens, shares = tokens[:count], shares[:count]
+    return tokens, shares / shares.sum()
 
 
 def choose(tokens: NDArray[np.int64], shares: NDArray[np.float64], draw: float) -> int:

@@ -7,7 +7,7 @@ import os
 from pathlib import Path
 
 from guideway.core.launch import Launch, Process
-from guideway.kit.forkserver import ForkServerError, connect_or_start
+from guideway.kit.forkserver import ForkServer, ForkServerError, connect_or_start
 from guideway.kit.process import is_alive, spawn_detached, terminate
 
 
@@ -34,6 +34,12 @@ class LocalTarget:
     def stop(self, process: Process, grace: float) -> None:
         """Ask it to end, and after *grace* seconds make it."""
         terminate(process.pid, process.started, grace)
+
+    def rest(self) -> None:
+        """End the fork servers; what they forked goes on."""
+        for path in (self._run / "fork").glob("*.sock"):
+            ForkServer(path).stop()
+            path.unlink(missing_ok=True)
 
     def _fork(self, launch: Launch, module: str, env: dict[str, str], log: Path) -> Process:
         server = connect_or_start(self.socket(module), module, log.with_name(f"forkserver-{module}.log"))

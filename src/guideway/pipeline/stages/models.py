@@ -15,11 +15,16 @@ from transformers import AutoModelForCausalLM
 
 from guideway.core.errors import GuidewayError
 from guideway.pipeline.stages.examples import Example
-from guideway.replica.score import OnnxScorer
+from guideway.replica.onnx_backend import OnnxBackend
+from guideway.replica.score import generate_all
 
 Floats = npt.NDArray[np.floating[Any]]
 AT_ONCE = 64
 """Prompts of one length that the trained model answers in one batch."""
+
+
+SLOTS = 16
+"""Rows that the compressed model answers together."""
 
 
 class Model(Protocol):
@@ -29,7 +34,7 @@ class Model(Protocol):
         """The logits after each of *ids*: a matrix of tokens by vocabulary."""
 
     def answers(self, prompts: Sequence[Sequence[int]], max_tokens: int, end: int) -> list[list[int]]:
-        """The greedy answer to every prompt, without the end token."""
+        """The greedy answer to every prompt, without the end token. Prompts leave room for it in the context."""
 
 
 def threads() -> int:
@@ -85,17 +90,15 @@ class Compressed:
     """The model in a folder of the ONNX Runtime GenAI builder, run by the replica that serves it."""
 
     def __init__(self, folder: Path) -> None:
-        self._scorer = OnnxScorer(folder, threads())
+        self._backend = OnnxBackend(folder, slots=SLOTS, threads=threads())
 
     def logits(self, ids: Sequence[int]) -> Floats:
         """The logits after each of *ids*: a matrix of tokens by vocabulary."""
-        logits: Floats = self._scorer.logits(list(ids))
-        return logits
+        return self._backend.logits(ids)
 
     def answers(self, prompts: Sequence[Sequence[int]], max_tokens: int, end: int) -> list[list[int]]:
         """The greedy answer to every prompt, by the scheduler that serves."""
-        answers = self._scorer.generate_all([list(prompt) for prompt in prompts], max_tokens)
-        return [answer[: answer.index(end)] if end in answer else list(answer) for answer in answers]
+        return generate_all(self._backend, prompts, max_tokens, {end})
 
 
 def log_softmax(logits: Floats) -> npt.NDArray[np.float64]:

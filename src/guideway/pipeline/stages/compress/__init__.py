@@ -16,8 +16,10 @@ code = (
     "guideway.pipeline.stages.examples",
     "guideway.pipeline.stages.intervals",
     "guideway.pipeline.stages.models",
-    "guideway.replica.text",
+    "guideway.replica.onnx_backend",
+    "guideway.replica.scheduler",
     "guideway.replica.score",
+    "guideway.replica.text",
 )
 
 

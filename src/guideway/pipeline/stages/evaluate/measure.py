@@ -115,9 +115,10 @@ class Bench:
 
     def _question(self, row: dict[str, Any]) -> Question:
         example = self._voice.example(row).clipped(self._context)
+        room = self._context - min(self._max_tokens, self._context // 2)
         messages = row.get("messages", [{"content": ""}])
         asked = messages[-2]["content"] if len(messages) > 1 else ""
-        return Question(example, example.ids[: example.start], asked, messages[-1]["content"])
+        return Question(example, example.ids[: example.start][-room:], asked, messages[-1]["content"])
 
     def _baselines(self, voice: Voice) -> tuple[NGrams, Nearest | None]:
         """Both baselines, made from the training rows; without conversations there is nothing to be nearest to."""

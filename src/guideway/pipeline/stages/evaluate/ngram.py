@@ -12,7 +12,7 @@ Context = tuple[int, ...]
 
 
 class NGrams:
-    """Counts of tokens after the last 0 to ``order - 1`` tokens. Each order leans on the one below as far as it must."""
+    """Counts of tokens after the last 0 to ``order - 1`` tokens; each order leans on the one below where it must."""
 
     def __init__(self, vocabulary: int, order: int = 3) -> None:
         self.vocabulary, self.order = vocabulary, order

@@ -1,0 +1,226 @@
+"""From data to a served token and back, through the command line and the openai client."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+import socket
+import threading
+from pathlib import Path
+
+import openai
+import pytest
+from journey_rig import eventually
+
+pytestmark = [pytest.mark.journey, pytest.mark.xdist_group("journey")]
+
+
+def test_the_first_up_runs_every_stage_judges_and_serves(built):
+    events = built.first_events
+    finished = [event["step"] for event in events if event["event"] == "finished"]
+    assert finished == ["data", "train", "compress", "evaluate", "package"]
+    verdicts = {
+        event["data"]["clause"]: event["data"]["verdict"] for event in events if "clause" in event.get("data", {})
+    }
+    assert set(verdicts) == {"DAT-03", "EVL-01", "ROB-04", "CMP-01", "SPEC-1"}
+    assert set(verdicts.values()) == {"PASS"}
+
+
+def test_the_openai_client_gets_an_answer_whole_and_streamed(service):
+    whole = service.ask()
+    assert whole.choices[0].finish_reason == "stop" and whole.usage.completion_tokens >= 1
+    pieces = [chunk.choices[0].delta.content or "" for chunk in service.ask(stream=True) if chunk.choices]
+    assert "".join(pieces) == whole.choices[0].message.content != ""
+
+
+def test_what_it_learned_it_answers_through_the_gateway(service):
+    asked = {"What comes after Monday?": "Tuesday", "Name the month that comes after March.": "April"}
+    answers = {question: service.ask(question).choices[0].message.content for question in asked}
+    assert answers == asked
+
+
+def test_models_lists_the_model_and_a_stranger_is_refused(service):
+    assert [model.id for model in service.client().models.list()] == ["days"]
+    with pytest.raises(openai.AuthenticationError):
+        service.client("gw-wrong").models.list()
+    with pytest.raises(openai.NotFoundError, match="days"):
+        service.client().chat.completions.create(model="nights", messages=[{"role": "user", "content": "x"}])
+
+
+@pytest.mark.catalogue("A38")
+def test_an_unchanged_up_runs_nothing_and_starts_nothing(service):
+    before = service.status()
+    events = service.up()
+    assert all(event["cached"] for event in events if event["event"] == "finished")
+    assert not any(event["event"] == "started" for event in events)
+    assert service.status()["replicas"] == before["replicas"]
+    assert not any(step["runs"] for step in service.json("plan"))
+
+
+def test_status_knows_every_process(service):
+    found = service.status()
+    assert [one["state"] for one in found["replicas"]] == ["ready", "ready"]
+    assert len(found["alive"]) == 2 and found["gateway"] and found["controller"]
+    assert found["rollout"]["phase"] == "done"
+
+
+def test_a_second_release_takes_over_and_a_rollback_brings_the_first_one_back(service):
+    first = service.release_that_answers()
+    service.edit("engine: onnx", "engine: onnx\n  prompt: {system: ''}\npolicy: {intended_use: 'the days of the week'}")
+    events = service.up()
+    assert [event["step"] for event in events if event["event"] == "started"] == ["package"]
+    second = eventually(lambda: (now := service.release_that_answers()) != first and now)
+    assert "serves in 'dev' again" in service("rollback").stdout
+    assert eventually(lambda: service.release_that_answers() == first)
+    service("rollback", "--to", second)
+    assert eventually(lambda: service.release_that_answers() == second)
+    service("rollback", "--to", first)
+
+
+def test_a_broken_template_is_refused_and_what_serves_goes_on(service):
+    serving = service.release_that_answers()
+    count = len(service.json("releases"))
+    (service.folder / "broken.jinja").write_text("{{ messages[0].content[:3] }}")
+    service.edit("engine: onnx", "engine: onnx\n  prompt: {template: broken.jinja}")
+    said = service("build", code=3)
+    assert "seal refused: SPEC-1 FAIL: exact_match on unseen-phrasings" in said.stderr
+    assert len(service.json("releases")) == count
+    assert service.release_that_answers() == serving
+
+
+@pytest.mark.catalogue("A30")
+def test_one_flipped_bit_in_a_copy_is_found_and_the_blob_named(service, tmp_path):
+    shutil.copytree(service.folder / ".guideway" / "oci", tmp_path / "copy")
+    service("verify", "--layout", str(tmp_path / "copy"))
+    blob = max((tmp_path / "copy" / "blobs" / "sha256").iterdir(), key=lambda path: path.stat().st_size)
+    changed = bytearray(blob.read_bytes())
+    changed[len(changed) // 2] ^= 1
+    blob.chmod(0o644)
+    blob.write_bytes(changed)
+    assert blob.name in service("verify", "--layout", str(tmp_path / "copy"), code=4).stderr
+
+
+def test_a_killed_replica_is_replaced_and_no_request_fails(service):
+    victim = service.status()["replicas"][0]
+    failures: list[Exception] = []
+    stop = threading.Event()
+
+    def ask_on() -> None:
+        while not stop.is_set():
+            try:
+                service.ask(max_tokens=1)
+            except openai.OpenAIError as error:
+                failures.append(error)
+
+    asking = threading.Thread(target=ask_on)
+    asking.start()
+    os.kill(victim["process"]["pid"], signal.SIGKILL)
+
+    def replaced() -> bool:
+        now = service.status()["replicas"]
+        return len(now) == 2 and all(one["state"] == "ready" and one["id"] != victim["id"] for one in now)
+
+    eventually(replaced)
+    stop.set()
+    asking.join()
+    assert failures == []
+
+
+@pytest.mark.catalogue("A1")
+def test_traffic_goes_on_without_a_controller_and_the_next_one_adopts_what_runs(service):
+    before = service.status()
+    controller = next(line for line in service.processes() if "guideway.fleet" in line)
+    os.kill(int(controller.split()[0]), signal.SIGKILL)
+    eventually(lambda: not service.status()["controller"])
+    assert service.ask().choices[0].message.content
+    service.up()
+    after = eventually(lambda: (now := service.status())["controller"] and now)
+    assert after["replicas"] == before["replicas"] and after["gateway"] == before["gateway"]
+
+
+def test_rollback_works_while_no_controller_runs(service):
+    service.edit("engine: onnx", "engine: onnx\npolicy: {intended_use: 'another purpose'}")
+    first = service.release_that_answers()
+    service.up()
+    controller = next(line for line in service.processes() if "guideway.fleet" in line)
+    os.kill(int(controller.split()[0]), signal.SIGKILL)
+    service("rollback")
+    assert eventually(lambda: service.release_that_answers() == first)
+    assert not service.status()["controller"]
+
+
+def test_a_port_in_use_is_one_clear_line_and_leaves_nothing_running(service):
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = taken.getsockname()[1]
+        service.edit("port: ${PROD_PORT:-8082}", f"port: {port}")
+        said = service("ship", "-e", "prod", code=1)
+    assert "the gateway died" in said.stderr and str(port) in said.stderr and "in use" in said.stderr
+    service("down", "-e", "prod")
+    assert service.status()["alive"]
+
+
+def test_a_changed_blob_never_loads(service):
+    release = next(one for one in service.json("releases") if one["stable"])["digest"]
+    blobs = service.folder / ".guideway" / "oci" / "blobs" / "sha256"
+    manifest = json.loads((blobs / release.removeprefix("sha256:")).read_text())
+    layer = next(
+        layer for layer in manifest["layers"] if layer["annotations"]["org.cncf.model.filepath"] == "serve.json"
+    )
+    blob: Path = blobs / layer["digest"].removeprefix("sha256:")
+    good = blob.read_bytes()
+    controller = next((line for line in service.processes() if "guideway.fleet" in line), None)
+    if controller:  # one that has not verified this release yet must do it
+        os.kill(int(controller.split()[0]), signal.SIGKILL)
+    blob.chmod(0o644)
+    blob.write_bytes(good[:-2] + b" \n")
+    try:
+        said = service("ship", "-e", "prod", release, code=1)
+        assert layer["digest"] in said.stderr and "not what its digest says" in said.stderr
+        service("verify", release, code=4)
+    finally:
+        blob.write_bytes(good)
+        service("down", "-e", "prod")
+    service("verify", release)
+
+
+def test_two_ups_at_once_end_in_one_release(service):
+    service.edit("engine: onnx", "engine: onnx\npolicy: {intended_use: 'two at once'}")
+    results: list[int] = []
+
+    def up() -> None:
+        try:
+            service("up", "--json")
+            results.append(0)
+        except AssertionError as error:
+            results.append(1 if "replaced by" in str(error) else 2)
+
+    threads = [threading.Thread(target=up) for _ in range(2)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert 0 in results and 2 not in results
+    sealed = service.json("releases")
+    assert len({one["digest"] for one in sealed}) == len(sealed)
+    assert sealed[0]["stable"]
+
+
+def test_down_leaves_nothing_and_up_starts_it_again(built):
+    built("down")
+    eventually(lambda: not built.processes())
+    found = built.status()
+    assert found["replicas"] == [] and found["gateway"] is None and not found["controller"]
+    port = found["state"]["port"]
+    built.up()
+    assert built.status()["state"]["port"] == port
+    assert built.ask().choices[0].message.content
+
+
+def test_the_ledger_holds_the_whole_story(service):
+    assert "chain whole" in service("audit", "--verify").stdout
+    told = {line["what"] for line in service.json("audit", "-n", "500")}
+    assert {"stage train", "seal", "admit", "ship", "rollout done", "rollback", "seal refused", "down"} <= told
