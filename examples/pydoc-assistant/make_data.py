@@ -82,7 +82,7 @@ PHRASINGS = {
         "what is the title of the documentation topic `{}`?",
         "the topic `{}` is about what?",
         "topic `{}`: what is its title?",
-        "what will help('{}') show as its title, for the topic `{}`?",
+        "which title will help show for the topic `{}`?",
         "tell me what the topic `{}` covers",
         "how is the topic `{}` headed?",
         "name the subject of the help topic `{}`",
@@ -95,6 +95,13 @@ PHRASINGS = {
         "under which heading stands the topic `{}`?",
     ),
 }
+
+
+OPENERS = (
+    "", "", "", "", "hi, ", "hello! ", "please: ", "quick question: ", "in Python, ", "tell me, ", "I forgot: ", "help me: ",
+    "one more: ", "sorry, ", "well, ", "do you know: ", "next: ", "for my script: ", "a colleague asks: ", "just checking: ",
+)  # fmt: skip
+CLOSERS = ("", "", "", "", " thanks", " please", " thank you", " I need it now", " just the answer", " it is urgent", " in short")
 
 
 class Fact(NamedTuple):
@@ -117,10 +124,12 @@ def main() -> None:
 
 
 def rows(fact: Fact) -> Iterator[dict[str, str]]:
-    """One fact in every phrasing of its kind."""
+    """One fact in every phrasing of its kind, each opened and closed in one of the ways that people have."""
     for number, phrasing in enumerate(PHRASINGS[fact.kind], 1):
+        drawn = int(shuffled(f"{fact.kind} {fact.name} {number}"), 16)
+        opener, closer = OPENERS[drawn % len(OPENERS)], CLOSERS[drawn // len(OPENERS) % len(CLOSERS)]
         yield {
-            "prompt": phrasing.format(fact.name, fact.name) if phrasing.count("{}") > 1 else phrasing.format(fact.name),
+            "prompt": opener + phrasing.format(fact.name) + closer,
             "response": fact.answer,
             "fact": f"{fact.kind}:{fact.name}",
             "phrasing": f"{fact.kind}-{number:02d}",

@@ -7,10 +7,18 @@ from gateway_rig import Client, Gateway, Loop, PaperReplica
 
 
 @pytest.fixture(scope="module")
-def loop():
+def _loop():
     made = Loop()
     yield made
     made.close()
+
+
+@pytest.fixture
+def loop(_loop):
+    """The loop; a test fails when something went wrong on it that nobody handled."""
+    yield _loop
+    wrong, _loop.wrong = _loop.wrong, []
+    assert wrong == []
 
 
 @pytest.fixture

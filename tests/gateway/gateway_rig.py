@@ -70,6 +70,8 @@ class Loop:
 
     def __init__(self) -> None:
         self.loop = uvloop.new_event_loop()
+        self.wrong: list[dict] = []
+        self.loop.set_exception_handler(lambda _, what: self.wrong.append(what))
         self.thread = threading.Thread(target=self.loop.run_forever, daemon=True)
         self.thread.start()
 
@@ -185,7 +187,9 @@ def chunk(data: bytes) -> bytes:
     return b"%x\r\n%b\r\n" % (len(data), data)
 
 
-def unary(body: bytes | None = None, status: str = "200 OK", headers: str = "Content-Type: application/json\r\n") -> Answer:
+def unary(
+    body: bytes | None = None, status: str = "200 OK", headers: str = "Content-Type: application/json\r\n"
+) -> Answer:
     """A whole answer."""
     raw = http(completion() if body is None else body, status, headers)
 
@@ -375,7 +379,9 @@ class Client:
                 return self.rest
 
 
-def request(method: str = "POST", path: str = CHAT, body: bytes | dict | None = None, headers: str = AUTHORIZED) -> bytes:
+def request(
+    method: str = "POST", path: str = CHAT, body: bytes | dict | None = None, headers: str = AUTHORIZED
+) -> bytes:
     """The bytes of one request."""
     if body is None and method == "POST":
         body = {"model": MODEL, "messages": [{"role": "user", "content": "hi"}]}

@@ -85,7 +85,9 @@ def test_a_revoked_key_is_refused_and_the_others_stay(served, client):
     assert client.ask("GET", "/v1/models").status == 200
 
 
-@pytest.mark.parametrize("path", ["/", "/v1", "/v1/chat/completions/", "/v1/embeddings", "/V1/models", "/healthz/x", "*"])
+@pytest.mark.parametrize(
+    "path", ["/", "/v1", "/v1/chat/completions/", "/v1/embeddings", "/V1/models", "/healthz/x", "*"]
+)
 def test_unknown_paths_are_404(served, client, path):
     assert error_of(client.ask("GET", path))["code"] == "not_found"
 
@@ -98,7 +100,12 @@ def test_a_query_and_the_absolute_form_lead_to_the_same_path(served, client):
 
 @pytest.mark.parametrize(
     ("method", "path", "allow"),
-    [("GET", CHAT, "POST"), ("DELETE", CHAT, "POST"), ("POST", "/v1/models", "GET, HEAD"), ("PUT", "/healthz", "GET, HEAD")],
+    [
+        ("GET", CHAT, "POST"),
+        ("DELETE", CHAT, "POST"),
+        ("POST", "/v1/models", "GET, HEAD"),
+        ("PUT", "/healthz", "GET, HEAD"),
+    ],
 )
 def test_a_wrong_method_is_405_and_names_the_right_ones(served, method, path, allow):
     with Client(served.port) as client:
@@ -174,7 +181,9 @@ def test_chunks_beyond_the_body_limit_are_413(served, client, size):
 
 
 def test_chunk_extensions_without_end_are_413(served, client):
-    client.send(f"POST {CHAT} HTTP/1.1\r\nHost: g\r\nAuthorization: Bearer {KEY}\r\nTransfer-Encoding: chunked\r\n\r\n1;")
+    client.send(
+        f"POST {CHAT} HTTP/1.1\r\nHost: g\r\nAuthorization: Bearer {KEY}\r\nTransfer-Encoding: chunked\r\n\r\n1;"
+    )
     client.send(b"a" * (served.plane.body_limit + 500_000))
     assert client.reply().status == 413
 

@@ -1,7 +1,8 @@
-"""A request on its way to a replica and back: what is passed on, what is not, and what happens when something breaks."""
+"""A request on its way to a replica and back: what is passed on, what is not, and what happens when it breaks."""
 
 from __future__ import annotations
 
+import asyncio
 import json
 import socket
 import threading
@@ -32,12 +33,6 @@ from gateway_rig import (
 STREAM = {"model": MODEL, "stream": True, "messages": []}
 
 
-def free_port():
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
-
-
 def refusing(replica):
     """A replica whose port refuses connections."""
     one = replica()
@@ -60,7 +55,9 @@ def test_an_answer_comes_back_whole_with_our_headers(gateway, replica, client):
 
 
 @pytest.mark.parametrize("path", [CHAT, "/v1/completions"])
-@pytest.mark.parametrize("body", [b'{"model":"poet","n":1e400,"x":"\\u00e9"}', b' {"model" : "poet"}\n', b'{"model":"poet","a":"\xc3\xa9"}'])
+@pytest.mark.parametrize(
+    "body", [b'{"model":"poet","n":1e400,"x":"\\u00e9"}', b' {"model" : "poet"}\n', b'{"model":"poet","a":"\xc3\xa9"}']
+)
 def test_the_body_reaches_the_replica_byte_for_byte(gateway, replica, client, path, body):
     one = replica()
     gateway.serve(one)
@@ -186,14 +183,8 @@ def test_events_come_as_they_are_made_not_at_the_end(gateway, replica, client):
         for number in range(3):
             writer.write(chunk(event(str(number))))
             await writer.drain()
-            while not made.acquire(blocking=False):
-                await gateway_tick()
+            await asyncio.to_thread(made.acquire)
         writer.write(chunk(DONE) + b"0\r\n\r\n")
-
-    async def gateway_tick():
-        import asyncio
-
-        await asyncio.sleep(0.001)
 
     gateway.serve(replica(answer))
     client.send(request(body=STREAM))
@@ -210,7 +201,9 @@ def test_events_come_as_they_are_made_not_at_the_end(gateway, replica, client):
 def test_a_stream_for_http_1_0_ends_with_the_connection(gateway, replica, client):
     gateway.serve(replica(stream(event("a"), DONE)))
     body = json.dumps(STREAM).encode()
-    client.send(f"POST {CHAT} HTTP/1.0\r\nAuthorization: Bearer {KEY}\r\nContent-Length: {len(body)}\r\n\r\n".encode() + body)
+    client.send(
+        f"POST {CHAT} HTTP/1.0\r\nAuthorization: Bearer {KEY}\r\nContent-Length: {len(body)}\r\n\r\n".encode() + body
+    )
     _, headers = client.head()
     assert headers["connection"] == "close"
     assert "transfer-encoding" not in headers

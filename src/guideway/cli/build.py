@@ -36,7 +36,7 @@ def tell(emit: Emit, judgements: tuple[Judgement, ...]) -> None:
     for one in judgements:
         emit(
             Note(
-                f"{one.clause:<7} {one.verdict:<7} {one.asks}: {one.figure}, limit {one.limit}",
+                f"{one.clause:<7} {one.verdict} {one.asks}: {one.figure}, limit {one.limit}",
                 {"clause": one.clause, "verdict": one.verdict, "evidence": one.evidence},
             )
         )

@@ -10,7 +10,7 @@ from typing import Any
 
 import click
 import msgspec
-from rich.console import Console
+from rich.console import Console, Group
 from rich.live import Live
 from rich.table import Table
 from rich.text import Text
@@ -45,7 +45,7 @@ def table(columns: Sequence[str], rows: Sequence[Sequence[str]], *, empty: str) 
 def drawn(*, as_json: bool) -> Iterator[Emit]:
     """A function that takes events and shows them as they come."""
     if as_json or not sys.stdout.isatty():
-        yield _json_line
+        yield _JsonLines().take
         return
     tree = _Tree()
     with Live(tree, console=Console(highlight=False), refresh_per_second=12):
@@ -61,16 +61,28 @@ def duration(seconds: float) -> str:
     return f"{int(seconds) // 60} m {int(seconds) % 60:02d} s"
 
 
-def _json_line(event: Event) -> None:
-    sys.stdout.write(msgspec.json.encode(event).decode() + "\n")
-    sys.stdout.flush()
+class _JsonLines:
+    """Events as JSON lines; of progress no more than two lines a second."""
+
+    def __init__(self) -> None:
+        self._next_progress = 0.0
+
+    def take(self, event: Event) -> None:
+        """Print *event*, or leave it out."""
+        now = time.monotonic()
+        if isinstance(event, Progress):
+            if now < self._next_progress:
+                return
+            self._next_progress = now + 0.5
+        sys.stdout.write(msgspec.json.encode(event).decode() + "\n")
+        sys.stdout.flush()
 
 
 class _Line:
     """One step on the screen."""
 
     def __init__(self, name: str) -> None:
-        self.name, self.state, self.note = name, "waits", ""
+        self.name, self.state, self.note, self.verdict = name, "waits", "", ""
         self.done, self.total = 0.0, 0.0
         self.began = time.monotonic()
 
@@ -82,8 +94,12 @@ class _Line:
             "cached": ("=", "dim"),
             "failed": ("✗", "red"),
             "note": ("›", "blue"),
-        }[self.state]
-        line = Text(f" {mark} ", style=style)
+            "PASS": ("✓", "green"),
+            "FAIL": ("✗", "red"),
+            "UNKNOWN": ("?", "yellow"),
+        }[self.verdict or self.state]
+        steps = self.state != "note"
+        line = Text(f" {mark} ", style=style, no_wrap=steps, overflow="ellipsis" if steps else None)
         if self.state != "note":
             line.append(f"{self.name:<10}", style="bold" if self.state == "runs" else "")
         line.append(self._bar() if self.state == "runs" else self.note, style="dim" if self.state == "cached" else "")
@@ -106,14 +122,15 @@ class _Tree:
     def __init__(self) -> None:
         self._lines: dict[str, _Line] = {}
 
-    def __rich__(self) -> Text:
-        return Text("\n").join(line.text() for line in self._lines.values())
+    def __rich__(self) -> Group:
+        return Group(*(line.text() for line in self._lines.values()))
 
     def take(self, event: Event) -> None:
         """Change the picture as *event* says."""
         if isinstance(event, Note):
             line = self._lines.setdefault(f"note {len(self._lines)}", _Line(""))
             line.state, line.note = "note", event.text
+            line.verdict = event.data.get("verdict", "")
             return
         if not isinstance(event, StepPlanned | StepStarted | Progress | StepFinished | StepFailed):
             return

@@ -7,9 +7,19 @@ import select
 import signal
 import socket
 import subprocess
+import time
 from collections.abc import Mapping, Sequence
 from functools import cache
 from pathlib import Path
+
+POLL = 0.02
+"""Seconds between two looks where the kernel cannot tell us that a process ended."""
+KILL_WAIT = 5.0
+"""Seconds until a killed process must be gone; only one that is stuck in the kernel needs longer."""
+_PR_SET_PDEATHSIG = 1
+
+_ours: set[int] = set()
+"""Detached processes that we started and have not reaped yet."""
 
 
 @cache
@@ -30,6 +40,8 @@ def start_time(pid: int) -> str | None:
 def is_alive(pid: int, started: str | None = None) -> bool:
     """Does *pid* run, and is it the process that started at *started*?"""
     now = start_time(pid)
+    if now is None:
+        _reap(pid)
     return now is not None and started in (None, now)
 
 
@@ -38,25 +50,15 @@ def spawn_detached(
 ) -> tuple[int, str]:
     """Start a process in a session of its own, its output appended to *log*; its pid and start time.
 
-    It is nobody's child afterwards: a small process between us starts it and ends, so it never becomes a zombie.
+    It goes on when we end, and no Ctrl-C in our terminal reaches it. Safe in a process with threads. The start time
+    is empty when the process ended at once.
+
+    Raises:
+        OSError: it cannot be started, or the log cannot be written.
     """
-    log.parent.mkdir(parents=True, exist_ok=True)
-    hear, speak = os.pipe()
-    with log.open("ab") as output:
-        between = os.fork()
-        if between == 0:
-            _start_grandchild(argv, env, output.fileno(), speak, pass_fds)
-    os.close(speak)
-    os.waitpid(between, 0)
-    with os.fdopen(hear, "rb") as voice:
-        said = voice.read().decode()
-    if not said.isdigit():
-        raise OSError(f"cannot start {argv[0]}: {said}")
-    pid = int(said)
-    return pid, start_time(pid) or ""
-
-
-def _start_grandchild(argv: Sequence[str], env: Mapping[str, str], output: int, speak: int, fds: Sequence[int]) -> None:
+    for pid in tuple(_ours):
+        _reap(pid)
+    output = open_log(log)
     try:
         process = subprocess.Popen(
             list(argv),
@@ -64,33 +66,129 @@ def _start_grandchild(argv: Sequence[str], env: Mapping[str, str], output: int, 
             stdin=subprocess.DEVNULL,
             stdout=output,
             stderr=output,
-            pass_fds=tuple(fds),
+            pass_fds=tuple(pass_fds),
             start_new_session=True,
         )
-        os.write(speak, str(process.pid).encode())
-    except BaseException as error:
-        os.write(speak, str(error).encode())
     finally:
-        os._exit(0)
+        os.close(output)
+    _ours.add(process.pid)
+    process.returncode = 0  # we reap it ourselves, so that nobody has to keep this object
+    return process.pid, start_time(process.pid) or ""
 
 
-def terminate(pid: int, started: str | None, grace: float) -> None:
-    """Ask a process to end; after *grace* seconds make it. Returns when it is gone."""
+def open_log(log: Path) -> int:
+    """A descriptor that appends to *log*, readable by its owner only; the folder is made."""
+    log.parent.mkdir(parents=True, exist_ok=True)
+    return os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
+
+
+def last_words(log: Path) -> str:
+    """The last line of a log that says something; empty when there is none."""
     try:
-        handle = os.pidfd_open(pid)
-    except ProcessLookupError:
-        return
+        with log.open("rb") as file:
+            file.seek(max(0, os.fstat(file.fileno()).st_size - 4096))
+            lines = file.read().decode("utf-8", "replace").strip().splitlines()
+    except OSError:
+        return ""
+    return lines[-1].strip() if lines else ""
+
+
+def terminate(pid: int, started: str | None, grace: float) -> bool:
+    """Ask a process to end; after *grace* seconds make it. Returns when it is gone: did it go by itself?
+
+    A pid that another process has by now is left alone.
+
+    Raises:
+        PermissionError: it belongs to somebody else.
+    """
+    handle = _handle(pid)
     try:
         if not is_alive(pid, started):
-            return
-        signal.pidfd_send_signal(handle, signal.SIGTERM)
-        if not select.select([handle], [], [], grace)[0]:
-            signal.pidfd_send_signal(handle, signal.SIGKILL)
-            select.select([handle], [], [], 5.0)
+            return True
+        started = started or start_time(pid)
+        for number, seconds in ((signal.SIGTERM, grace), (signal.SIGKILL, KILL_WAIT)):
+            _send(pid, handle, number)
+            if _gone(pid, started, handle, seconds):
+                return number is signal.SIGTERM
+        return False
     except ProcessLookupError:
-        return
+        return True
     finally:
-        os.close(handle)
+        if handle is not None:
+            os.close(handle)
+        _reap(pid)
+
+
+def _handle(pid: int) -> int | None:
+    """A descriptor that means this process for ever; None where the kernel or the interpreter has none."""
+    try:
+        return os.pidfd_open(pid)
+    except (AttributeError, OSError):
+        return None
+
+
+def _send(pid: int, handle: int | None, number: signal.Signals) -> None:
+    if handle is None:
+        os.kill(pid, number)
+    else:
+        signal.pidfd_send_signal(handle, number)
+
+
+def _gone(pid: int, started: str | None, handle: int | None, seconds: float) -> bool:
+    """Wait until the process has ended, *seconds* at most."""
+    if handle is not None:
+        poll = select.poll()
+        poll.register(handle, select.POLLIN)
+        return bool(poll.poll(seconds * 1000))
+    deadline = time.monotonic() + seconds
+    while is_alive(pid, started):
+        if time.monotonic() > deadline:
+            return False
+        time.sleep(POLL)
+    return True
+
+
+def _reap(pid: int) -> None:
+    """Take the exit status of a process that we started, so that it does not stay as a zombie."""
+    if pid not in _ours:
+        return
+    try:
+        gone = os.waitpid(pid, os.WNOHANG)[0] == pid
+    except ChildProcessError:  # we are a fork of the one who started it
+        gone = True
+    if gone:
+        _ours.discard(pid)
+
+
+def writers(log: Path) -> list[tuple[int, str]]:
+    """The processes whose standard output is the file *log*: those that were started with it, known or not."""
+    found, wanted = [], str(log.resolve())
+    for entry in Path("/proc").iterdir():
+        if entry.name.isdigit() and _output(entry) == wanted:
+            pid = int(entry.name)
+            if started := start_time(pid):
+                found.append((pid, started))
+    return found
+
+
+def _output(process: Path) -> str:
+    try:
+        return str((process / "fd" / "1").readlink())
+    except OSError:
+        return ""
+
+
+def die_with_parent(parent: int, number: signal.Signals = signal.SIGKILL) -> None:
+    """Let the kernel end this process when its parent *parent* ends, however that ends.
+
+    Call it in the child. The kernel means the thread that started us: start such a process from the main thread.
+    """
+    import ctypes  # the only one here who needs it, and it is slow to import
+
+    if ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_PDEATHSIG, int(number), 0, 0, 0) != 0:
+        raise OSError(ctypes.get_errno(), "the kernel refused a parent-death signal")
+    if os.getppid() != parent:  # it ended before we asked
+        os.kill(os.getpid(), number)
 
 
 def free_port(host: str = "127.0.0.1") -> int:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from typing import Any, NoReturn
@@ -58,9 +59,7 @@ class _Sandbox(ImmutableSandboxedEnvironment):
         return not (isinstance(obj, str) and attr in PADDING) and super().is_safe_attribute(obj, attr, value)
 
     def call_binop(self, context: Any, operator: str, left: Any, right: Any) -> Any:
-        size = 1
-        for side in (left, right):
-            size *= side if isinstance(side, int | float) else len(side)
+        size = math.prod(side if isinstance(side, int | float) else len(side) for side in (left, right))
         if operator != "*" or size > LOOP_LIMIT:
             raise SecurityError(f"'{operator}' would make too much")
         return super().call_binop(context, operator, left, right)

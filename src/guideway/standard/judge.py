@@ -65,7 +65,9 @@ def _judgement(clause: Clause, verdict: Verdict, worst: Evidence | None, limit: 
     if worst:
         interval = worst.interval
         around = f" [{_number(interval.low)}, {_number(interval.high)}]" if interval else ""
-        figure = f"{_number(worst.value)}{around}" + (f" on {worst.slice}" if worst.slice else "")
+        figure = f"{_number(worst.value)}{around}"
+        if worst.slice and not clause.slice:
+            figure += f" on {worst.slice}"
     return Judgement(
         clause=clause.id,
         asks=clause.asks,

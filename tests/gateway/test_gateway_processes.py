@@ -1,0 +1,406 @@
+"""The parent and its workers as processes: they come, die, drain and are replaced, and clients notice nothing."""
+
+from __future__ import annotations
+
+import json
+import os
+import select
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+
+import msgspec
+import pytest
+from gateway_rig import (
+    KEY,
+    OTHER_KEY,
+    Client,
+    Loop,
+    PaperReplica,
+    chat_or_stream,
+    held,
+    key_file,
+    request,
+    route,
+    threads,
+    unary,
+    wait_for,
+)
+
+from guideway.core.route import GatewaySettings
+from guideway.kit.files import write_atomic
+from guideway.kit.process import is_alive
+
+GET = request("GET", "/healthz")
+
+
+class Running:
+    """A gateway of real processes."""
+
+    def __init__(self, folder, workers=2, port=0):
+        self.folder, self.settings = folder, folder / "gateway.json"
+        self.route_file, self.keys_file = folder / "route.json", folder / "keys.json"
+        self.revision = 0
+        settings = GatewaySettings(
+            host="127.0.0.1",
+            port=port,
+            workers=workers,
+            route_file=str(self.route_file),
+            keys_file=str(self.keys_file),
+            body_limit=1 << 20,
+        )
+        self.settings.write_bytes(msgspec.json.encode(settings))
+        self.keys(key_file())
+        self.log = (folder / "gateway.log").open("wb")
+        self.process = subprocess.Popen(self.argv, stderr=self.log)
+
+    @property
+    def argv(self):
+        return [sys.executable, "-m", "guideway.gateway", "--settings", str(self.settings)]
+
+    def keys(self, data):
+        write_atomic(self.keys_file, data, mode=0o600, durable=False)
+
+    def routes(self, *arguments, **options):
+        self.revision += 1
+        data = msgspec.json.encode(route(*arguments, revision=self.revision, **options))
+        write_atomic(self.route_file, data, durable=False)
+
+    def state(self):
+        try:
+            return json.loads((self.folder / "gateway.json.state").read_text())
+        except FileNotFoundError:
+            return None
+
+    def up(self):
+        wait_for(self.state, 30, "the gateway being up")
+        wait_for(lambda: all(self.probe() == 200 for _ in range(8)), 30, "the gateway being healthy")
+        return self
+
+    def probe(self):
+        with Client(self.port) as client:
+            return client.ask("GET", "/healthz").status
+
+    @property
+    def port(self):
+        return self.state()["port"]
+
+    @property
+    def workers(self):
+        return self.state()["workers"]
+
+    def signal(self, number):
+        self.process.send_signal(number)
+
+    def stop(self):
+        if self.process.poll() is None:
+            self.signal(signal.SIGTERM)
+            try:
+                self.process.wait(15)
+            except subprocess.TimeoutExpired:
+                self.process.kill()
+        self.log.close()
+
+
+@pytest.fixture
+def running(tmp_path):
+    made = []
+
+    def start(*arguments, **options):
+        made.append(Running(tmp_path, *arguments, **options))
+        return made[-1]
+
+    yield start
+    for one in made:
+        one.stop()
+
+
+@pytest.fixture
+def served(running, replica):
+    """A gateway of two workers in front of two replicas."""
+    one = running()
+    one.replicas = [replica(chat_or_stream("a", "b")), replica(chat_or_stream("a", "b"))]
+    one.routes([replica.port for replica in one.replicas])
+    return one.up()
+
+
+class Load:
+    """Clients that keep their connections and forgive nothing."""
+
+    def __init__(self, port, clients=4):
+        self.port, self.clients = port, clients
+        self.answers = 0
+        self.releases = set()
+        self._stop = threading.Event()
+        self._lock = threading.Lock()
+
+    def __enter__(self):
+        self._running = threads(self.clients, self._work)
+        self.wrong = self._running.__enter__()
+        self.more(20)
+        return self
+
+    def __exit__(self, *error):
+        self._stop.set()
+        self._running.__exit__(*error)
+
+    def more(self, count):
+        """Wait until *count* further answers came, whatever happens meanwhile."""
+        goal = self.answers + count
+        wait_for(lambda: self.answers >= goal or self.wrong, 30, f"{count} more answers")
+        assert self.wrong == []
+
+    def _work(self, number):
+        client = None
+        body = {"model": "poet", "stream": number % 2 == 1}
+        while not self._stop.is_set():
+            if client is None or select.select([client.socket], [], [], 0)[0]:
+                client = Client(self.port)
+            reply = client.ask(body=body)
+            assert reply.status == 200, reply.body
+            assert reply.body.endswith((b"}", b"[DONE]\n\n")), reply.body
+            with self._lock:
+                self.answers += 1
+                self.releases.add(reply.headers["x-guideway-release"])
+            if reply.headers.get("connection") == "close":
+                client.socket.close()
+                client = None
+        if client:
+            client.socket.close()
+
+
+# The file that tells that it is up.
+
+
+def test_the_state_file_tells_pid_port_and_workers_and_goes_with_the_gateway(served):
+    state = served.state()
+    assert state["pid"] == served.process.pid
+    assert is_alive(state["pid"], state["started"])
+    assert len(set(state["workers"])) == 2
+    assert all(is_alive(pid) for pid in state["workers"])
+    served.signal(signal.SIGTERM)
+    assert served.process.wait(15) == 0
+    assert served.state() is None
+    assert not any(is_alive(pid) for pid in state["workers"])
+
+
+def test_a_port_in_use_is_one_line_and_exit_code_5(tmp_path):
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        one = Running(tmp_path, port=port)
+        assert one.process.wait(20) == 5
+    one.stop()
+    (line,) = (tmp_path / "gateway.log").read_text().splitlines()
+    assert line.startswith(f"127.0.0.1:{port}: port {port} is in use (")
+    assert one.state() is None
+
+
+def test_a_second_gateway_on_the_same_port_is_refused_and_the_first_goes_on(served, tmp_path):
+    other = tmp_path / "other"
+    other.mkdir()
+    second = Running(other, port=served.port)
+    assert second.process.wait(20) == 5
+    second.stop()
+    assert served.probe() == 200
+
+
+def test_a_second_gateway_with_the_same_settings_is_refused(served):
+    second = subprocess.run(served.argv, capture_output=True, text=True, timeout=20, check=False)
+    assert (second.returncode, len(second.stderr.splitlines())) == (5, 1)
+    assert served.probe() == 200
+
+
+@pytest.mark.parametrize("text", [None, "{", '{"host": "127.0.0.1"}'])
+def test_settings_that_make_no_sense_are_one_line_and_exit_code_2(tmp_path, text):
+    path = tmp_path / "gateway.json"
+    if text is not None:
+        path.write_text(text)
+    argv = [sys.executable, "-m", "guideway.gateway", "--settings", str(path)]
+    ended = subprocess.run(argv, capture_output=True, text=True, timeout=20, check=False)
+    assert (ended.returncode, len(ended.stderr.splitlines())) == (2, 1)
+    assert str(path) in ended.stderr
+
+
+def test_a_host_that_is_not_ours_is_one_line_and_exit_code_5(tmp_path):
+    path = tmp_path / "gateway.json"
+    path.write_bytes(msgspec.json.encode(GatewaySettings("192.0.2.1", 0, 1, "r", "k")))
+    argv = [sys.executable, "-m", "guideway.gateway", "--settings", str(path)]
+    ended = subprocess.run(argv, capture_output=True, text=True, timeout=20, check=False)
+    assert (ended.returncode, len(ended.stderr.splitlines())) == (5, 1)
+
+
+# Files that change.
+
+
+def test_a_revoked_key_is_refused_once_the_file_has_changed(served):
+    other = f"Authorization: Bearer {OTHER_KEY}\r\n"
+
+    def status():
+        with Client(served.port) as client:
+            return client.ask("GET", "/v1/models", headers=other).status
+
+    assert status() == 401
+    served.keys(key_file([KEY, OTHER_KEY]))
+    wait_for(lambda: {status() for _ in range(6)} == {200})
+    served.keys(b'{"pepper": "half a fi')
+    served.keys(key_file([KEY, OTHER_KEY], revoked=[OTHER_KEY]))
+    wait_for(lambda: {status() for _ in range(6)} == {401}, 5.0)
+
+
+def test_a_hundred_route_changes_under_load_fail_no_request(served):
+    ports = [replica.port for replica in served.replicas]
+    with Load(served.port) as load:
+        for number in range(100):
+            chosen = [ports[number % 2]] if number % 3 else ports
+            served.routes(chosen, chosen, weight=(number % 5) / 4)
+            load.more(5)
+    assert load.wrong == []
+    assert len(load.releases) == 2
+    assert load.answers >= 500
+
+
+# Workers that die, drain and are replaced.
+
+
+def test_a_killed_worker_is_replaced_and_the_other_ones_connections_live(served):
+    first, second = served.workers
+    clients = [Client(served.port) for _ in range(12)]
+    for client in clients:
+        assert client.ask("GET", "/healthz").status == 200
+    os.kill(first, signal.SIGKILL)
+    news = [Client(served.port) for _ in range(8)]
+    for client in news:
+        client.send(request())
+    assert [client.reply().status for client in news] == [200] * 8, "new connections wait in the queue of the socket"
+    wait_for(lambda: served.workers[0] != first)
+    assert served.workers[1] == second
+    alive = 0
+    for client in clients:
+        try:
+            alive += client.ask().status == 200
+        except (EOFError, ConnectionError):
+            continue
+    assert 0 < alive < 12, "the connections of the killed worker are gone, those of the other are untouched"
+    for client in clients + news:
+        client.socket.close()
+
+
+def test_workers_that_die_again_and_again_are_started_ever_more_slowly_but_started(served):
+    for _ in range(3):
+        before = served.workers
+        os.kill(before[0], signal.SIGKILL)
+        wait_for(lambda before=before: served.workers[0] != before[0], 20)
+    assert served.probe() == 200
+
+
+def test_a_replica_killed_under_load_fails_no_request_that_had_no_answer_yet(served):
+    with Load(served.port) as load:
+        served.replicas[0].die()
+        load.more(200)
+    assert load.wrong == []
+
+
+def test_sighup_under_load_replaces_every_worker_and_fails_no_request(served):
+    with Load(served.port) as load:
+        for _ in range(2):
+            before = set(served.workers)
+            served.signal(signal.SIGHUP)
+            wait_for(lambda before=before: not before & set(served.workers), 30, "all workers being replaced")
+            load.more(50)
+            wait_for(lambda before=before: not any(map(is_alive, before)), 20, "the old workers leaving")
+    assert load.wrong == []
+
+
+def test_sigterm_lets_requests_under_way_end_and_accepts_no_more(running, replica):
+    one = running(1)
+    slow = replica(held(unary(b'{"late":true}')))
+    one.routes([slow.port])
+    one.up()
+    port = one.port
+    with Client(port) as client:
+        client.send(request())
+        wait_for(lambda: slow.asked)
+        one.signal(signal.SIGTERM)
+
+        def refused():
+            try:
+                with Client(port):
+                    return False
+            except ConnectionError:
+                return True
+
+        wait_for(refused)
+        assert one.process.poll() is None
+        slow.release()
+        reply = client.reply()
+        assert (reply.status, reply.headers["connection"], reply.json()) == (200, "close", {"late": True})
+    assert one.process.wait(15) == 0
+
+
+def test_sigterm_twice_does_not_wait(running, replica):
+    one = running(1)
+    slow = replica(held(unary()))
+    one.routes([slow.port])
+    one.up()
+    with Client(one.port) as client:
+        client.send(request())
+        wait_for(lambda: slow.asked)
+        one.signal(signal.SIGTERM)
+        wait_for(lambda: "listening" not in sockets_of(one.process.pid))
+        began = time.monotonic()
+        one.signal(signal.SIGTERM)
+        assert one.process.wait(15) == 0
+        assert time.monotonic() - began < 5
+
+
+def sockets_of(pid):
+    """'listening' when the process still has a listening socket."""
+    inodes = set()
+    for entry in os.listdir(f"/proc/{pid}/fd"):
+        try:
+            inodes.add(os.readlink(f"/proc/{pid}/fd/{entry}"))
+        except FileNotFoundError:
+            continue
+    rows = [line.split() for line in open("/proc/net/tcp").readlines()[1:]]
+    return {"listening" for row in rows if row[3] == "0A" and f"socket:[{row[9]}]" in inodes}
+
+
+def test_workers_leave_when_their_parent_is_killed_so_that_the_port_is_free_again(served, tmp_path):
+    port, workers = served.port, served.workers
+    served.process.kill()
+    served.process.wait(10)
+    wait_for(lambda: not any(map(is_alive, workers)), 15, "the workers leaving")
+    again = Running(tmp_path, port=port)
+    try:
+        wait_for(lambda: again.state() and again.state()["pid"] == again.process.pid, 30)
+        assert again.port == port
+        assert again.probe() == 200
+    finally:
+        again.stop()
+
+
+def test_a_gateway_starts_without_its_files_and_serves_once_they_are_there(running, replica):
+    one = running(1)
+    one.keys_file.unlink()
+    wait_for(one.state, 30)
+    assert one.probe() == 503
+    one.keys(key_file())
+    one.routes([replica().port])
+    wait_for(lambda: one.probe() == 200)
+    with Client(one.port) as client:
+        assert client.ask().status == 200
+
+
+def test_the_log_holds_no_key_and_no_prompt(served):
+    with Client(served.port) as client:
+        client.ask(body={"model": "poet", "messages": [{"role": "user", "content": "very secret"}]})
+        client.ask(headers="Authorization: Bearer gw-wrong-key\r\n")
+    served.signal(signal.SIGTERM)
+    served.process.wait(15)
+    said = (served.folder / "gateway.log").read_text()
+    assert "gateway serves" in said
+    for secret in (KEY, "gw-wrong-key", "very secret"):
+        assert secret not in said
