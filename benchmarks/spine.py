@@ -90,7 +90,7 @@ def _kind(line: str) -> str:
 def back(folder: Path) -> list[Figure]:
     """Roll back to the release before, which is warm."""
     spec = folder / "guideway.yaml"
-    spec.write_text(spec.read_text().replace('intended_use: ""', 'intended_use: "a second release"'))
+    spec.write_text(spec.read_text().replace("intended_use: An example.", "intended_use: A second release."))
     quietly([*GUIDEWAY, "up"], folder)
     seconds = median_seconds(lambda: quietly([*GUIDEWAY, "rollback"], folder), 3)
     return [Figure("guideway rollback", seconds, "s", must=1.0, aim=0.5, note="previous release warm")]

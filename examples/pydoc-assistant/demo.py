@@ -68,9 +68,7 @@ def guideway(*argv: str, quiet: bool = False, expect: int | None = 0) -> subproc
     if not quiet:
         print(f"$ guideway {' '.join(argv)}", flush=True)
     command = [sys.executable, "-P", "-m", "guideway.cli", *argv]
-    done = subprocess.run(
-        command, check=False, cwd=FOLDER, text=True, capture_output=quiet or expect not in (0, None)
-    )
+    done = subprocess.run(command, check=False, cwd=FOLDER, text=True, capture_output=quiet or expect not in (0, None))
     if expect not in (0, None):
         sys.stdout.write(done.stderr)
     if expect is not None and done.returncode != expect:
@@ -135,7 +133,7 @@ def change(old: str, new: str) -> None:
 def refuse_broken_template() -> None:
     """Build with a template that forgets the roles: exact match collapses, so nothing is sealed."""
     good = (FOLDER / "guideway.yaml").read_text(encoding="utf-8")
-    change("template: null", "template: broken-template.jinja")
+    change("# prompt: {template: broken-template.jinja}", "prompt: {template: broken-template.jinja}")
     with timed("refusal of the broken template", "exit code 3"):
         guideway("build", expect=3)
     (FOLDER / "guideway.yaml").write_text(good, encoding="utf-8")

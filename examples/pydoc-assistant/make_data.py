@@ -6,6 +6,7 @@ one row for each pair of a fact and a phrasing. The same interpreter always writ
 
 from __future__ import annotations
 
+import builtins
 import hashlib
 import importlib
 import inspect
@@ -16,16 +17,17 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
-MODULES = (
-    "argparse array ast asyncio base64 bisect bz2 calendar cmath codecs collections colorsys configparser contextlib "
-    "copy csv ctypes dataclasses datetime decimal difflib dis doctest email enum errno fileinput fnmatch fractions "
-    "functools getpass gettext glob graphlib gzip hashlib heapq hmac html http inspect io ipaddress itertools json "
-    "keyword linecache locale logging lzma mailbox marshal math mimetypes mmap multiprocessing netrc numbers operator "
-    "os pathlib pickle pkgutil platform plistlib pprint queue quopri random re reprlib runpy sched secrets select "
-    "selectors shelve shlex shutil signal site socket sqlite3 ssl stat statistics string struct subprocess symtable "
-    "sys tarfile tempfile textwrap threading time timeit tokenize tomllib trace traceback types typing unicodedata "
-    "unittest uuid venv warnings wave weakref webbrowser zipapp zipfile zlib"
-).split()
+NAMES = """
+argparse array ast asyncio base64 bisect bz2 calendar cmath codecs collections colorsys configparser
+contextlib copy csv ctypes dataclasses datetime decimal difflib dis doctest email enum errno fileinput fnmatch
+fractions functools getpass gettext glob graphlib gzip hashlib heapq hmac html http inspect io ipaddress
+itertools json keyword linecache locale logging lzma mailbox marshal math mimetypes mmap multiprocessing netrc
+numbers operator os pathlib pickle pkgutil platform plistlib pprint queue quopri random re reprlib runpy sched
+secrets select selectors shelve shlex shutil signal site socket sqlite3 ssl stat statistics string struct
+subprocess symtable sys tarfile tempfile textwrap threading time timeit tokenize tomllib trace traceback types
+typing unicodedata unittest uuid venv warnings wave weakref webbrowser zipapp zipfile zlib
+"""
+MODULES = NAMES.split()
 PER_MODULE = 3
 PARAMETERS = 50
 KNOWN_TO_ALL = frozenset(
@@ -53,6 +55,16 @@ PHRASINGS = {
         "what should I import for `{}`?",
         "to use `{}`, which module do I need?",
         "which part of the standard library offers `{}`?",
+        "I am looking for `{}`: in which module is it?",
+        "can you find the module of `{}`?",
+        "`{}` is defined in which module?",
+        "what do I have to import before I call `{}`?",
+        "show me the module where `{}` lives",
+        "which module must I import to get `{}`?",
+        "the function `{}` belongs to which module?",
+        "my code needs `{}`: which module is that from?",
+        "under which module is `{}` documented?",
+        "where would I find `{}`?",
     ),
     "parameter": (
         "what is the first parameter of `{}`?",
@@ -73,6 +85,16 @@ PHRASINGS = {
         "which is the leading parameter of `{}`?",
         "what comes first in the signature of `{}`?",
         "give the first parameter of `{}`",
+        "I call `{}`: what is its first parameter?",
+        "what must I pass first to `{}`?",
+        "which name does the first parameter of `{}` have?",
+        "the signature of `{}` begins with which parameter?",
+        "show me the first argument of `{}`",
+        "can you tell the first parameter of `{}`?",
+        "what is the leading argument of `{}`?",
+        "`{}` begins with which argument?",
+        "which argument does the function `{}` want first?",
+        "look up the first parameter of `{}`",
     ),
     "topic": (
         "what is the help topic `{}` about?",
@@ -93,15 +115,29 @@ PHRASINGS = {
         "say the title of topic `{}`",
         "the documentation has a topic `{}`: what is it about?",
         "under which heading stands the topic `{}`?",
+        "I read the topic `{}`: what is its heading?",
+        "can you tell the title of topic `{}`?",
+        "show me the heading of the help topic `{}`",
+        "which title belongs to the topic `{}`?",
+        "what does Python write over the topic `{}`?",
+        "the help topic `{}` has which title?",
+        "what subject will I find in topic `{}`?",
+        "look up the title of the topic `{}`",
+        "`{}` is a help topic: which title does it have?",
+        "what is the heading over the documentation of topic `{}`?",
     ),
 }
 
 
 OPENERS = (
-    "", "", "", "", "hi, ", "hello! ", "please: ", "quick question: ", "in Python, ", "tell me, ", "I forgot: ", "help me: ",
-    "one more: ", "sorry, ", "well, ", "do you know: ", "next: ", "for my script: ", "a colleague asks: ", "just checking: ",
+    "", "", "", "", "hi, ", "hello! ", "please: ", "quick question: ", "in Python, ", "tell me, ", "I forgot: ",
+    "help me: ", "one more: ", "sorry, ", "well, ", "do you know: ", "next: ", "for my script: ",
+    "a colleague asks: ", "just checking: ",
 )  # fmt: skip
-CLOSERS = ("", "", "", "", " thanks", " please", " thank you", " I need it now", " just the answer", " it is urgent", " in short")
+CLOSERS = (
+    "", "", "", "", " thanks", " please", " thank you", " I need it now", " just the answer", " it is urgent",
+    " in short",
+)  # fmt: skip
 
 
 class Fact(NamedTuple):
@@ -182,13 +218,15 @@ def functions_of(module: str) -> list[str]:
     except ImportError:
         return []
     names = getattr(loaded, "__all__", None) or [name for name in vars(loaded) if not name.startswith("_")]
-    return [name for name in names if name.islower() and len(name) > 3 and is_own(getattr(loaded, name, None), module)]
+    return [
+        name for name in names if name.islower() and len(name) > 3 and is_own(name, getattr(loaded, name, None), module)
+    ]
 
 
-def is_own(thing: object, module: str) -> bool:
-    """Whether *thing* is a function that *module* did not merely import from another public module."""
+def is_own(name: str, thing: object, module: str) -> bool:
+    """Whether *thing* is a function of *module* itself, not imported from another one, nor named as a built-in is."""
     home = str(getattr(thing, "__module__", None) or module).partition(".")[0]
-    return inspect.isroutine(thing) and (home == module or home not in MODULES)
+    return inspect.isroutine(thing) and (home == module or home not in MODULES) and not hasattr(builtins, name)
 
 
 def shuffled(name: str) -> str:

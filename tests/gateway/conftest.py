@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import pytest
-from gateway_rig import Client, Gateway, Loop, PaperReplica
+from gateway_paper import PaperReplica
+from gateway_rig import Client, Gateway, Loop
 
 
 @pytest.fixture(scope="module")

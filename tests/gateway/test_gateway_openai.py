@@ -6,19 +6,8 @@ import asyncio
 
 import openai
 import pytest
-from gateway_rig import (
-    KEY,
-    MODEL,
-    OTHER_KEY,
-    SSE_HEAD,
-    chat_or_stream,
-    chunk,
-    event,
-    held,
-    raw,
-    unary,
-    wait_for,
-)
+from gateway_paper import SSE_HEAD, chat_or_stream, chunk, event, held, raw, unary
+from gateway_rig import KEY, MODEL, OTHER_KEY, wait_for
 
 ASK = {"model": MODEL, "messages": [{"role": "user", "content": "hi"}]}
 

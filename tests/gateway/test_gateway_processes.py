@@ -11,24 +11,12 @@ import subprocess
 import sys
 import threading
 import time
+from pathlib import Path
 
 import msgspec
 import pytest
-from gateway_rig import (
-    KEY,
-    OTHER_KEY,
-    Client,
-    Loop,
-    PaperReplica,
-    chat_or_stream,
-    held,
-    key_file,
-    request,
-    route,
-    threads,
-    unary,
-    wait_for,
-)
+from gateway_paper import chat_or_stream, held, unary
+from gateway_rig import KEY, OTHER_KEY, Client, key_file, request, route, threads, wait_for
 
 from guideway.core.route import GatewaySettings
 from guideway.kit.files import write_atomic
@@ -130,8 +118,8 @@ def served(running, replica):
 class Load:
     """Clients that keep their connections and forgive nothing."""
 
-    def __init__(self, port, clients=4):
-        self.port, self.clients = port, clients
+    def __init__(self, port, clients=4, streams=True):
+        self.port, self.clients, self.streams = port, clients, streams
         self.answers = 0
         self.releases = set()
         self._stop = threading.Event()
@@ -155,7 +143,7 @@ class Load:
 
     def _work(self, number):
         client = None
-        body = {"model": "poet", "stream": number % 2 == 1}
+        body = {"model": "poet", "stream": self.streams and number % 2 == 1}
         while not self._stop.is_set():
             if client is None or select.select([client.socket], [], [], 0)[0]:
                 client = Client(self.port)
@@ -296,8 +284,8 @@ def test_workers_that_die_again_and_again_are_started_ever_more_slowly_but_start
     assert served.probe() == 200
 
 
-def test_a_replica_killed_under_load_fails_no_request_that_had_no_answer_yet(served):
-    with Load(served.port) as load:
+def test_a_replica_killed_under_load_fails_no_unary_request(served):
+    with Load(served.port, streams=False) as load:
         served.replicas[0].die()
         load.more(200)
     assert load.wrong == []
@@ -312,6 +300,21 @@ def test_sighup_under_load_replaces_every_worker_and_fails_no_request(served):
             load.more(50)
             wait_for(lambda before=before: not any(map(is_alive, before)), 20, "the old workers leaving")
     assert load.wrong == []
+
+
+def test_a_replacement_that_cannot_start_leaves_the_old_worker_at_work(served):
+    before = served.workers
+    good = served.settings.read_bytes()
+    served.settings.write_text("{")
+    served.signal(signal.SIGHUP)
+    log = served.folder / "gateway.log"
+    wait_for(lambda: log.read_text().count("worker died") == 2, 20)
+    assert served.probe() == 200
+    assert served.workers == before
+    served.settings.write_bytes(good)
+    served.signal(signal.SIGHUP)
+    wait_for(lambda: not set(before) & set(served.workers), 20)
+    assert served.probe() == 200
 
 
 def test_sigterm_lets_requests_under_way_end_and_accepts_no_more(running, replica):
@@ -340,6 +343,13 @@ def test_sigterm_lets_requests_under_way_end_and_accepts_no_more(running, replic
     assert one.process.wait(15) == 0
 
 
+def listens(pid):
+    """Does the process hold a listening socket?"""
+    fds = [fd.readlink().name for fd in Path(f"/proc/{pid}/fd").iterdir() if fd.is_symlink()]
+    rows = [line.split() for line in Path("/proc/net/tcp").read_text().splitlines()[1:]]
+    return any(row[3] == "0A" and f"socket:[{row[9]}]" in fds for row in rows)
+
+
 def test_sigterm_twice_does_not_wait(running, replica):
     one = running(1)
     slow = replica(held(unary()))
@@ -349,23 +359,11 @@ def test_sigterm_twice_does_not_wait(running, replica):
         client.send(request())
         wait_for(lambda: slow.asked)
         one.signal(signal.SIGTERM)
-        wait_for(lambda: "listening" not in sockets_of(one.process.pid))
+        wait_for(lambda: not listens(one.process.pid))
         began = time.monotonic()
         one.signal(signal.SIGTERM)
         assert one.process.wait(15) == 0
         assert time.monotonic() - began < 5
-
-
-def sockets_of(pid):
-    """'listening' when the process still has a listening socket."""
-    inodes = set()
-    for entry in os.listdir(f"/proc/{pid}/fd"):
-        try:
-            inodes.add(os.readlink(f"/proc/{pid}/fd/{entry}"))
-        except FileNotFoundError:
-            continue
-    rows = [line.split() for line in open("/proc/net/tcp").readlines()[1:]]
-    return {"listening" for row in rows if row[3] == "0A" and f"socket:[{row[9]}]" in inodes}
 
 
 def test_workers_leave_when_their_parent_is_killed_so_that_the_port_is_free_again(served, tmp_path):

@@ -132,6 +132,24 @@ def test_sound_requests_are_read():
     assert (third.path, third.refusal) == (b"/healthz", None)
 
 
+def test_after_a_request_that_closes_nothing_is_read():
+    (only,) = read(HEAD + b"Connection: close\r\nContent-Length: 2\r\n\r\nhi" + TAIL, TAIL)
+    assert (only.body, only.keep_alive, only.refusal) == (b"hi", False, None)
+
+
+@pytest.mark.parametrize("split", [True, False])
+def test_garbage_after_a_sound_request_leaves_that_request_as_it_was(split):
+    garbage = b"\x16\x03\x01"
+    first, second = read(TWO, garbage) if split else read(TWO + garbage)
+    assert (first.body, first.keep_alive, first.refusal) == (b"hi", True, None)
+    assert second.refusal.status == 400
+
+
+def test_a_trailer_is_never_taken_for_a_header():
+    (one,) = read(CHUNKS + b"2\r\nhi\r\n0\r\nContent-Type: evil\r\ntraceparent: 1\r\n\r\n")
+    assert one.headers == {b"host": b"g", b"transfer-encoding": b"chunked"}
+
+
 def test_only_headers_that_somebody_reads_are_kept_and_empty_ones_do_not_shift_names():
     (one,) = read(HEAD + b"X-Empty:\r\nCONTENT-TYPE: a/b\r\nCookie: c\r\nContent-Length: 0\r\n\r\n")
     assert one.headers == {b"host": b"g", b"content-type": b"a/b", b"content-length": b"0"}
@@ -206,7 +224,8 @@ def test_over_a_socket_a_split_at_any_byte_gives_the_same_answer(split_gateway, 
 
 @pytest.fixture(scope="module")
 def split_gateway(_loop):
-    from gateway_rig import Gateway, PaperReplica
+    from gateway_paper import PaperReplica
+    from gateway_rig import Gateway
 
     made, one = Gateway(_loop), PaperReplica(_loop)
     made.serve(one)

@@ -133,6 +133,12 @@ def test_what_is_no_route_is_refused(text):
         read_route(text)
 
 
+@pytest.mark.parametrize("port", [0, -1, 65536])
+def test_a_port_that_cannot_be_is_refused(port):
+    with pytest.raises(ValueError, match="port"):
+        read_route(msgspec.json.encode(route([1], [port])))
+
+
 @pytest.mark.parametrize("weight", [-0.1, 1.1])
 def test_a_weight_outside_0_to_1_is_refused(weight):
     with pytest.raises(ValueError, match="weight"):

@@ -64,6 +64,19 @@ class Service:
         answer = raw.create(model=self.folder.name, messages=messages, max_tokens=1)
         return str(answer.headers["x-guideway-release"])
 
+    @property
+    def blobs(self) -> Path:
+        return self.folder / ".guideway" / "oci" / "blobs" / "sha256"
+
+    def stable(self) -> str:
+        """The digest of the release that serves."""
+        return str(next(one for one in self.json("releases") if one["stable"])["digest"])
+
+    def layers(self) -> dict[str, Any]:
+        """The layers of the release that serves, by the path of their file."""
+        manifest = json.loads((self.blobs / self.stable().removeprefix("sha256:")).read_text())
+        return {layer["annotations"]["org.cncf.model.filepath"]: layer for layer in manifest["layers"]}
+
     def edit(self, old: str, new: str) -> None:
         path = self.folder / "guideway.yaml"
         text = path.read_text(encoding="utf-8")

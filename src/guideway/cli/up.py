@@ -6,7 +6,6 @@ from pathlib import Path
 
 import click
 
-from guideway.cli.build import tell
 from guideway.cli.draw import drawn, print_json
 from guideway.cli.project import environment_option, json_option, opened, spec_option
 from guideway.cli.ship import ship
@@ -31,7 +30,6 @@ def command(path: Path, environment: str, as_json: bool) -> None:
     shop = open_workshop(home)
     with drawn(as_json=as_json) as emit:
         built = build(file, shop, emit)
-        tell(emit, built.judgements)
         emit(Note(f"sealed {label(built.release)}", {"release": built.release.digest}))
         first = not api_keys.all_of(shop.database, environment)
         key = orders.make_key(home, shop.database, environment, "first", clock=shop.clock) if first else None

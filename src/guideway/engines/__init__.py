@@ -6,14 +6,13 @@ from importlib.metadata import entry_points
 
 from guideway.core.errors import SpecError, did_you_mean
 from guideway.core.protocols import Engine
-from guideway.engines.onnx import OnnxEngine
-from guideway.engines.transformers import TransformersEngine
+from guideway.engines import onnx, transformers
 
-ENGINES: dict[str, Engine] = {"onnx": OnnxEngine(), "transformers": TransformersEngine()}
+ENGINES: dict[str, Engine] = {onnx.name: onnx, transformers.name: transformers}
 
 
 def engine(name: str) -> Engine:
-    """The engine called *name*.
+    """The engine called *name*; an outsider is loaded only when it is named.
 
     Raises:
         SpecError: there is none.
@@ -21,6 +20,6 @@ def engine(name: str) -> Engine:
     if name in ENGINES:
         return ENGINES[name]
     for entry in entry_points(group="guideway.engines", name=name):
-        found: Engine = entry.load()()
+        found: Engine = entry.load()
         return found
     raise SpecError(f"there is no engine called '{name}'", try_this=did_you_mean(name, ENGINES))

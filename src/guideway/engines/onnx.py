@@ -1,4 +1,4 @@
-"""The embedded engine: our own server on plain onnxruntime."""
+"""The embedded engine: an ONNX export on our own model server, without torch."""
 
 from __future__ import annotations
 
@@ -6,15 +6,14 @@ from pathlib import Path
 
 from guideway.core.launch import Launch
 from guideway.core.release import ServeSettings
-from guideway.engines.launching import launch
+from guideway.engines.own import own_server
+
+name = "onnx"
+format = "onnx"
 
 
-class OnnxEngine:
-    """Serves an export of the ONNX Runtime GenAI builder; needs no torch."""
-
-    name = "onnx"
-    format = "onnx"
-
-    def launch(self, folder: Path, settings: ServeSettings, *, port: int, threads: int) -> Launch:
-        """The process that serves the release in *folder* on 127.0.0.1:*port*."""
-        return launch("guideway.replica.serve_onnx", folder, settings, port=port, threads=threads)
+def launch(folder: Path, settings: ServeSettings, *, port: int, threads: int) -> Launch:
+    """The process that serves the release in *folder* on 127.0.0.1:*port*."""
+    # Set before the interpreter starts, because libraries read them when they are imported.
+    env = (("OPENBLAS_NUM_THREADS", "1"), ("ORT_DISABLE_TELEMETRY", "1"))
+    return own_server("guideway.replica.serve_onnx", folder, settings, port=port, threads=threads, env=env)

@@ -2,34 +2,65 @@
 
 from __future__ import annotations
 
+import argparse
+import os
+import signal
 import sys
 import time
 from pathlib import Path
 
 from guideway.core.errors import GuidewayError
-from guideway.fleet.controller import Controller, describe, stop_on_signals
+from guideway.fleet.controller import Controller, wanted
+from guideway.fleet.gateways import Gateways
 from guideway.fleet.host import Host
 from guideway.kit.files import locked
+from guideway.store import fleet
 from guideway.store.database import Database
 from guideway.store.home import Home
+
+ATTEMPTS, PAUSE = 20, 0.05
+"""How often, and how many seconds apart, the lock is tried: whoever only looks at it holds it for a moment too."""
 
 
 def main(argv: list[str]) -> int:
     """Hold the lock and run; 0 when another controller holds it, or when everything is down."""
-    home = Home(Path(argv[argv.index("--home") + 1]))
-    with locked(home.run / "controller.lock", wait=False) as alone:
-        if not alone:
-            return 0
-        try:
-            with Database(home.database) as database:
-                controller = Controller(home, database, Host(home), time.time)
-                stop_on_signals(controller)
-                sys.stderr.write(describe(controller) + "\n")
-                controller.run()
-        except GuidewayError as error:
-            sys.stderr.write(f"{error}\n")
-            return error.exit_code
+    parser = argparse.ArgumentParser(prog="guideway.fleet", description="Look after everything that runs in one home.")
+    parser.add_argument("--home", required=True, type=Path, help="the folder with state.db")
+    home = Home(parser.parse_args(argv).home)
+    try:
+        with Database(home.database) as database:
+            while _act(home, database) and wanted(database):  # asked for while the last round ended
+                pass
+    except GuidewayError as error:
+        sys.stderr.write(f"{error}\n")
+        return error.exit_code
     return 0
+
+
+def _act(home: Home, database: Database) -> bool:
+    """Be the controller until nothing is left to do; False when another one is, or when a signal ended us."""
+    for _ in range(ATTEMPTS):
+        with locked(home.run / "controller.lock", wait=False) as alone:
+            if alone:
+                controller = Controller(home, database, Host(home), Gateways(home), time.time)
+                _stop_on_signals(controller)
+                _say_hello(controller)
+                controller.run()
+                return not controller.stopping.is_set()
+        time.sleep(PAUSE)
+    return False
+
+
+def _stop_on_signals(controller: Controller) -> None:
+    """SIGTERM and SIGINT end the loop after the current round. What runs goes on running."""
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: controller.stopping.set())
+
+
+def _say_hello(controller: Controller) -> None:
+    names = ", ".join(state.name for state in fleet.environments(controller.database))
+    sys.stderr.write(f"controller {os.getpid()} acts with epoch {controller.epoch} for: {names or 'nothing yet'}\n")
+    sys.stderr.flush()
 
 
 if __name__ == "__main__":

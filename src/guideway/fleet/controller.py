@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import os
 import secrets
-import signal
+import sys
 import threading
+import traceback
 from collections import Counter
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any
@@ -13,45 +13,64 @@ from typing import Any
 import msgspec
 
 from guideway.core.artifact import Digest
-from guideway.core.errors import GuidewayError, Unavailable
+from guideway.core.errors import Corrupt, GuidewayError, Refused, SpecError
 from guideway.core.launch import Launch, Process, Replica
 from guideway.core.protocols import Clock
 from guideway.core.rollout import EnvironmentState, Phase
 from guideway.core.route import Arm, Route
-from guideway.fleet import decide as deciding
-from guideway.fleet.decide import Action, Move, SetRoute, Start, StartGateway, Stop, StopGateway, View
-from guideway.fleet.host import DRAIN, Host, generates, last_words
-from guideway.fleet.look import gateway_state
+from guideway.fleet.decide import (
+    Action,
+    Death,
+    Move,
+    SetRoute,
+    Standing,
+    Start,
+    StartGateway,
+    Stop,
+    StopGateway,
+    View,
+    decide,
+)
+from guideway.fleet.gateways import Gateways
+from guideway.fleet.host import Host
 from guideway.fleet.project import project_keys, project_route
-from guideway.kit.process import is_alive
-from guideway.store import fleet, ledger
+from guideway.kit.process import is_alive, last_words, terminate
+from guideway.store import fleet, ledger, releases
 from guideway.store.database import Database
 from guideway.store.home import Home
+from guideway.targets.probe import ProbeResult
 
 BUSY, IDLE = 0.02, 0.2
 """Seconds between two looks, while something is under way and while nothing is."""
-PROBE_TIMEOUT = 10.0
+FADE = 60.0
+"""Seconds without another death after which earlier ones no longer count."""
+REFUSED_FOR = 30.0
+"""Seconds until a release that must not run is looked at again: somebody may have repaired it."""
 
 
 class Controller:
     """Acts for every environment of one home. Used by one thread; slow work runs in a pool."""
 
-    def __init__(self, home: Home, database: Database, host: Host, clock: Clock) -> None:
-        self.home, self.database, self.host, self.clock = home, database, host, clock
+    def __init__(self, home: Home, database: Database, host: Host, gateways: Gateways, clock: Clock) -> None:
+        self.home, self.database, self.host, self.gateways, self.clock = home, database, host, gateways, clock
         self.epoch = fleet.take_epoch(database)
+        self.began = clock()
         self.stopping = threading.Event()
         self._pool = ThreadPoolExecutor(max_workers=16, thread_name_prefix="hands")
         self._starts: dict[Future[tuple[Launch, Process]], tuple[EnvironmentState, Digest, str]] = {}
-        self._probing: dict[Future[bool], str] = {}
+        self._probing: dict[Future[ProbeResult], str] = {}
         self._ending: dict[str, Future[Any]] = {}
-        self._gateways: dict[str, Process] = {}
-        self._deaths: Counter[tuple[str, str]] = Counter()
-        self._last_death: dict[tuple[str, str], float] = {}
-        self._last_words: dict[tuple[str, str], str] = {}
+        self._deaths: dict[tuple[str, str], Death] = {}
+        self._refused: dict[tuple[str, Digest], tuple[str, float]] = {}
+        self._waits: dict[str, str] = {}
+        self._routed: dict[str, tuple[int, int, float]] = {}
+        self._keyed: set[str] = set()
+        self._complaints: dict[str, str] = {}
 
     def run(self) -> None:
         """Look and act until told to stop, or until every environment is down and quiet."""
         try:
+            self._adopt()
             while not self.stopping.is_set():
                 acted = self.once()
                 if not acted and self._all_down():
@@ -62,134 +81,200 @@ class Controller:
             self._settle()
 
     def once(self) -> bool:
-        """One round over all environments; did anything happen?"""
-        happened = self._collect()
-        for state in fleet.environments(self.database):
-            self._bury(state.name)
-            for action in deciding.decide(self._view(state)):
-                happened = True
-                try:
-                    self._act(state, action)
-                except Unavailable:  # somebody took the fence, a rollback from the command line say: take it again
-                    self.epoch = fleet.take_epoch(self.database)
-                    break
-            self._probe_starting(state.name)
-            self._project(state)
+        """One round over all environments; did anything happen? What goes wrong in one does not stop the others."""
+        happened = False
+        try:
+            if fleet.current_epoch(self.database) != self.epoch:  # a rollback from the command line took the fence
+                self.epoch = fleet.take_epoch(self.database)
+            happened = self._collect()
+            for state in fleet.environments(self.database):
+                happened |= self._round(state)
+            self._complaints.pop("", None)
+        except Exception as error:
+            self._complain("", error)
         return happened
+
+    def _round(self, state: EnvironmentState) -> bool:
+        happened = False
+        try:
+            self._bury(state)
+            for action in decide(self._view(state)):
+                happened = True
+                self._act(state, action)
+            self._probe_starting(state.name)
+            self._project(state.name)
+            self._complaints.pop(state.name, None)
+        except Exception as error:
+            self._complain(state.name, error)
+            return False
+        return happened
+
+    def _complain(self, environment: str, error: Exception) -> None:
+        """Say what went wrong, once; the next round tries again."""
+        text = str(error) if isinstance(error, GuidewayError) else "".join(traceback.format_exception(error)).rstrip()
+        if self._complaints.get(environment) != text:
+            self._complaints[environment] = text
+            sys.stderr.write(f"{environment or 'controller'}: {text}\n")
+            sys.stderr.flush()
 
     # -- what is -------------------------------------------------------------------------------------------------
 
+    def _adopt(self) -> None:
+        """Find what a controller before us had started and not noted when it was killed."""
+        for state in fleet.environments(self.database):
+            self.gateways.adopt(state.name)
+        for stray in self.host.strays({one.id for one in fleet.replicas(self.database)}):
+            self._pool.submit(terminate, stray.pid, stray.started, 0.0)
+
     def _view(self, state: EnvironmentState) -> View:
-        name = state.name
-        running = fleet.rollouts(self.database, name, running=True)
-        done = [one for one in fleet.rollouts(self.database, name) if one.phase is Phase.DONE]
-        ending = set(self._ending)
+        name, now = state.name, self.clock()
+        rollouts = fleet.rollouts(self.database, name)
+        route = fleet.route(self.database, name)
         launching = Counter(release for one, release, _ in self._starts.values() if one.name == name)
         return View(
-            now=self.clock(),
+            now=now,
+            began=self.began,
+            routed=self._route_changed(route, now),
             state=state,
-            route=fleet.route(self.database, name),
-            rollout=running[0] if running else None,
-            last_done=done[0] if done else None,
-            replicas=tuple(one for one in fleet.replicas(self.database, name) if one.id not in ending),
+            route=route,
+            rollout=next((one for one in rollouts if not one.phase.final), None),
+            last_done=next((one for one in rollouts if one.phase is Phase.DONE), None),
+            replicas=tuple(one for one in fleet.replicas(self.database, name) if one.id not in self._ending),
             launching=dict(launching),
-            deaths={what: count for (where, what), count in self._deaths.items() if where == name},
-            last_death={what: at for (where, what), at in self._last_death.items() if where == name},
-            last_words={what: words for (where, what), words in self._last_words.items() if where == name},
-            gateway_up=self._gateway_up(name),
+            deaths={what: death for (where, what), death in self._deaths.items() if where == name},
+            refused={
+                what: why
+                for (where, what), (why, at) in self._refused.items()
+                if where == name and now < at + REFUSED_FOR
+            },
+            waits=self._waits,
+            gateway=self.gateways.standing(state, self.database),
         )
 
-    def _gateway_up(self, environment: str) -> bool:
-        state = gateway_state(self.home, environment)
-        if state is None:
-            return False
-        row = fleet.environment(self.database, environment)
-        if row and row.port != state.port:
-            fleet.put_environment(self.database, msgspec.structs.replace(row, port=state.port))
-        return True
+    def _route_changed(self, route: Route | None, now: float) -> float:
+        """When we first saw the route as it is."""
+        if route is None:
+            return self.began
+        epoch, revision, since = self._routed.get(route.environment, (0, 0, now))
+        if (epoch, revision) != (route.epoch, route.revision):
+            since = now
+        self._routed[route.environment] = (route.epoch, route.revision, since)
+        return since
 
-    def _bury(self, environment: str) -> None:
-        """Forget replicas whose process is gone, and remember that they died unless they were asked to end."""
-        for replica in fleet.replicas(self.database, environment):
+    def _bury(self, state: EnvironmentState) -> None:
+        """Forget what is gone, and remember that it died unless it was asked to end."""
+        for replica in fleet.replicas(self.database, state.name):
             if is_alive(replica.process.pid, replica.process.started):
                 continue
             fleet.drop_replica(self.database, replica.id)
-            if replica.id not in self._ending:
-                self._died(environment, replica.release, last_words(self.host.log(environment, replica.id)))
-        started = self._gateways.get(environment)
-        if started and not is_alive(started.pid, started.started):
-            del self._gateways[environment]
-            if (row := fleet.environment(self.database, environment)) and row.up:
-                self._died(environment, "gateway", last_words(self.host.gateway_log(environment)))
+            self._waits.pop(replica.id, None)
+            self._unmap(replica.release)
+            if replica.state != "stopping":
+                self._died(state.name, replica.release, last_words(self.host.log(state.name, replica.id)))
+        if self.gateways.buried(state.name) and state.up and _gateway_key(state.name) not in self._ending:
+            self._died(state.name, "gateway", self.gateways.last_words(state.name))
+        for what, death in tuple(self._deaths.items()):
+            if self.clock() > death.at + FADE:
+                del self._deaths[what]
+
+    def _unmap(self, release: Digest) -> None:
+        running = any(one.release == release for one in fleet.replicas(self.database))
+        if not running and not any(one == release for _, one, _ in self._starts.values()):
+            self.host.unmapped(release)
 
     def _died(self, environment: str, what: str, words: str) -> None:
-        self._deaths[environment, what] += 1
-        self._last_death[environment, what] = self.clock()
-        self._last_words[environment, what] = words
+        before = self._deaths.get((environment, what))
+        self._deaths[environment, what] = Death(before.count + 1 if before else 1, self.clock(), words)
 
     # -- what is done --------------------------------------------------------------------------------------------
 
     def _act(self, state: EnvironmentState, action: Action) -> None:
-        if isinstance(action, Start):
-            id = secrets.token_hex(3)
-            future = self._pool.submit(self.host.start, state, action.release, id)
-            self._starts[future] = (state, action.release, id)
-        elif isinstance(action, Stop):
-            self._stop(state, action.replica)
-        elif isinstance(action, SetRoute):
-            self._set_route(state, action)
-        elif isinstance(action, Move):
-            self._move(state, action)
-        elif isinstance(action, StartGateway) and state.name not in self._gateways:
-            self._gateways[state.name] = self.host.start_gateway(state)
-        elif isinstance(action, StopGateway) and f"gateway {state.name}" not in self._ending:
-            self._gateways.pop(state.name, None)
-            self._ending[f"gateway {state.name}"] = self._pool.submit(self.host.stop_gateway, state.name)
+        match action:
+            case Start():
+                self._start(state, action.release)
+            case Stop():
+                self._stop(state, action.replica)
+            case SetRoute():
+                self._set_route(state, action)
+            case Move():
+                self._move(state, action)
+            case StartGateway():
+                self._start_gateway(state)
+            case StopGateway():
+                key = _gateway_key(state.name)
+                if key not in self._ending:
+                    self._ending[key] = self._pool.submit(self.gateways.stop, state.name)
+
+    def _start(self, state: EnvironmentState, release: Digest) -> None:
+        if releases.admission(self.database, release, state.name) is None:
+            self._refused[state.name, release] = (f"it was never admitted into '{state.name}'", self.clock())
+            return
+        id = secrets.token_hex(3)
+        self._starts[self._pool.submit(self.host.start, state, release, id)] = (state, release, id)
+
+    def _start_gateway(self, state: EnvironmentState) -> None:
+        self._project(state.name)
+        try:
+            self.gateways.start(state)
+        except OSError as error:
+            self._died(state.name, "gateway", str(error))
 
     def _stop(self, state: EnvironmentState, id: str) -> None:
         replica = next(one for one in fleet.replicas(self.database, state.name) if one.id == id)
         fleet.put_replica(self.database, msgspec.structs.replace(replica, state="stopping"))
-        self._ending[id] = self._pool.submit(self.host.target(state.target).stop, replica.process, DRAIN)
+        self._ending[id] = self._pool.submit(self.host.stop, state, replica)
 
     def _set_route(self, state: EnvironmentState, action: SetRoute) -> None:
-        old = fleet.route(self.database, state.name)
-        route = Route(
-            environment=state.name,
-            model=state.model,
-            revision=old.revision + 1 if old else 1,
-            epoch=self.epoch,
-            stable=Arm(action.release, action.endpoints),
-        )
         with self.database.transaction():
+            if action.rollout and self._is_over(action.rollout):
+                return
+            old = fleet.route(self.database, state.name)
+            route = Route(
+                environment=state.name,
+                model=state.model,
+                revision=old.revision + 1 if old else 1,
+                epoch=self.epoch,
+                stable=Arm(action.release, action.endpoints),
+            )
             fleet.put_route(self.database, route)
             if not (old and old.stable and old.stable.release == action.release):
                 self._log("route", action.release, f"{state.name}, {len(action.endpoints)} replicas")
         project_route(self.home, route)
 
     def _move(self, state: EnvironmentState, action: Move) -> None:
-        rollout = next(iter(fleet.rollouts(self.database, state.name, running=True)), None)
-        if rollout is None:
-            return
-        moved = msgspec.structs.replace(rollout, phase=action.phase, updated=self.clock(), reason=action.reason)
         with self.database.transaction():
+            rollout = fleet.rollout(self.database, action.rollout)
+            if rollout is None or rollout.phase.final:
+                return
+            moved = msgspec.structs.replace(rollout, phase=action.phase, updated=self.clock(), reason=action.reason)
             fleet.put_rollout(self.database, moved)
-            if action.phase.final:
+            if action.phase.final or rollout.phase is Phase.PENDING:
                 why = f"{state.name}: {action.reason}" if action.reason else state.name
                 self._log(f"rollout {action.phase}", rollout.release, why)
-        if action.phase is Phase.STARTING:
-            for what in (rollout.release, "gateway"):  # a new rollout starts with a clean slate
+        if rollout.phase is Phase.PENDING:  # it starts with a clean slate
+            for what in (rollout.release, "gateway"):
                 self._deaths.pop((state.name, what), None)
+        if action.phase.final:
+            self._refused.pop((state.name, rollout.release), None)
+
+    def _is_over(self, rollout: str) -> bool:
+        found = fleet.rollout(self.database, rollout)
+        return found is None or found.phase.final
 
     def _log(self, what: str, subject: str, why: str) -> None:
         ledger.append(self.database, at=self.clock(), who="controller", what=what, subject=subject, why=why)
 
-    def _project(self, state: EnvironmentState) -> None:
-        """Make sure that the files that workers follow exist, after a restart on an emptied run folder say."""
-        folder = self.home.environment(state.name)
-        if not (folder / "keys.json").exists():
-            project_keys(self.home, self.database, state.name)
-        route = fleet.route(self.database, state.name)
-        if route and not (folder / "route.json").exists():
+    def _project(self, environment: str) -> None:
+        """Make sure that the files that workers follow say what the rows say: whoever wrote a row may have been killed.
+
+        Keys are projected once, and by whoever changes one.
+        """
+        keys = self.home.environment(environment) / "keys.json"
+        if environment not in self._keyed or not keys.exists():
+            project_keys(self.home, self.database, environment)
+            self._keyed.add(environment)
+        route = fleet.route(self.database, environment)
+        if route:
             project_route(self.home, route)
 
     # -- what comes back -----------------------------------------------------------------------------------------
@@ -198,45 +283,54 @@ class Controller:
         """Take the results of slow work that is finished."""
         started = [future for future in self._starts if future.done()]
         probed = [future for future in self._probing if future.done()]
-        ended = [id for id, future in self._ending.items() if future.done() and not self._row(id)]
+        ended = [key for key, future in self._ending.items() if future.done()]
         for start in started:
             self._started(start)
         for probe in probed:
             self._probed(probe)
-        for id in ended:
-            del self._ending[id]
+        for key in ended:
+            self._ended(key)
         return bool(started or probed or ended)
-
-    def _row(self, id: str) -> bool:
-        return any(one.id == id for one in fleet.replicas(self.database))
 
     def _started(self, future: Future[tuple[Launch, Process]]) -> None:
         state, release, id = self._starts.pop(future)
         try:
             launch, process = future.result()
-        except (GuidewayError, OSError) as error:
-            self._died(state.name, release, str(error))
-            return
-        log = str(self.host.log(state.name, id))
-        replica = Replica(id, state.name, release, launch.port, process, "starting", log, self.clock(), launch.probe)
-        fleet.put_replica(self.database, replica)
+        except (Corrupt, Refused, SpecError) as error:
+            self._refused[state.name, release] = (str(error), self.clock())
+        except Exception as error:
+            self._died(state.name, release, str(error) or type(error).__name__)
+        else:
+            log = str(self.host.log(state.name, id))
+            row = Replica(id, state.name, release, launch.port, process, "starting", log, self.clock(), launch.probe)
+            try:
+                fleet.put_replica(self.database, row)
+            except Exception:  # what cannot be written down must not run
+                self._pool.submit(self.host.stop, state, row)
+                raise
 
     def _probe_starting(self, environment: str) -> None:
         """Ask every starting replica for a token, one question at a time each."""
         busy = {*self._probing.values(), *self._ending}
         for replica in fleet.replicas(self.database, environment):
             if replica.state == "starting" and replica.id not in busy and replica.probe:
-                future = self._pool.submit(generates, replica.port, replica.probe, PROBE_TIMEOUT)
-                self._probing[future] = replica.id
+                self._probing[self._pool.submit(self.host.probe, replica.port, replica.probe)] = replica.id
 
-    def _probed(self, future: Future[bool]) -> None:
-        id = self._probing.pop(future)
-        if not future.result() or id in self._ending:
-            return
+    def _probed(self, future: Future[ProbeResult]) -> None:
+        id, result = self._probing.pop(future), future.result()
         for replica in fleet.replicas(self.database):
             if replica.id == id and replica.state == "starting":
-                fleet.put_replica(self.database, msgspec.structs.replace(replica, state="ready"))
-                self._deaths.pop((replica.environment, replica.release), None)
+                self._waits[id] = result.why
+                if result.ready:
+                    fleet.put_replica(self.database, msgspec.structs.replace(replica, state="ready"))
+
+    def _ended(self, key: str) -> None:
+        error = self._ending.pop(key).exception()
+        if error:
+            sys.stderr.write(f"stopping {key}: {error}\n")
+        for state in fleet.environments(self.database):
+            if key == _gateway_key(state.name):
+                self.gateways.buried(state.name)  # it was asked to go: this is no death
 
     # -- when it ends --------------------------------------------------------------------------------------------
 
@@ -244,9 +338,10 @@ class Controller:
         return bool(self._starts or self._probing or self._ending)
 
     def _all_down(self) -> bool:
+        if self._under_way() or wanted(self.database) or fleet.replicas(self.database):
+            return False
         states = fleet.environments(self.database)
-        quiet = not self._under_way() and not fleet.replicas(self.database)
-        return quiet and bool(states) and not any(state.up for state in states)
+        return all(self.gateways.standing(state, self.database) is Standing.NONE for state in states)
 
     def _settle(self) -> None:
         """Write down what was being started, so that the next controller knows it; then let go."""
@@ -256,13 +351,11 @@ class Controller:
         self._pool.shutdown(wait=True, cancel_futures=True)
 
 
-def stop_on_signals(controller: Controller) -> None:
-    """SIGTERM and SIGINT end the loop after the current round. What runs goes on running."""
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda *_: controller.stopping.set())
+def wanted(database: Database) -> bool:
+    """Is there anything that a controller should see to?"""
+    up = any(state.up for state in fleet.environments(database))
+    return up or bool(fleet.rollouts(database, running=True))
 
 
-def describe(controller: Controller) -> str:
-    """One line for the log when it begins."""
-    names = ", ".join(state.name for state in fleet.environments(controller.database))
-    return f"controller {os.getpid()} acts with epoch {controller.epoch} for: {names or 'nothing yet'}"
+def _gateway_key(environment: str) -> str:
+    return f"gateway of {environment}"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import enum
 from collections import Counter
 from collections.abc import Sequence
 
@@ -14,27 +15,61 @@ from guideway.core.route import Arm, Endpoint, Route
 
 DEATHS_ALLOWED = 3
 """A candidate's replica or a gateway that dies this often while a rollout waits for it fails the rollout."""
+SETTLE = 0.5
+"""Seconds that gateway workers get to follow a route before a replica that left it is asked to end."""
+READY_WITHIN = 60.0
+"""Seconds that a replica gets to become ready when no rollout says how many."""
+
+
+class Standing(enum.StrEnum):
+    """How the gateway of an environment stands. ``other``: it serves with settings that are no longer wanted."""
+
+    NONE = "none"
+    COMING = "coming"
+    UP = "up"
+    OTHER = "other"
+
+
+class Death(msgspec.Struct, frozen=True):
+    """How often a kind of process ended unasked, when it did so last, and what it said at the end."""
+
+    count: int
+    at: float
+    words: str = ""
 
 
 class View(msgspec.Struct, frozen=True, kw_only=True):
-    """One environment as the controller sees it at ``now``.
+    """One environment as the controller, which began at ``began``, sees it at ``now``.
 
-    ``replicas`` are the rows of processes that live, ``launching`` how many more are being started, by release.
-    ``deaths`` counts processes that ended unasked, by release, and ``last_death`` says when; ``last_words`` holds the
-    end of the log of the last one. The gateway's deaths are counted under ``gateway``.
+    ``replicas`` are the rows of processes that live and were not asked to end by this controller; ``launching`` says
+    how many more are being started, by release. ``deaths`` tells what ended unasked, by release or under ``gateway``.
+    ``refused`` says why a release must not run, and ``waits`` why a starting replica is not ready, by id. ``routed``
+    is when the route last changed.
     """
 
     now: float
+    began: float
+    routed: float
     state: EnvironmentState
     route: Route | None
     rollout: Rollout | None
     last_done: Rollout | None
     replicas: tuple[Replica, ...]
     launching: dict[Digest, int]
-    deaths: dict[str, int]
-    last_death: dict[str, float]
-    last_words: dict[str, str]
-    gateway_up: bool
+    deaths: dict[str, Death]
+    refused: dict[Digest, str]
+    waits: dict[str, str]
+    gateway: Standing
+
+    @property
+    def stable(self) -> Arm | None:
+        """The release that has the traffic, and where."""
+        return self.route.stable if self.route else None
+
+    def of(self, release: Digest) -> list[Replica]:
+        """Replicas of *release* that are to stay as things are, the ready and old ones first."""
+        found = [one for one in self.replicas if one.release == release and one.state != "stopping"]
+        return sorted(found, key=lambda one: (one.state != "ready", one.since, one.id))
 
 
 class Start(msgspec.Struct, frozen=True):
@@ -50,15 +85,17 @@ class Stop(msgspec.Struct, frozen=True):
 
 
 class SetRoute(msgspec.Struct, frozen=True):
-    """Send all traffic to these replicas of a release."""
+    """Send all traffic to these replicas of a release; on behalf of a rollout, only while that is still running."""
 
     release: Digest
     endpoints: tuple[Endpoint, ...]
+    rollout: str = ""
 
 
 class Move(msgspec.Struct, frozen=True):
-    """Take a rollout into another phase."""
+    """Take a rollout into another phase, unless something else has ended it meanwhile."""
 
+    rollout: str
     phase: Phase
     reason: str = ""
 
@@ -77,56 +114,101 @@ Action = Start | Stop | SetRoute | Move | StartGateway | StopGateway
 def decide(view: View) -> list[Action]:
     """The next actions; empty when everything is as it should be, or only time can help."""
     if not view.state.up:
-        gateway: list[Action] = [StopGateway()] if view.gateway_up else []
-        return gateway + [Stop(one.id) for one in view.replicas]
-    wanted = wanted_releases(view)
-    actions: list[Action] = [Stop(one.id) for one in view.replicas if one.release not in wanted]
-    for release in wanted:
-        actions += _replicas_of(view, release)
-    if not view.gateway_up and not _too_soon(view, "gateway"):
-        actions.append(StartGateway())
-    return actions + _route_of_stable(view) + _rollout(view)
+        return _down(view)
+    serving = serving_releases(view)
+    actions = _route_of_stable(view)
+    for release in serving:
+        actions += _missing(view, release)
+    return [*actions, *_gateway(view), *_rollout(view), *_surplus(view, serving)]
 
 
-def wanted_releases(view: View) -> list[Digest]:
-    """The releases that should run: the candidate, the stable one, and the one before while it bakes."""
+def serving_releases(view: View) -> list[Digest]:
+    """The releases that should have all their replicas: the candidate and the stable one."""
     wanted = [view.rollout.release] if view.rollout else []
-    if view.route and view.route.stable:
-        wanted.append(view.route.stable.release)
-    done = view.last_done
-    if done and done.previous and view.now < done.updated + done.bake:
-        wanted.append(done.previous)
+    if view.stable:
+        wanted.append(view.stable.release)
     return list(dict.fromkeys(wanted))
 
 
-def _replicas_of(view: View, release: Digest) -> list[Action]:
-    """Start what is missing (later, if it just died); stop what is too much, the youngest first."""
-    running = sorted((one for one in view.replicas if one.release == release), key=lambda one: one.since)
-    missing = view.state.replicas - len(running) - view.launching.get(release, 0)
-    if missing > 0:
-        return [] if _too_soon(view, release) else [Start(release)] * missing
-    return [Stop(one.id) for one in running[view.state.replicas :]]
+def warm_release(view: View) -> Digest | None:
+    """The release before, which keeps what still runs of it while it bakes: a rollback needs nothing else."""
+    done = view.last_done
+    if done is None or view.stable is None or done.release != view.stable.release:
+        return None
+    return done.previous if view.now < done.updated + done.bake else None
 
 
-def _too_soon(view: View, what: str) -> bool:
-    """Back off: twice as long after every death, half a minute at most."""
-    deaths = view.deaths.get(what, 0)
-    return deaths > 0 and view.now < view.last_death.get(what, 0.0) + min(0.25 * 2 ** (deaths - 1), 30.0)
+def ready_endpoints(view: View, release: Digest) -> tuple[Endpoint, ...]:
+    """Where the ready replicas of *release* listen, as many as are wanted, in the order of their ports."""
+    kept = view.of(release)[: view.state.replicas]
+    return tuple(Endpoint("127.0.0.1", port) for port in sorted(one.port for one in kept if one.state == "ready"))
+
+
+def _down(view: View) -> list[Action]:
+    """Everything ends: first nobody is let in, then the gateway finishes, then the replicas."""
+    actions: list[Action] = []
+    if view.rollout:
+        actions.append(Move(view.rollout.id, Phase.FAILED, "the environment was taken down"))
+    if view.stable and view.stable.endpoints:
+        actions.append(SetRoute(view.stable.release, ()))
+    if view.gateway is not Standing.NONE:
+        return [*actions, StopGateway()]
+    return [*actions, *(Stop(one.id) for one in view.replicas)]
 
 
 def _route_of_stable(view: View) -> list[Action]:
     """Keep the route's endpoints equal to the ready replicas of the stable release."""
-    if view.route is None or view.route.stable is None:
+    if view.stable is None:
         return []
-    stable = view.route.stable
-    endpoints = ready_endpoints(view.replicas, stable.release)
-    return [] if endpoints == stable.endpoints else [SetRoute(stable.release, endpoints)]
+    endpoints = ready_endpoints(view, view.stable.release)
+    return [] if endpoints == view.stable.endpoints else [SetRoute(view.stable.release, endpoints)]
 
 
-def ready_endpoints(replicas: Sequence[Replica], release: Digest) -> tuple[Endpoint, ...]:
-    """Where ready replicas of *release* listen, in the order of their ports."""
-    ports = sorted(one.port for one in replicas if one.release == release and one.state == "ready")
-    return tuple(Endpoint("127.0.0.1", port) for port in ports)
+def _missing(view: View, release: Digest) -> list[Action]:
+    """Start what is missing; later, if it just died; not at all, if it must not run."""
+    missing = view.state.replicas - len(view.of(release)) - view.launching.get(release, 0)
+    if missing <= 0 or release in view.refused or _too_soon(view, release):
+        return []
+    return [Start(release)] * missing
+
+
+def _too_soon(view: View, what: str) -> bool:
+    """Back off: twice as long after every death, half a minute at most."""
+    death = view.deaths.get(what)
+    return death is not None and view.now < death.at + min(0.25 * 2.0 ** (death.count - 1), 30.0)
+
+
+def _gateway(view: View) -> list[Action]:
+    if view.gateway is Standing.OTHER:
+        return [StopGateway()]
+    return [StartGateway()] if view.gateway is Standing.NONE and not _too_soon(view, "gateway") else []
+
+
+def _surplus(view: View, serving: Sequence[Digest]) -> list[Action]:
+    """Stop what nobody wants, once no worker can still be sending requests there."""
+    kept = {one.id for release in serving for one in view.of(release)[: view.state.replicas]}
+    warm = warm_release(view)
+    routed = {endpoint.port for endpoint in view.stable.endpoints} if view.stable else set()
+    settled = view.now >= view.routed + SETTLE
+    return [
+        Stop(one.id)
+        for one in view.replicas
+        if one.state == "stopping"
+        or _stuck(view, one)
+        or (
+            one.id not in kept
+            and (one.release != warm or one.release in serving)
+            and (one.state == "starting" or (settled and one.port not in routed))
+        )
+    ]
+
+
+def _stuck(view: View, replica: Replica) -> bool:
+    """Was it started to replace another one, and does not become ready?"""
+    if view.rollout and view.rollout.release == replica.release:
+        return False  # the rollout has its own deadline
+    patience = view.last_done.ready_within if view.last_done else READY_WITHIN
+    return replica.state == "starting" and view.now > max(replica.since, view.began) + patience
 
 
 def _rollout(view: View) -> list[Action]:
@@ -134,28 +216,42 @@ def _rollout(view: View) -> list[Action]:
     rollout = view.rollout
     if rollout is None:
         return []
+    endpoints = ready_endpoints(view, rollout.release)
+    reason = _hopeless(view, rollout, len(endpoints))
+    if reason and rollout.phase is not Phase.SWITCHING:
+        return [Move(rollout.id, Phase.FAILED, reason)]
     if rollout.phase is Phase.PENDING:
-        return [Move(Phase.STARTING)]
-    endpoints = ready_endpoints(view.replicas, rollout.release)
+        return [Move(rollout.id, Phase.STARTING)]
     if rollout.phase is Phase.STARTING:
-        if len(endpoints) >= view.state.replicas and view.gateway_up:
-            return [Move(Phase.SWITCHING)]
-        reason = _hopeless(view, rollout, len(endpoints))
-        return [Move(Phase.FAILED, reason)] if reason else []
-    if view.route and view.route.stable == Arm(rollout.release, endpoints):
-        return [Move(Phase.DONE)]
-    return [SetRoute(rollout.release, endpoints)] if endpoints else [Move(Phase.STARTING, "its replicas died")]
+        ready = len(endpoints) >= view.state.replicas and view.gateway is Standing.UP
+        return [Move(rollout.id, Phase.SWITCHING)] if ready else []
+    if view.route and view.stable == Arm(rollout.release, endpoints) and view.route.model == view.state.model:
+        return [Move(rollout.id, Phase.DONE)]
+    if not endpoints:
+        return [Move(rollout.id, Phase.STARTING, "its replicas died")]
+    return [SetRoute(rollout.release, endpoints, rollout.id)]
 
 
 def _hopeless(view: View, rollout: Rollout, ready: int) -> str:
     """Why the rollout should be undone; empty while there is hope."""
+    if rollout.release in view.refused:
+        return view.refused[rollout.release]
+    if rollout.phase is Phase.PENDING:
+        return ""
     for what, name in ((rollout.release, "a replica"), ("gateway", "the gateway")):
-        if view.deaths.get(what, 0) >= DEATHS_ALLOWED:
-            words = view.last_words.get(what, "")
-            return f"{name} died {view.deaths[what]} times" + (f": {words}" if words else "")
-    if view.now > rollout.created + rollout.ready_within:
-        counts = Counter(one.state for one in view.replicas if one.release == rollout.release)
-        seen = ", ".join(f"{count} {state}" for state, count in sorted(counts.items())) or "none started"
-        waits = "" if view.gateway_up else "; the gateway is not up"
-        return f"{ready} of {view.state.replicas} replicas ready after {rollout.ready_within:.0f} s ({seen}){waits}"
-    return ""
+        death = view.deaths.get(what)
+        if death and death.count >= DEATHS_ALLOWED:
+            return f"{name} died {death.count} times" + (f": {death.words}" if death.words else "")
+    if view.now <= max(rollout.updated, view.began) + rollout.ready_within:
+        return ""
+    return _unready(view, rollout, ready)
+
+
+def _unready(view: View, rollout: Rollout, ready: int) -> str:
+    """What was missing when the time was over."""
+    counts = Counter(one.state for one in view.of(rollout.release))
+    seen = [f"{count} {state}" for state, count in sorted(counts.items())] or ["none started"]
+    seen += sorted({view.waits[one.id] for one in view.of(rollout.release) if view.waits.get(one.id)})
+    waits = "" if view.gateway is Standing.UP else "; the gateway is not up"
+    within = f"{rollout.ready_within:.0f} s"
+    return f"{ready} of {view.state.replicas} replicas ready after {within} ({', '.join(seen)}){waits}"

@@ -1,33 +1,35 @@
-"""This host's hands: unpack a release, start and probe replicas, start and stop gateways."""
+"""This host's hands: unpack a release, start, probe and stop replicas."""
 
 from __future__ import annotations
 
-import http.client
-import json
 import os
-import sys
+import shutil
+import tempfile
+import threading
+from collections.abc import Set
 from pathlib import Path
 
 import msgspec
 
 from guideway.core.artifact import Digest, short
-from guideway.core.launch import Launch, Probe, Process
+from guideway.core.launch import Launch, Probe, Process, Replica
 from guideway.core.protocols import Target
 from guideway.core.release import ServeSettings
 from guideway.core.rollout import EnvironmentState
 from guideway.engines import engine
-from guideway.fleet.look import gateway_state
-from guideway.fleet.project import project_gateway
-from guideway.kit.process import free_port, spawn_detached, terminate
+from guideway.kit.process import free_port, outputs
 from guideway.sealing import verify
 from guideway.sealing.pack import files_of, read_manifest
 from guideway.signing.keys import trusted
 from guideway.store.blobs import Blobs
 from guideway.store.home import Home
 from guideway.targets import TARGETS, target
+from guideway.targets.probe import ProbeResult, ask
 
-DRAIN = 10.0
-"""Seconds that a process gets to finish what it answers."""
+DRAIN = 12.0
+"""Seconds that a replica gets to finish what it answers; our own takes ten."""
+PROBE_TIMEOUT = 10.0
+"""Seconds that a starting replica may be silent before it is asked again."""
 
 
 class Host:
@@ -36,7 +38,8 @@ class Host:
     def __init__(self, home: Home) -> None:
         self.home = home
         self._blobs = Blobs(home.oci)
-        self._verified: set[Digest] = set()
+        self._mapped: set[Digest] = set()
+        self._mapping = threading.Lock()
 
     def target(self, name: str) -> Target:
         """The target called *name*, with its files below ``run/``."""
@@ -47,33 +50,39 @@ class Host:
 
         Raises:
             Corrupt: a blob is missing or changed, or nobody trusted signed the release.
+            SpecError: nobody knows its engine.
+            Unavailable: the process cannot be started.
         """
         folder = self._unpacked(release)
         settings = msgspec.json.decode((folder / "serve.json").read_bytes(), type=ServeSettings)
-        threads = max(1, (os.cpu_count() or 1) // state.replicas)
+        threads = max(1, len(os.sched_getaffinity(0)) // state.replicas)
         launch = engine(settings.engine).launch(folder, settings, port=free_port(), threads=threads)
         return launch, self.target(state.target).start(launch, self.log(state.name, id))
+
+    def probe(self, port: int, probe: Probe) -> ProbeResult:
+        """Ask a replica for a token."""
+        return ask(port, probe, answer=PROBE_TIMEOUT)
+
+    def stop(self, state: EnvironmentState, replica: Replica) -> None:
+        """Stop a replica, letting it finish what it answers. Returns when it is gone."""
+        self.target(state.target).stop(replica.process, DRAIN)
 
     def log(self, environment: str, id: str) -> Path:
         """The log of one replica."""
         return self.home.logs / environment / f"replica-{id}.log"
 
-    def gateway_log(self, environment: str) -> Path:
-        """The log of the gateway."""
-        return self.home.logs / environment / "gateway.log"
+    def strays(self, known: Set[str]) -> list[Process]:
+        """Replicas of ours whose id is not *known*: whoever started them was killed before it could note them."""
+        found = []
+        for log, processes in outputs().items():
+            ours = log.parent.parent == self.home.logs.resolve() and log.match("replica-*.log")
+            if ours and log.stem.removeprefix("replica-") not in known:
+                found += [Process(pid, started) for pid, started in processes]
+        return found
 
-    def start_gateway(self, state: EnvironmentState) -> Process:
-        """Start the gateway of an environment."""
-        project_gateway(self.home, state)
-        settings = self.home.environment(state.name) / "gateway.json"
-        argv = [sys.executable, "-P", "-m", "guideway.gateway", "--settings", str(settings)]
-        return Process(*spawn_detached(argv, dict(os.environ), self.gateway_log(state.name)))
-
-    def stop_gateway(self, environment: str) -> None:
-        """Stop the gateway of an environment, draining it."""
-        running = gateway_state(self.home, environment)
-        if running:
-            terminate(running.pid, None, DRAIN + 2)
+    def unmapped(self, release: Digest) -> None:
+        """No replica of *release* runs any more: before the next one starts, every byte is read again."""
+        self._mapped.discard(release)
 
     def rest(self) -> None:
         """Nothing runs any more: let the targets end what they kept warm."""
@@ -81,35 +90,28 @@ class Host:
             self.target(name).rest()
 
     def _unpacked(self, release: Digest) -> Path:
-        """The release as a folder of links, every byte read again the first time that this controller maps it."""
+        """The release as a folder of links to its blobs, verified unless a replica has them mapped already."""
         folder = self.home.run / "releases" / short(release)
-        if release not in self._verified:
-            verify(self._blobs, release, trusted(self.home.keys))
-            self._blobs.lay_out(files_of(read_manifest(self._blobs, release)), folder)
-            self._verified.add(release)
+        with self._mapping:
+            if release not in self._mapped:
+                verify(self._blobs, release, trusted(self.home.keys))
+                self._lay_out(release, folder)
+                self._mapped.add(release)
         return folder
+
+    def _lay_out(self, release: Digest, folder: Path) -> None:
+        """Make *folder* anew: what lay there before may be half a release, or changed."""
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        fresh = Path(tempfile.mkdtemp(prefix=".", dir=folder.parent))
+        try:
+            self._blobs.lay_out(files_of(read_manifest(self._blobs, release)), fresh / "new")
+            if folder.exists():
+                folder.rename(fresh / "old")
+            (fresh / "new").rename(folder)
+        finally:
+            shutil.rmtree(fresh, ignore_errors=True)
 
 
 def generates(port: int, probe: Probe, timeout: float) -> bool:
     """Does the replica on *port* answer *probe* with at least one generated token?"""
-    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=timeout)
-    try:
-        connection.request("POST", probe.path, probe.body, {"Content-Type": "application/json"})
-        answer = connection.getresponse()
-        body = json.loads(answer.read(1 << 20))
-        return answer.status == 200 and int(body["usage"]["completion_tokens"]) >= 1
-    except (OSError, http.client.HTTPException, ValueError, KeyError, TypeError):
-        return False
-    finally:
-        connection.close()
-
-
-def last_words(log: Path) -> str:
-    """The last line of a log that says something; empty when there is none."""
-    try:
-        with log.open("rb") as file:
-            file.seek(max(0, log.stat().st_size - 4096))
-            lines = file.read().decode("utf-8", "replace").strip().splitlines()
-    except OSError:
-        return ""
-    return lines[-1].strip() if lines else ""
+    return ask(port, probe, answer=timeout).ready

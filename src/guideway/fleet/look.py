@@ -32,6 +32,7 @@ class GatewayState(msgspec.Struct, frozen=True):
     """What the gateway's parent says of itself in ``gateway.json.state``."""
 
     pid: int
+    started: str
     port: int
     workers: tuple[int, ...] = ()
 
@@ -68,4 +69,4 @@ def gateway_state(home: Home, environment: str) -> GatewayState | None:
         state = msgspec.json.decode(path.read_bytes(), type=GatewayState)
     except (FileNotFoundError, msgspec.DecodeError):
         return None
-    return state if is_alive(state.pid, None) else None
+    return state if is_alive(state.pid, state.started) else None

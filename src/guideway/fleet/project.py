@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import msgspec
 
 from guideway.core.rollout import EnvironmentState
@@ -14,8 +16,10 @@ from guideway.store.home import Home
 
 
 def project_route(home: Home, route: Route) -> None:
-    """Write the route for the workers of its environment."""
-    write_atomic(home.environment(route.environment) / "route.json", msgspec.json.encode(route))
+    """Write the route for the workers of its environment, unless the file says the same already."""
+    path, data = home.environment(route.environment) / "route.json", msgspec.json.encode(route)
+    if _read(path) != data:
+        write_atomic(path, data)
 
 
 def project_keys(home: Home, database: Database, environment: str) -> None:
@@ -24,15 +28,36 @@ def project_keys(home: Home, database: Database, environment: str) -> None:
     write_atomic(home.environment(environment) / "keys.json", msgspec.json.encode(keys), mode=0o600)
 
 
-def project_gateway(home: Home, state: EnvironmentState) -> GatewaySettings:
-    """Write the settings that the gateway of an environment is started with; the port is the one given before."""
+def gateway_settings(home: Home, state: EnvironmentState) -> GatewaySettings:
+    """What the gateway of an environment should be started with; the port is the one that it was given before."""
     folder = home.environment(state.name)
-    settings = GatewaySettings(
+    return GatewaySettings(
         host=state.gateway.host,
         port=state.port or state.gateway.port,
         workers=state.gateway.workers,
         route_file=str(folder / "route.json"),
         keys_file=str(folder / "keys.json"),
     )
-    write_atomic(folder / "gateway.json", msgspec.json.encode(settings))
-    return settings
+
+
+def project_gateway(home: Home, state: EnvironmentState) -> Path:
+    """Write the settings for a gateway that is about to start; the file."""
+    path = home.environment(state.name) / "gateway.json"
+    write_atomic(path, msgspec.json.encode(gateway_settings(home, state)))
+    return path
+
+
+def projected_gateway(home: Home, environment: str) -> GatewaySettings | None:
+    """What the gateway of an environment was started with the last time."""
+    data = _read(home.environment(environment) / "gateway.json")
+    try:
+        return msgspec.json.decode(data, type=GatewaySettings) if data else None
+    except msgspec.DecodeError:
+        return None
+
+
+def _read(path: Path) -> bytes | None:
+    try:
+        return path.read_bytes()
+    except OSError:
+        return None

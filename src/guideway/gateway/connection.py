@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from typing import cast
 
-from guideway.gateway import wire
+from guideway.gateway import errors, wire
 from guideway.gateway.errors import ApiError
 from guideway.gateway.exchange import Exchange
 from guideway.gateway.plane import Plane
@@ -20,6 +20,7 @@ LINGER_SECONDS = 2.0
 LINGER_BYTES = 16 * 1024 * 1024
 DRAIN_IDLE_SECONDS = 0.5
 PIPELINE = 16
+READ_AHEAD = 64 * 1024
 WRITE_BUFFER = 64 * 1024
 
 
@@ -118,6 +119,11 @@ class ClientConnection(asyncio.Protocol):
         else:
             self._transport.close()
 
+    def end(self) -> None:
+        """The worker leaves: tell the client, if it waits for an answer."""
+        if self._exchange is not None:
+            self._exchange.end(errors.DRAINED)
+
     def abort(self) -> None:
         """Cut the connection."""
         self._leave()
@@ -134,7 +140,7 @@ class ClientConnection(asyncio.Protocol):
         while ready and self._exchange is None and not self._paused and not self._transport.is_closing():
             self._serve(ready.popleft())
         self._advancing = False
-        self._throttle(len(ready) > PIPELINE)
+        self._throttle(len(ready) > PIPELINE or sum(len(request.body) for request in ready) > READ_AHEAD)
         if self._reader.wants_continue and self._exchange is None and not ready:
             self._reader.wants_continue = False
             self.write(wire.CONTINUE)
@@ -209,10 +215,13 @@ class ClientConnection(asyncio.Protocol):
                 self.abort()
         elif self._exchange is not None:
             if now - self._exchange.active > ANSWER_SECONDS:
-                self._exchange.expire()
+                self._exchange.end(errors.UPSTREAM_SLOW)
         elif self._reader.partial:
             if waited > REQUEST_SECONDS:
                 self._reader.expire()
                 self._advance()
         elif waited > (DRAIN_IDLE_SECONDS if self._plane.draining else IDLE_SECONDS):
-            self._transport.close()
+            if self._transport.is_closing():
+                self._transport.abort()  # what it was to be sent does not get through
+            else:
+                self._transport.close()

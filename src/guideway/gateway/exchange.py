@@ -14,6 +14,7 @@ from guideway.gateway.routing import ServingArm
 from guideway.gateway.upstream import Head, UpstreamConnection
 
 COLLECT_LIMIT = 1024 * 1024
+TRACE = frozenset({b"traceparent", b"tracestate"})
 
 
 class Client(Protocol):
@@ -95,7 +96,7 @@ class Exchange:
         backend = plane.choose(arm, avoid)
         backend.outstanding += 1
         self._backend = backend
-        connection = plane.pooled(backend)
+        connection = None if self._retried else plane.pooled(backend)  # one that broke is seldom the only stale one
         if connection is None:
             plane.connect(backend, self)
         else:
@@ -166,7 +167,7 @@ class Exchange:
         self._collected += parts
         self._size += sum(map(len, parts))
         if done:
-            body = b"".join(self._collected)
+            body = self._collected[0] if len(self._collected) == 1 else b"".join(self._collected)
             self._client.write(self._render(wire.length(len(body)), at) + body)
             self._over()
         elif self._head.is_event_stream or max(self._head.length or 0, self._size) > COLLECT_LIMIT:
@@ -235,16 +236,16 @@ class Exchange:
         if connection is not None:
             connection.abort()
 
-    def expire(self) -> None:
-        """The replica was silent for too long."""
+    def end(self, error: ApiError) -> None:
+        """Wait no longer: the replica is too slow, or the worker has to leave."""
         connection = self._upstream
         self._release()
         if connection is not None:
             connection.abort()
         if self._style in {Style.UNKNOWN, Style.COLLECTED}:
-            self._fail(errors.UPSTREAM_SLOW)
+            self._fail(error)
         else:
-            self._cut(errors.UPSTREAM_SLOW)
+            self._cut(error)
 
     def _over(self) -> None:
         self._client.finished(self._keep_alive)
@@ -265,9 +266,9 @@ class Exchange:
 def upstream_request(request: Request, backend: Backend, id: bytes) -> bytes:
     """The bytes for the replica: the body as it came, and no header of the client but those named here."""
     headers = request.headers
-    trace = b"".join(
-        b"%b: %b\r\n" % (name, headers[name]) for name in (b"traceparent", b"tracestate") if name in headers
-    )
+    trace = b""
+    for name in TRACE & headers.keys():
+        trace += b"%b: %b\r\n" % (name, headers[name])
     return b"POST %b HTTP/1.1\r\nHost: %b\r\nContent-Type: %b\r\nx-request-id: %b\r\n%bContent-Length: %d\r\n\r\n%b" % (
         request.path,
         backend.host,

@@ -159,7 +159,7 @@ class Plane:
     async def _connect(self, backend: Backend, waiter: Waiter) -> None:
         try:
             connection = await connect(backend, self.clock)
-        except OSError:
+        except (OSError, ValueError):
             backend.failed(self.clock())
             waiter.unreachable(backend)
             return

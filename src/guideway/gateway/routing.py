@@ -56,6 +56,9 @@ def read_route(data: bytes) -> Route:
     route = msgspec.json.decode(data, type=Route)
     if not 0.0 <= route.weight <= 1.0:
         raise ValueError("the weight is not in [0, 1]")
+    for arm in (route.stable, route.candidate):
+        if arm and not all(0 < endpoint.port < 65536 for endpoint in arm.endpoints):
+            raise ValueError("a port is not in 1 to 65535")
     return route
 
 

@@ -46,15 +46,25 @@ class Server:
             self._listener.close()
         deadline = self.plane.clock() + seconds
         while self.connections and self.plane.clock() < deadline:
-            self._check()
+            self.check()
             await asyncio.sleep(DRAIN_TICK_SECONDS)
         left = list(self.connections)
         for connection in left:
+            connection.end()
+        if left:
+            await asyncio.sleep(DRAIN_TICK_SECONDS)
+        for connection in list(self.connections):
             connection.abort()
         for timer in (self._follower, self._ticker):
             if timer is not None:
                 timer.cancel()
         return len(left)
+
+    def check(self) -> None:
+        """Apply the time limits to every connection."""
+        now = self.plane.clock()
+        for connection in tuple(self.connections):
+            connection.check(now)
 
     def _follow(self) -> None:
         for file in self._files:
@@ -63,10 +73,5 @@ class Server:
 
     def _tick(self) -> None:
         self.plane.tick(time.time())
-        self._check()
+        self.check()
         self._ticker = asyncio.get_running_loop().call_later(TICK_SECONDS, self._tick)
-
-    def _check(self) -> None:
-        now = self.plane.clock()
-        for connection in tuple(self.connections):
-            connection.check(now)

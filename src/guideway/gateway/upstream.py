@@ -140,7 +140,6 @@ class UpstreamConnection(asyncio.Protocol):
         if done:
             self._receiver = None
             if self._keep:
-                self.resume()
                 self.backend.give(self, at)
             else:
                 self._transport.close()
@@ -196,8 +195,9 @@ class UpstreamConnection(asyncio.Protocol):
         head.status = status
         if status in {204, 304}:
             head.length = 0
-        named = {token.strip() for token in self._tokens.split(b",")}
-        head.lines = b"".join(b"%b: %b\r\n" % field for field in self._fields if _passes(field[0], named))
+        if self._fields:
+            named = {token.strip() for token in self._tokens.split(b",")}
+            head.lines = b"".join(b"%b: %b\r\n" % field for field in self._fields if _passes(field[0], named))
         self._head_known = True
 
     def on_body(self, piece: bytes) -> None:
@@ -221,6 +221,7 @@ async def connect(backend: Backend, clock: Callable[[], float]) -> UpstreamConne
 
     Raises:
         OSError: it cannot be had, or not in time.
+        ValueError: the host is no name.
     """
     loop = asyncio.get_running_loop()
     endpoint = backend.endpoint

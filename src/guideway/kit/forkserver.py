@@ -2,8 +2,9 @@
 
 ``python -m guideway.kit.forkserver --socket PATH --preload MODULE`` listens on a Unix socket for one JSON line a
 connection: ``{"do": "ping" | "fork", "argv": [...], "env": {...}, "log": "...", "cwd": "..."}``. A fork calls
-``MODULE.main(argv)`` and ends with its result; the answer is ``{"pid": ..., "started": "..."}`` or ``{"error": "..."}``.
-Children outlive the server. It ends on SIGTERM, when nobody asked for a while, and when its socket was removed.
+``MODULE.main(argv)`` and ends with its result. The answer is ``{"pid": ..., "started": "..."}`` or
+``{"error": "..."}``. Children outlive the server, which ends on SIGTERM, when nobody asked for a while, and when its
+socket was removed.
 """
 
 from __future__ import annotations
@@ -71,8 +72,8 @@ class ForkServer:
         Raises:
             ForkServerError: nobody listens, or the server refused.
         """
-        cwd = str(Path.cwd())
-        answer = self._ask({"do": "fork", "argv": [*argv], "env": {**env}, "log": str(log.absolute()), "cwd": cwd})
+        request = {"do": "fork", "argv": [*argv], "env": {**env}, "log": str(log.absolute()), "cwd": _working_folder()}
+        answer = self._ask(request)
         return int(answer["pid"]), str(answer["started"])
 
     def ping(self) -> int:
@@ -106,6 +107,13 @@ class ForkServer:
         if "error" in answer:
             raise ForkServerError(answer["error"])
         return answer
+
+
+def _working_folder() -> str:
+    try:
+        return str(Path.cwd())
+    except FileNotFoundError:  # it was removed under us
+        return "/"
 
 
 def connect_or_start(path: Path, module: str, log: Path, *, idle: float = IDLE) -> ForkServer:
@@ -226,7 +234,7 @@ class _Server:
                 listener.bind(name)
             os.umask(mask)
             listener.listen(64)
-            self._inode = self._path.stat().st_ino
+            self._name = self._identity()
             try:
                 yield listener
             finally:
@@ -234,10 +242,15 @@ class _Server:
                     self._path.unlink()
 
     def _reachable(self) -> bool:
+        return self._identity() == self._name
+
+    def _identity(self) -> tuple[int, int] | None:
+        """What tells our socket from one that took its place: an inode's number alone may be used again."""
         try:
-            return self._path.stat().st_ino == self._inode
+            found = self._path.stat()
         except OSError:
-            return False
+            return None
+        return found.st_ino, found.st_mtime_ns
 
     @contextlib.contextmanager
     def _signals(self) -> Iterator[socket.socket]:

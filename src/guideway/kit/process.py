@@ -161,21 +161,24 @@ def _reap(pid: int) -> None:
 
 
 def writers(log: Path) -> list[tuple[int, str]]:
-    """The processes whose standard output is the file *log*: those that were started with it, known or not."""
-    found, wanted = [], str(log.resolve())
+    """The processes whose standard output is the file *log*: those that were started with it, noted or not."""
+    return outputs().get(log.resolve(), [])
+
+
+def outputs() -> dict[Path, list[tuple[int, str]]]:
+    """Every process of ours as pid and start time, by the file that its standard output is."""
+    found: dict[Path, list[tuple[int, str]]] = {}
     for entry in Path("/proc").iterdir():
-        if entry.name.isdigit() and _output(entry) == wanted:
-            pid = int(entry.name)
-            if started := start_time(pid):
-                found.append((pid, started))
+        if entry.name.isdigit() and (output := _output(entry)) and (started := start_time(int(entry.name))):
+            found.setdefault(output, []).append((int(entry.name), started))
     return found
 
 
-def _output(process: Path) -> str:
+def _output(process: Path) -> Path | None:
     try:
-        return str((process / "fd" / "1").readlink())
-    except OSError:
-        return ""
+        return (process / "fd" / "1").readlink()
+    except OSError:  # somebody else's, or gone
+        return None
 
 
 def die_with_parent(parent: int, number: signal.Signals = signal.SIGKILL) -> None:

@@ -7,6 +7,7 @@ from collections.abc import Callable
 import msgspec
 
 from guideway.core.errors import SpecError, did_you_mean
+from guideway.core.events import Note
 from guideway.core.gate import Judgement
 from guideway.core.release import Release
 from guideway.core.spec import Spec, SpecFile
@@ -64,6 +65,8 @@ def build(file: SpecFile, shop: Workshop, emit: Emit) -> Built:
     spec = file.spec
     results = run(spec, file.root, STAGES, shop, emit)
     judgements = judged(spec, results)
+    for one in judgements:
+        emit(_told(one))
     release = seal(
         shop.blobs,
         shop.database,
@@ -76,6 +79,12 @@ def build(file: SpecFile, shop: Workshop, emit: Emit) -> Built:
         at=shop.clock(),
     )
     return Built(release, results, judgements)
+
+
+def _told(one: Judgement) -> Note:
+    """One line per clause: verdict, what it asks, the figure and the limit."""
+    text = f"{one.clause:<7} {one.verdict} {one.asks}: {one.figure}, limit {one.limit}"
+    return Note(text, {"clause": one.clause, "verdict": one.verdict, "evidence": one.evidence})
 
 
 def judged(spec: Spec, results: dict[str, StepResult]) -> tuple[Judgement, ...]:

@@ -131,6 +131,7 @@ def _run_process(job: JobFile, folder: Path, log: Path, emit: Emit) -> list[Mess
             pass_fds=(speak,),
             start_new_session=True,
             cwd=folder,
+            env={"OMP_WAIT_POLICY": "PASSIVE", **os.environ},  # threads that spin stand still on a busy machine
         )
         os.close(speak)
         try:

@@ -55,6 +55,9 @@ class _Sandbox(ImmutableSandboxedEnvironment):
         for name in PADDING | {"indent", "wordwrap", "pprint", "xmlattr"}:
             self.filters.pop(name, None)
 
+    def wrap_str_format(self, value: Any) -> Any:
+        return None  # so that ``format`` is looked at as an attribute, like the others
+
     def is_safe_attribute(self, obj: Any, attr: str, value: Any) -> bool:
         return not (isinstance(obj, str) and attr in PADDING) and super().is_safe_attribute(obj, attr, value)
 

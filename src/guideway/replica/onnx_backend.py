@@ -8,6 +8,8 @@ except one row when another one leaves. The attention mask tells each row's leng
 from __future__ import annotations
 
 import json
+import math
+import mmap
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -179,9 +181,17 @@ def _cache_names(decoder: dict[str, Any]) -> tuple[list[str], list[str]]:
 
 def _room(shape: tuple[int, ...], kind: type[np.generic], count: int) -> list[NDArray[Any]]:
     """Zeroed arrays; the system gives real memory only to the pages that are written."""
+    size = math.prod(shape) * np.dtype(kind).itemsize
     try:
-        return [np.zeros(shape, kind) for _ in range(count)]
-    except MemoryError:
+        return [np.frombuffer(_pages(size), kind).reshape(shape) for _ in range(count)]
+    except OSError:
         raise Unavailable(
             f"no memory for {shape[0]} slots of {shape[2]} tokens", try_this="use fewer --slots or a smaller --context"
         ) from None
+
+
+def _pages(size: int) -> mmap.mmap:
+    pages = mmap.mmap(-1, size, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
+    # Huge pages, which numpy would ask for, make a short answer cost as much memory as the longest.
+    pages.madvise(mmap.MADV_NOHUGEPAGE)
+    return pages

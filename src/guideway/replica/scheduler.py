@@ -61,12 +61,33 @@ class Scheduler:
 
     def step(self) -> None:
         """Let the cancelled go, let the next join, then compute one token for everyone."""
+        self.admit()
+        self.advance()
+
+    def admit(self) -> None:
+        """Let the cancelled go, and the next join, who get their first token at once."""
         for row in reversed(range(len(self._running))):
             if self._running[row].cancelled:
                 self._leave(row)
+        if any(work.cancelled for work in self._waiting):
+            self._waiting = deque(work for work in self._waiting if not work.cancelled)
         self._join()
-        if self._running:
-            self._advance()
+
+    def advance(self) -> None:
+        """Compute one token for everyone who runs."""
+        if not self._running:
+            return
+        try:
+            logits = self._backend.step(self._tokens)
+        except Exception as error:
+            works = list(self._running)
+            self._clear()
+            for work in works:
+                work.fail(error)
+            return
+        over = [row for row, scores in enumerate(logits) if not self._hand(row, scores)]
+        for row in reversed(over):
+            self._leave(row)
 
     def abort(self, error: Exception) -> None:
         """Fail everyone, running and waiting."""
@@ -80,8 +101,6 @@ class Scheduler:
         budget = self._budget
         while self._waiting and len(self._running) < self._backend.slots and budget > 0:
             work = self._waiting.popleft()
-            if work.cancelled:
-                continue
             budget -= len(work.prompt)
             try:
                 logits = self._backend.join(work.prompt)
@@ -92,19 +111,6 @@ class Scheduler:
             self._tokens.append(0)
             if not self._hand(len(self._running) - 1, logits):
                 self._leave(len(self._running) - 1)
-
-    def _advance(self) -> None:
-        try:
-            logits = self._backend.step(self._tokens)
-        except Exception as error:
-            works = list(self._running)
-            self._clear()
-            for work in works:
-                work.fail(error)
-            return
-        over = [row for row, scores in enumerate(logits) if not self._hand(row, scores)]
-        for row in reversed(over):
-            self._leave(row)
 
     def _hand(self, row: int, logits: Logits) -> bool:
         """Let the work in *row* choose its next token; False when it is over or broken."""

@@ -119,7 +119,7 @@ class ChatRequest(Asked, kw_only=True):
 class CompletionRequest(Asked, kw_only=True):
     """``POST /v1/completions``: one prompt, as text or as token ids."""
 
-    prompt: str | list[int] | Annotated[list[str], Meta(min_length=1, max_length=1)]
+    prompt: str | list[int | str]
     echo: bool | None = None
     suffix: str | None = None
 

@@ -15,8 +15,7 @@ from guideway.replica.chat import ChatTemplateError, render_chat
 __all__ = ["ChatTemplateError", "Reader", "StopStrings", "Text", "own_template", "render_chat", "stop_ids"]
 
 BROKEN = "\N{REPLACEMENT CHARACTER}"
-LONGEST_BROKEN = 3
-"""A character of UTF-8 has four bytes at most, so at most three show as broken before the last one comes."""
+"""What stands for bytes that are no character, or not yet: some tokenizers write one per byte, some one in all."""
 
 
 class Text:
@@ -92,7 +91,7 @@ class Reader:
         """The text that *token* completes; often empty within a character of several tokens."""
         self._ids.append(token)
         text = self._decode(self._ids)
-        piece = text[self._shown : _whole(text)]
+        piece = text[self._shown : len(text.rstrip(BROKEN))]
         self._shown += len(piece)
         if text and not text.endswith(BROKEN):
             # Keep a few tokens as context: some tokenizers write a token differently where a text begins.
@@ -164,12 +163,6 @@ def stop_ids(folder: Path) -> frozenset[int]:
         ids = place.get("eos_token_id")
         found.update(ids if isinstance(ids, list) else () if ids is None else (ids,))
     return frozenset(found)
-
-
-def _whole(text: str) -> int:
-    """How many characters of *text* will stay whatever comes next."""
-    tail = text[-LONGEST_BROKEN:]
-    return len(text) - (len(tail) - len(tail.rstrip(BROKEN)))
 
 
 def _overlap(text: str, stop: str) -> int:

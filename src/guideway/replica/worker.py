@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import queue
 import threading
 from collections.abc import Callable
@@ -10,6 +11,7 @@ from typing import NamedTuple
 
 from guideway.replica.scheduler import Scheduler, Work
 
+log = logging.getLogger(__name__)
 
 
 class Piece(NamedTuple):
@@ -41,7 +43,7 @@ class Outbox:
 class Worker:
     """Runs a scheduler in a thread of its own, asleep while there is nothing to do.
 
-    ``after_step`` is called in that thread after every step.
+    ``after_step`` is called in that thread whenever there may be news.
     """
 
     def __init__(self, scheduler: Scheduler, after_step: Callable[[], None]) -> None:
@@ -64,7 +66,13 @@ class Worker:
 
     def _work(self) -> None:
         while self._take_in():
-            self._scheduler.step()
+            try:
+                self._scheduler.admit()
+                self._after_step()  # a first token does not wait for the next one
+                self._scheduler.advance()
+            except Exception as error:  # a fault of ours: whoever is here hears of it, and the thread lives on
+                log.exception("a step broke")
+                self._scheduler.abort(error)
             self._after_step()
         self._scheduler.abort(ConnectionAbortedError("the server stops"))
         self._after_step()

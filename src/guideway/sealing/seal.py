@@ -67,7 +67,7 @@ def refuse(
         return
     reasons = "; ".join(f"{one.clause} {one.verdict}: {one.asks}: {one.figure}, limit {one.limit}" for one in against)
     ledger.append(database, at=at, who=signer.name, what=f"{step} refused", subject=subject, why=reasons)
-    more = f" (and {len(against) - 1} more)" if len(against) > 1 else ""
+    more = "".join(f"; also {one.clause} {one.verdict}: {one.asks}" for one in against[1:])
     first = against[0]
     raise Refused(
         f"{step} refused: {first.clause} {first.verdict}: {first.asks}: {first.figure}, limit {first.limit}{more}",

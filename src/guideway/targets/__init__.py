@@ -12,6 +12,13 @@ from guideway.targets.local import LocalTarget
 
 TARGETS: dict[str, Callable[[Path], Target]] = {"local": LocalTarget}
 
+__all__ = ["TARGETS", "LocalTarget", "exists", "target"]
+
+
+def exists(name: str) -> bool:
+    """Is there a target called *name*, ours or an outsider's? Loads nothing."""
+    return name in TARGETS or bool(entry_points(group="guideway.targets", name=name))
+
 
 def target(name: str, run_folder: Path) -> Target:
     """The target called *name*, which may keep sockets and files of its own in *run_folder*.
@@ -24,4 +31,5 @@ def target(name: str, run_folder: Path) -> Target:
     for entry in entry_points(group="guideway.targets", name=name):
         found: Target = entry.load()(run_folder)
         return found
-    raise SpecError(f"there is no target called '{name}'", try_this=did_you_mean(name, TARGETS))
+    outsiders = entry_points(group="guideway.targets").names
+    raise SpecError(f"there is no target called '{name}'", try_this=did_you_mean(name, {*TARGETS, *outsiders}))

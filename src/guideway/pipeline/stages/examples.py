@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 from tokenizers import Tokenizer
 
 from guideway.core.errors import GuidewayError
-from guideway.replica.text import render_chat
+from guideway.replica.text import Text, stop_ids
 
 
 class Example(NamedTuple):
@@ -34,61 +34,60 @@ class Example(NamedTuple):
         return Example(self.ids[extra:], max(1, self.start - extra))
 
 
-class Voice(NamedTuple):
-    """How rows become tokens: tokenizer, chat template, the id that ends an answer, and the system prompt."""
+class Voice:
+    """How rows become tokens, by the very code that serves: tokenizer, chat template and system prompt.
 
-    tokenizer: Tokenizer
-    template: str
-    end: int
-    system: str = ""
+    Args:
+        folder: a Hugging Face or ONNX folder with a tokenizer.
+        template: replaces the tokenizer's own chat template unless it is empty.
 
-    @classmethod
-    def of(cls, folder: Path, *, template: str = "", system: str = "") -> Voice:
-        """The voice of the Hugging Face or ONNX *folder*; *template* replaces its own chat template.
+    Raises:
+        GuidewayError: the tokenizer names no end token.
+    """
 
-        Raises:
-            GuidewayError: no end token is named in ``tokenizer_config.json``.
-        """
-        tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))
-        config = json.loads((folder / "tokenizer_config.json").read_text(encoding="utf-8"))
-        named = config.get("eos_token")
-        end = tokenizer.token_to_id(named["content"] if isinstance(named, dict) else named or "")
-        if end is None:
-            raise GuidewayError("the tokenizer names no end token", where=str(folder / "tokenizer_config.json"))
-        return cls(tokenizer, template or own_template(folder, config), end, system)
+    def __init__(self, folder: Path, *, template: str = "", system: str = "") -> None:
+        self.text, self.system = Text(folder, template), system
+        self._plain = Tokenizer.from_file(str(folder / "tokenizer.json"))
+        self._plain.no_truncation()
+        self._plain.encode_special_tokens = True  # in data, what looks like a special token is only text
+        self.end = self._token("eos_token")
+        self.stop_ids = stop_ids(folder) | {self.end}
+        self._begin = self._token("bos_token" if "bos_token" in self.text.special else "eos_token")
+
+    @property
+    def vocabulary(self) -> int:
+        """How many tokens there are."""
+        return int(self._plain.get_vocab_size())
 
     def encode(self, text: str) -> list[int]:
         """Token ids of *text*, nothing added."""
-        ids: list[int] = self.tokenizer.encode(text, add_special_tokens=False).ids
+        ids: list[int] = self._plain.encode(text, add_special_tokens=False).ids
         return ids
 
-    def prompt(self, messages: list[dict[str, str]]) -> list[int]:
-        """Token ids of a conversation, up to where the assistant begins to answer."""
-        text = render_chat(self.template, messages, system=self.system, add_generation_prompt=True)
-        return self.encode(text) or [self.end]
+    def decode(self, ids: list[int]) -> str:
+        """The text of *ids* without special tokens."""
+        text: str = self.text.tokenizer.decode(ids, skip_special_tokens=True)
+        return text
 
     def example(self, row: Mapping[str, Any]) -> Example:
-        """The last answer of a conversation after all that went before; or a whole text, which begins after an end."""
+        """The last answer of a conversation after all that went before; or a whole text, from its beginning."""
         if "text" in row:
-            return Example([self.end, *self.encode(row["text"]), self.end], 1)
-        given = self.prompt(row["messages"][:-1])
+            return Example([self._begin, *self.encode(row["text"]), self.end], 1)
+        given = self.text.encode_chat(row["messages"][:-1], self.system)
         return Example([*given, *self.encode(row["messages"][-1]["content"]), self.end], len(given))
 
     def every_answer(self, row: Mapping[str, Any]) -> Iterator[Example]:
-        """One example for each answer in a conversation; the one text of a text row."""
-        turns = row.get("messages", ())
-        for number, message in enumerate(turns, 1):
+        """One example for each answer in a conversation."""
+        for number, message in enumerate(row["messages"], 1):
             if message["role"] == "assistant":
-                yield self.example({"messages": turns[:number]})
-        if not turns:
-            yield self.example(row)
+                yield self.example({"messages": row["messages"][:number]})
 
-
-def own_template(folder: Path, config: Mapping[str, Any]) -> str:
-    """The chat template that came with a tokenizer; empty when there is none."""
-    path = folder / "chat_template.jinja"
-    said = path.read_text(encoding="utf-8") if path.is_file() else config.get("chat_template")
-    return said if isinstance(said, str) else ""
+    def _token(self, name: str) -> int:
+        said = self.text.special.get(name, "")
+        id_ = self._plain.token_to_id(said) if said else None
+        if id_ is None:
+            raise GuidewayError(f"the tokenizer names no {name}", try_this="set it in tokenizer_config.json")
+        return int(id_)
 
 
 def rows_of(path: Path) -> Iterator[dict[str, Any]]:

@@ -2,29 +2,25 @@
 
 from __future__ import annotations
 
-import os
+import itertools
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
 import torch
-from transformers import AutoModelForCausalLM
+from transformers import AutoModelForCausalLM, GenerationConfig
 
 from guideway.core.errors import GuidewayError
 from guideway.pipeline.stages.examples import Example
-from guideway.replica.onnx_backend import OnnxBackend
-from guideway.replica.score import generate_all
+from guideway.pipeline.stages.threads import threads_for
+from guideway.replica.score import OnnxScorer
 
 Floats = npt.NDArray[np.floating[Any]]
 AT_ONCE = 64
 """Prompts of one length that the trained model answers in one batch."""
-
-
-SLOTS = 16
-"""Rows that the compressed model answers together."""
 
 
 class Model(Protocol):
@@ -33,23 +29,21 @@ class Model(Protocol):
     def logits(self, ids: Sequence[int]) -> Floats:
         """The logits after each of *ids*: a matrix of tokens by vocabulary."""
 
-    def answers(self, prompts: Sequence[Sequence[int]], max_tokens: int, end: int) -> list[list[int]]:
-        """The greedy answer to every prompt, without the end token. Prompts leave room for it in the context."""
-
-
-def threads() -> int:
-    """As many threads as this process may use cores."""
-    return len(os.sched_getaffinity(0))
+    def answers(self, prompts: Sequence[Sequence[int]], max_tokens: int, stop_ids: Collection[int]) -> list[list[int]]:
+        """The greedy answer to every prompt, up to a stop token. Prompts leave room for it in the context."""
 
 
 class Trained:
     """The model in a Hugging Face folder, in float32, run by torch."""
 
     def __init__(self, folder: Path) -> None:
-        torch.set_num_threads(threads())
         self._model: Any = AutoModelForCausalLM.from_pretrained(
             folder, use_safetensors=True, local_files_only=True, trust_remote_code=False, dtype=torch.float32
         ).eval()
+        torch.set_num_threads(threads_for(sum(weight.numel() for weight in self._model.parameters())))
+        self._model.generation_config = (
+            GenerationConfig()
+        )  # a base may bring penalties that a plain greedy answer lacks
 
     @property
     def context(self) -> int:
@@ -62,7 +56,7 @@ class Trained:
         logits: Floats = self._model(torch.tensor([list(ids)])).logits[0].float().numpy()
         return logits
 
-    def answers(self, prompts: Sequence[Sequence[int]], max_tokens: int, end: int) -> list[list[int]]:
+    def answers(self, prompts: Sequence[Sequence[int]], max_tokens: int, stop_ids: Collection[int]) -> list[list[int]]:
         """The greedy answer to every prompt; prompts of one length go together, so nothing is padded."""
         alike: dict[int, list[int]] = defaultdict(list)
         for index, prompt in enumerate(prompts):
@@ -71,18 +65,22 @@ class Trained:
         for indices in alike.values():
             for at in range(0, len(indices), AT_ONCE):
                 chosen = indices[at : at + AT_ONCE]
-                for index, answer in zip(chosen, self._greedy([prompts[i] for i in chosen], max_tokens), strict=True):
-                    found[index] = answer[: answer.index(end)] if end in answer else answer
+                answers = self._greedy([prompts[index] for index in chosen], max_tokens, stop_ids)
+                for index, answer in zip(chosen, answers, strict=True):
+                    found[index] = list(itertools.takewhile(lambda token: token not in stop_ids, answer))
         return found
 
     @torch.inference_mode()
-    def _greedy(self, prompts: Sequence[Sequence[int]], max_tokens: int) -> list[list[int]]:
-        ids, past, taken = torch.tensor([list(prompt) for prompt in prompts]), None, []
-        for _ in range(min(max_tokens, self.context - ids.shape[1])):
-            out = self._model(ids, past_key_values=past, use_cache=True)
-            ids, past = out.logits[:, -1:].argmax(-1), out.past_key_values
-            taken.append(ids)
-        answers: list[list[int]] = torch.cat(taken, dim=1).tolist() if taken else [[] for _ in prompts]
+    def _greedy(self, prompts: Sequence[Sequence[int]], max_tokens: int, stop_ids: Collection[int]) -> list[list[int]]:
+        ids = torch.tensor([list(prompt) for prompt in prompts])
+        plan = GenerationConfig(
+            max_new_tokens=max(1, min(max_tokens, self.context - ids.shape[1])),
+            do_sample=False,
+            eos_token_id=sorted(stop_ids),
+            pad_token_id=min(stop_ids),
+        )
+        out = self._model.generate(ids, attention_mask=torch.ones_like(ids), generation_config=plan)
+        answers: list[list[int]] = out[:, ids.shape[1] :].tolist()
         return answers
 
 
@@ -90,15 +88,16 @@ class Compressed:
     """The model in a folder of the ONNX Runtime GenAI builder, run by the replica that serves it."""
 
     def __init__(self, folder: Path) -> None:
-        self._backend = OnnxBackend(folder, slots=SLOTS, threads=threads())
+        size = sum(path.stat().st_size for path in folder.glob("*.onnx*"))
+        self._scorer = OnnxScorer(folder, threads_for(size))
 
     def logits(self, ids: Sequence[int]) -> Floats:
         """The logits after each of *ids*: a matrix of tokens by vocabulary."""
-        return self._backend.logits(ids)
+        return self._scorer.logits(ids)
 
-    def answers(self, prompts: Sequence[Sequence[int]], max_tokens: int, end: int) -> list[list[int]]:
+    def answers(self, prompts: Sequence[Sequence[int]], max_tokens: int, stop_ids: Collection[int]) -> list[list[int]]:
         """The greedy answer to every prompt, by the scheduler that serves."""
-        return generate_all(self._backend, prompts, max_tokens, {end})
+        return self._scorer.generate_all(prompts, max_tokens, stop_ids)
 
 
 def log_softmax(logits: Floats) -> npt.NDArray[np.float64]:

@@ -16,9 +16,12 @@ code = (
     "guideway.pipeline.stages.examples",
     "guideway.pipeline.stages.intervals",
     "guideway.pipeline.stages.models",
+    "guideway.pipeline.stages.threads",
+    "guideway.replica.backend",
     "guideway.replica.onnx_backend",
     "guideway.replica.scheduler",
     "guideway.replica.score",
+    "guideway.replica.chat",
     "guideway.replica.text",
 )
 

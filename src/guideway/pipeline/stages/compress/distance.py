@@ -16,6 +16,8 @@ from guideway.pipeline.stages.models import Compressed, Model, Trained, log_soft
 
 POSITIONS = 2000
 SEED = 7
+SAY_EVERY = 20
+"""Rows between two words of progress."""
 
 
 class Distance(NamedTuple):
@@ -29,13 +31,14 @@ class Distance(NamedTuple):
 def measure_distance(job: Job) -> None:
     """Measure the divergence and the changed first choices of ``out`` against ``train``."""
     trained, compressed = Trained(job.inputs["train"]), Compressed(job.out)
-    voice = Voice.of(job.inputs["train"])
+    voice = Voice(job.inputs["train"])
     found: list[Distance] = []
     seen = 0
     for example in _held_out(job.inputs["data"], voice, trained.context):
         found.append(distance(trained, compressed, example, POSITIONS - seen))
         seen += found[-1].positions
-        job.progress(5 + 5 * seen / POSITIONS, 10, f"comparing: {seen} of {POSITIONS} positions")
+        if len(found) % SAY_EVERY == 0:
+            job.progress(5 + 5 * seen / POSITIONS, 10, f"compared {seen:,} of {POSITIONS:,} positions")
         if seen >= POSITIONS:
             break
     _leave(job, found, seen)

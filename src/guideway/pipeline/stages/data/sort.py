@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import IO, Any, NamedTuple
 
@@ -20,6 +20,8 @@ from guideway.pipeline.stages.data.split import TRAIN, Group, assign
 
 NAMED = 3
 """How many broken rows an error names."""
+SAY_EVERY = 2000
+"""Rows between two words of progress."""
 KEPT_TEXT = 2000
 """Characters of a broken row that are kept with the reason."""
 
@@ -44,8 +46,11 @@ def sort_rows(job: Job, data: Data, task: str, files: list[Found]) -> Tally:
         names = (TRAIN, *data.splits, "rejected")
         outs = {name: stack.enter_context((job.out / f"{name}.jsonl").open("wb")) for name in names}
         for number, found in enumerate(files):
-            job.progress(number, len(files), found.shown)
-            _sort_file(found, tally, outs)
+
+            def say(rows: int, number: int = number, found: Found = found) -> None:
+                job.progress(number, len(files), f"{found.shown}: {rows:,} rows")
+
+            _sort_file(found, tally, outs, say)
         job.progress(len(files), len(files))
     return tally
 
@@ -88,10 +93,12 @@ class Tally:
         return len(self._prompts[name] & self._prompts[TRAIN])
 
 
-def _sort_file(found: Found, tally: Tally, outs: Mapping[str, IO[bytes]]) -> None:
+def _sort_file(found: Found, tally: Tally, outs: Mapping[str, IO[bytes]], say: Callable[[int], None]) -> None:
     if not found.path.stat().st_size:
         raise GuidewayError("the file is empty", where=found.shown, try_this="remove it from data.sources")
-    for one in read(found.path, found.shown, found.format):
+    for number, one in enumerate(read(found.path, found.shown, found.format)):
+        if number % SAY_EVERY == 0:
+            say(number)
         tally.counts["read"] += 1
         tally.per_file[found.shown] += 1
         bad = one if isinstance(one, Bad) else _sort_row(one, tally, outs)
@@ -107,6 +114,8 @@ def _sort_row(raw: Raw, tally: Tally, outs: Mapping[str, IO[bytes]]) -> Bad | No
         row = clean_row(raw.fields, tally.data, tally.task)
     except Unusable as error:
         return Bad(raw.file, raw.line, str(error), json.dumps(raw.fields, ensure_ascii=False))
+    except RecursionError:
+        return Bad(raw.file, raw.line, "lists in lists, too deep to read", "")
     except Empty:
         tally.counts["empty"] += 1
         return None

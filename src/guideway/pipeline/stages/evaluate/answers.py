@@ -5,11 +5,14 @@ from __future__ import annotations
 import unicodedata
 from collections.abc import Sequence
 
+from guideway.replica.text import StopStrings
+
 
 def cut(answer: str, stop: Sequence[str]) -> str:
     """*answer* up to the first of the *stop* strings, which is not part of it."""
-    ends = [at for at in (answer.find(one) for one in stop if one) if at >= 0]
-    return answer[: min(ends)] if ends else answer
+    strings = StopStrings(stop)
+    text, ended = strings.push(answer)
+    return text if ended else text + strings.finish()
 
 
 def is_right(answer: str, wanted: str) -> bool:

@@ -35,9 +35,7 @@ class Question(NamedTuple):
 
 def measure(job: Job) -> None:
     """Leave the figures of every split as evidence, and write the report."""
-    bench = Bench(job)
-    splits = split_names(job.inputs["data"])
-    reports = []
+    bench, splits, reports = Bench(job), split_names(job.inputs["data"]), []
     for number, name in enumerate(splits):
 
         def say(done: float, number: int = number, name: str = name) -> None:
@@ -46,6 +44,8 @@ def measure(job: Job) -> None:
         reports.append(bench.split(name, say))
     for report in reports:
         leave(job, report)
+    if not splits:
+        job.fact("no split is held out, so nothing was measured")
     write_report(job.out, reports, job.params["ships"])
 
 
@@ -60,13 +60,13 @@ class Bench:
     def __init__(self, job: Job) -> None:
         params, self._data = job.params, job.inputs["data"]
         template = (job.root / params["template"]).read_text(encoding="utf-8") if params["template"] else ""
-        self._voice = Voice.of(job.inputs["train"], template=template, system=params["system"])
+        self._voice = Voice(job.inputs["train"], template=template, system=params["system"])
         trained = Trained(job.inputs["train"])
         self._models: dict[str, Model] = {"train": trained, "compress": Compressed(job.inputs["compress"])}
         self._context = trained.context
         self._examples, self._max_tokens, self._seed = params["examples"], params["max_tokens"], params["seed"]
         self._stop: Sequence[str] = params["stop"]
-        self._ngrams, self._nearest = self._baselines(Voice.of(job.inputs["train"]))
+        self._ngrams, self._nearest = self._baselines(Voice(job.inputs["train"]))
 
     def split(self, name: str, say: Say) -> SplitReport:
         """Every figure of one split."""
@@ -84,10 +84,10 @@ class Bench:
 
     def _exact_match(self, about: str, model: Model, questions: Sequence[Question], report: SplitReport) -> Figure:
         """The share of right answers of one model; every answer goes into the report."""
-        found = model.answers([question.prompt for question in questions], self._max_tokens, self._voice.end)
+        found = model.answers([question.prompt for question in questions], self._max_tokens, self._voice.stop_ids)
         right = 0
         for question, ids in zip(questions, found, strict=True):
-            said = cut(self._voice.tokenizer.decode(ids, skip_special_tokens=True), self._stop)
+            said = cut(self._voice.decode(ids), self._stop)
             right += is_right(said, question.wanted)
             report.shown.append(Shown(about, question.asked, said, question.wanted, is_right(said, question.wanted)))
         return Figure(
@@ -122,7 +122,7 @@ class Bench:
 
     def _baselines(self, voice: Voice) -> tuple[NGrams, Nearest | None]:
         """Both baselines, made from the training rows; without conversations there is nothing to be nearest to."""
-        ngrams = NGrams(voice.tokenizer.get_vocab_size())
+        ngrams = NGrams(voice.vocabulary)
         prompts, answers, left = [], [], BASELINE_TOKENS
         for row in rows_of(self._data / "train.jsonl"):
             example = voice.example(row)

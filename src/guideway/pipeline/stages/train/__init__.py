@@ -16,7 +16,12 @@ from guideway.pipeline.stages.train.base import files_of
 name = "train"
 needs = ("data",)
 libraries = ("python", "safetensors", "tokenizers", "torch", "transformers")
-code = ("guideway.pipeline.stages.examples", "guideway.replica.text")
+code = (
+    "guideway.pipeline.stages.examples",
+    "guideway.pipeline.stages.threads",
+    "guideway.replica.chat",
+    "guideway.replica.text",
+)
 
 
 def params(spec: Spec) -> Mapping[str, Any]:

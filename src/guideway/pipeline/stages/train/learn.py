@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import math
-import os
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
@@ -15,6 +14,7 @@ from guideway.core.errors import GuidewayError
 from guideway.core.protocols import Job
 from guideway.core.spec import Train
 from guideway.pipeline.stages.examples import Example, Voice, rows_of, texts_of
+from guideway.pipeline.stages.threads import threads_for
 from guideway.pipeline.stages.train.batches import batches, packed
 from guideway.pipeline.stages.train.start import load_base, make_model, make_tokenizer
 
@@ -43,29 +43,26 @@ def learn(job: Job) -> None:
         GuidewayError: no row fits the context, or the loss stopped being a number.
     """
     train = msgspec.convert(dict(job.params), Train)
-    torch.set_num_threads(len(os.sched_getaffinity(0)))
-    model, tokenizer, end = _start(job, train)
+    model, tokenizer = _start(job, train)
+    torch.set_num_threads(threads_for(sum(weight.numel() for weight in model.parameters())))
     tokenizer.save_pretrained(job.out)
-    voice = Voice.of(job.out)
-    assert voice.end == end
+    voice = Voice(job.out)
     context = min(train.architecture.context, int(getattr(model.config, "max_position_embeddings", 1 << 30)))
     examples = _examples(job, voice, context)
     curve = _optimise(job, model, examples, train)
     _finish(job, model, curve)
 
 
-def _start(job: Job, train: Train) -> tuple[Any, Any, int]:
-    """The model to train, its tokenizer, and the id of the end token."""
+def _start(job: Job, train: Train) -> tuple[Any, Any]:
+    """The model to train, and its tokenizer."""
     torch.manual_seed(train.seed)
     if train.recipe == "full":
         job.progress(0, train.steps, "loading the base")
-        model, tokenizer = load_base(job.root / str(train.base))
-        return model, tokenizer, tokenizer.eos_token_id
+        return load_base(job.root / str(train.base))
     job.progress(0, train.steps, "making the tokenizer")
     shape = train.architecture
     tokenizer = make_tokenizer(texts_of(rows_of(job.inputs["data"] / "train.jsonl")), shape.vocabulary, shape.context)
-    model = make_model(shape, len(tokenizer), tokenizer.eos_token_id, train.seed)
-    return model, tokenizer, tokenizer.eos_token_id
+    return make_model(shape, len(tokenizer), tokenizer.eos_token_id, train.seed), tokenizer
 
 
 def _examples(job: Job, voice: Voice, context: int) -> list[Example]:
@@ -92,7 +89,7 @@ def _examples(job: Job, voice: Voice, context: int) -> list[Example]:
 
 
 def _need_template(voice: Voice) -> None:
-    if not voice.template:
+    if not voice.text.template:
         raise GuidewayError(
             "the base has no chat template",
             where="train.base",

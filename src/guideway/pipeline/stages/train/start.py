@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors import SafetensorError
 from tokenizers import Regex, Tokenizer, decoders, models, pre_tokenizers, trainers
 from transformers import (
     AutoModelForCausalLM,
@@ -21,8 +22,10 @@ from guideway.core.errors import GuidewayError
 from guideway.core.spec import Architecture
 
 END, SYSTEM, USER, ASSISTANT = "<|end|>", "<|system|>", "<|user|>", "<|assistant|>"
-WORDS = r" ?\p{L}+| ?[^\s\p{L}\p{N}]+|\p{N}{1,3}|\s+(?!\S)|\s+"
-"""Letters never join with punctuation, so a name between backticks has the same tokens wherever it stands."""
+WORDS = r" ?\p{L}+| ?[^\s\p{L}\p{N}]|\p{N}{1,3}|\s+(?!\S)|\s+"
+"""Every mark stands alone, so a name between backticks has the same tokens, and neighbours, wherever it stands."""
+HEAD_SIZE = 16
+"""The attention kernel that serves takes heads whose size is a multiple of this."""
 TEMPLATE = (
     "{%- for message in messages -%}"
     "{%- if message['role'] == 'system' -%}<|system|>{{ message['content'] }}"
@@ -63,11 +66,11 @@ def make_tokenizer(texts: Iterable[str], vocabulary: int, context: int) -> Any:
 
 def make_model(shape: Architecture, vocabulary: int, end: int, seed: int) -> Any:
     """A Llama of *shape* with random weights, drawn with *seed*. Input and output embeddings are one."""
-    if shape.hidden % shape.heads or shape.heads % shape.kv_heads or (shape.hidden // shape.heads) % 2:
+    if shape.hidden % (HEAD_SIZE * shape.heads) or shape.heads % shape.kv_heads:
         raise GuidewayError(
-            f"{shape.hidden} hidden, {shape.heads} heads and {shape.kv_heads} kv_heads do not divide",
+            f"{shape.hidden} hidden, {shape.heads} heads and {shape.kv_heads} kv_heads do not go together",
             where="train.architecture",
-            try_this="hidden is a multiple of 2 x heads, and heads of kv_heads",
+            try_this=f"hidden is a multiple of {HEAD_SIZE} x heads, and heads a multiple of kv_heads",
         )
     torch.manual_seed(seed)
     config = LlamaConfig(
@@ -99,7 +102,7 @@ def load_base(folder: Path) -> tuple[Any, Any]:
     try:
         tokenizer = AutoTokenizer.from_pretrained(folder, **safe)
         model = AutoModelForCausalLM.from_pretrained(folder, use_safetensors=True, dtype=torch.float32, **safe)
-    except (OSError, ValueError, KeyError, RuntimeError) as error:
+    except (OSError, ValueError, KeyError, RuntimeError, SafetensorError) as error:
         raise GuidewayError(
             f"the base cannot be loaded: {str(error).splitlines()[0]}",
             where=folder.name,

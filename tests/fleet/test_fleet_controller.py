@@ -1,0 +1,260 @@
+"""The controller with real processes: it starts, switches, undoes, replaces, and stops."""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import time
+
+import msgspec
+import pytest
+from fleet_rig import NEW, OLD, alive
+
+from guideway.core.rollout import Phase
+from guideway.core.route import Route
+from guideway.core.spec import Gateway
+from guideway.fleet.decide import Standing
+from guideway.fleet.look import gateway_state
+from guideway.fleet.project import projected_gateway
+from guideway.kit.process import is_alive
+from guideway.store import fleet as rows
+from guideway.store import ledger
+
+
+def kill(pid: int) -> None:
+    os.kill(pid, signal.SIGKILL)
+
+
+def projected(fleet) -> Route:
+    return msgspec.json.decode((fleet.home.environment("dev") / "route.json").read_bytes(), type=Route)
+
+
+def test_a_first_release_is_served_by_all_replicas_through_a_gateway(fleet):
+    assert fleet.served().phase is Phase.DONE
+    replicas = fleet.replicas()
+    assert [one.state for one in replicas] == ["ready", "ready"]
+    assert all(alive(one) for one in replicas)
+    assert fleet.ports() == sorted(one.port for one in replicas)
+    gateway = gateway_state(fleet.home, "dev")
+    assert gateway and rows.environment(fleet.database, "dev").port == gateway.port
+
+
+def test_workers_read_the_route_and_the_keys_from_files(fleet):
+    fleet.served()
+    assert projected(fleet) == rows.route(fleet.database, "dev")
+    keys = fleet.home.environment("dev") / "keys.json"
+    assert keys.stat().st_mode & 0o077 == 0
+
+
+def test_the_second_release_takes_all_traffic_and_the_first_one_stays_warm(fleet):
+    fleet.served(OLD)
+    fleet.served(NEW)
+    assert fleet.ports() == sorted(one.port for one in fleet.replicas(NEW))
+    assert [one.state for one in fleet.replicas(OLD)] == ["ready", "ready"]
+    fleet.calm()
+    assert len(fleet.replicas(OLD)) == 2
+
+
+def test_after_baking_the_first_release_stops(fleet):
+    fleet.served(OLD)
+    fleet.served(NEW, bake=3600.0)
+    warm = fleet.replicas(OLD)
+    fleet.now = lambda: time.time() + 3601.0
+    fleet.until(lambda: not fleet.replicas(OLD))
+    assert not any(alive(one) for one in warm)
+    assert len(fleet.replicas(NEW)) == 2
+
+
+def test_a_warm_replica_that_dies_is_not_replaced(fleet):
+    fleet.served(OLD)
+    fleet.served(NEW)
+    kill(fleet.replicas(OLD)[0].process.pid)
+    fleet.until(lambda: len(fleet.replicas(OLD)) == 1)
+    fleet.calm()
+    assert len(fleet.replicas(OLD)) == 1
+    assert len(fleet.replicas(NEW)) == 2
+
+
+@pytest.mark.parametrize(
+    ("how", "why"),
+    [
+        ("dies", "a replica died 3 times: no such model"),
+        ("mute", "0 of 2 replicas ready after 1 s (2 starting, it generated no token)"),
+    ],
+)
+def test_a_candidate_that_never_becomes_ready_is_undone_and_says_why(fleet, how, why):
+    fleet.served(OLD)
+    before = rows.route(fleet.database, "dev")
+    fleet.how[NEW] = how
+    failed = fleet.served(NEW, ready_within=1.0 if how == "mute" else 20.0)
+    assert (failed.phase, failed.reason) == (Phase.FAILED, why)
+    fleet.until(lambda: not fleet.replicas(NEW))
+    fleet.calm()
+    assert rows.route(fleet.database, "dev") == before
+    assert fleet.processes("replica") == {one.process.pid for one in fleet.replicas(OLD)}
+
+
+def test_a_release_that_was_never_admitted_does_not_run(fleet):
+    failed = fleet.served(NEW, admitted=False)
+    assert (failed.phase, failed.reason) == (Phase.FAILED, "it was never admitted into 'dev'")
+    assert fleet.processes("replica") == set()
+
+
+def test_a_dead_replica_leaves_the_route_and_is_replaced(fleet):
+    fleet.served()
+    dead, other = fleet.replicas()
+    kill(dead.process.pid)
+    fleet.until(lambda: fleet.ports() == [other.port])
+    fleet.until(lambda: len(fleet.ports()) == 2)
+    assert dead.port not in fleet.ports()
+    assert projected(fleet) == rows.route(fleet.database, "dev")
+
+
+def test_bytes_are_read_again_only_when_no_replica_has_them_mapped(fleet):
+    fleet.served()
+    kill(fleet.replicas()[0].process.pid)
+    fleet.until(lambda: len(fleet.ports()) == 1)
+    fleet.until(lambda: len(fleet.ports()) == 2)
+    assert fleet.host.unmaps == []
+    for one in fleet.replicas():
+        kill(one.process.pid)
+    fleet.until(lambda: fleet.host.unmaps == [NEW])
+
+
+def test_a_replica_that_keeps_dying_is_started_less_and_less_often(fleet):
+    fleet.served()
+    fleet.how[NEW] = "dies"
+    kill(fleet.replicas()[0].process.pid)
+    clock = time.time()
+    fleet.now = lambda: clock
+    fleet.until(lambda: fleet.controller._deaths)
+    for deaths, wait in ((1, 0.25), (2, 0.5), (3, 1.0), (4, 2.0)):
+        fleet.calm()
+        assert fleet.controller._deaths["dev", NEW].count == deaths
+        clock += wait
+        fleet.until(lambda deaths=deaths: fleet.controller._deaths["dev", NEW].count > deaths)
+    assert len(fleet.ports()) == 1
+
+
+def test_a_dead_gateway_is_started_again_on_its_port(fleet):
+    fleet.served()
+    before = gateway_state(fleet.home, "dev")
+    kill(before.pid)
+    fleet.until(lambda: (now := gateway_state(fleet.home, "dev")) and now.pid != before.pid)
+    assert gateway_state(fleet.home, "dev").port == before.port
+
+
+def test_a_port_in_use_fails_the_rollout_with_the_words_of_the_gateway(fleet):
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        failed = fleet.served(gateway=Gateway(port=port))
+    assert failed.phase is Phase.FAILED
+    assert failed.reason == f"the gateway died 3 times: port {port}: Address already in use"
+
+
+def test_a_changed_port_moves_the_gateway(fleet):
+    fleet.served()
+    before = gateway_state(fleet.home, "dev")
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    fleet.served(gateway=Gateway(port=port))
+    after = gateway_state(fleet.home, "dev")
+    assert after.port == port != before.port
+    assert not is_alive(before.pid, before.started)
+    assert rows.environment(fleet.database, "dev").port == port
+    assert projected_gateway(fleet.home, "dev").port == port
+
+
+def test_an_unchanged_gateway_is_left_alone(fleet):
+    fleet.served(OLD)
+    before = gateway_state(fleet.home, "dev")
+    fleet.served(NEW)
+    fleet.new_controller()
+    fleet.calm()
+    assert gateway_state(fleet.home, "dev") == before
+
+
+def test_down_stops_everything_and_up_starts_it_on_the_same_port(fleet):
+    fleet.served()
+    port = rows.environment(fleet.database, "dev").port
+    fleet.down()
+    fleet.until(fleet.controller._all_down)
+    assert fleet.processes() == set()
+    assert fleet.ports() == []
+    assert fleet.served().phase is Phase.DONE
+    assert gateway_state(fleet.home, "dev").port == port
+
+
+def test_down_ends_a_rollout_that_is_under_way(fleet):
+    rollout = fleet.ship()
+    fleet.until(fleet.processes)
+    fleet.down()
+    fleet.until(fleet.controller._all_down)
+    assert fleet.rollout(rollout.id).reason == "the environment was taken down"
+    assert fleet.processes() == set()
+
+
+def test_a_rollout_that_replaces_another_one_wins_and_leaves_nothing_of_it(fleet):
+    first = fleet.ship(OLD)
+    fleet.until(lambda: fleet.processes("replica"))
+    assert fleet.served(NEW).phase is Phase.DONE
+    assert fleet.rollout(first.id).phase is Phase.REPLACED
+    fleet.until(lambda: not fleet.replicas(OLD))
+    fleet.calm()
+    assert fleet.processes("replica") == {one.process.pid for one in fleet.replicas(NEW)}
+
+
+def test_fewer_replicas_leave_the_route_before_they_stop(fleet):
+    fleet.served(replicas=3)
+    fleet.ship(replicas=1)
+    seen: list[tuple[int, int]] = []
+
+    def alone() -> bool:
+        seen.append((len(fleet.ports()), sum(alive(one) for one in fleet.replicas())))
+        return len(fleet.replicas()) == 1
+
+    fleet.until(alone)
+    assert all(serving <= running for serving, running in seen)
+    assert (1, 3) in seen
+    assert fleet.ports() == [fleet.replicas()[0].port]
+
+
+def test_environments_do_not_touch_each_other(fleet):
+    fleet.served(NEW)
+    fleet.served(OLD, environment="prod", replicas=1)
+    fleet.down("prod")
+    fleet.until(lambda: not fleet.replicas(OLD))
+    fleet.calm()
+    assert len(fleet.replicas(NEW)) == 2
+    assert gateway_state(fleet.home, "dev")
+    assert fleet.gateways.standing(rows.environment(fleet.database, "prod"), fleet.database) is Standing.NONE
+
+
+def test_the_ledger_tells_how_a_rollout_went(fleet):
+    fleet.served(OLD)
+    fleet.how[NEW] = "dies"
+    fleet.served(NEW)
+    told = [(line.what, line.subject) for line in ledger.entries(fleet.database) if line.who == "controller"]
+    assert told == [
+        ("rollout starting", OLD),
+        ("route", OLD),
+        ("rollout done", OLD),
+        ("rollout starting", NEW),
+        ("rollout failed", NEW),
+    ]
+    assert ledger.verify(fleet.database) == 5
+
+
+def test_a_fault_in_one_environment_is_said_once_and_does_not_stop_another(fleet, capsys, monkeypatch):
+    fleet.served(NEW)
+    project = fleet.controller._project
+
+    def broken(environment: str) -> None:
+        if environment == "dev":
+            raise OSError("the disk is full")
+        project(environment)
+
+    monkeypatch.setattr(fleet.controller, "_project", broken)
+    assert fleet.served(OLD, environment="prod", replicas=1).phase is Phase.DONE
+    assert capsys.readouterr().err.count("\nOSError: the disk is full\n") == 1

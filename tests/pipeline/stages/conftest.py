@@ -1,0 +1,19 @@
+"""One whole pass over a small data set, shared by the tests of all stages."""
+
+from __future__ import annotations
+
+import pytest
+from stage_rig import STAGES, Pass, colour_rows, colour_spec, run_stage, write_jsonl
+
+
+@pytest.fixture(scope="session")
+def colours(tmp_path_factory) -> Pass:
+    """One real pass: data, train, compress to int8, evaluate."""
+    root = tmp_path_factory.mktemp("colours")
+    write_jsonl(root / "rows.jsonl", colour_rows())
+    spec, out, jobs = colour_spec(), {}, {}
+    for name, stage in STAGES.items():
+        inputs = {need: out[need] for need in stage.needs}
+        jobs[name] = run_stage(name, spec, root, root / "out" / name, **inputs)
+        out[name] = root / "out" / name
+    return Pass(spec, root, out, jobs)

@@ -1,0 +1,47 @@
+"""Tiny models, made once for all test processes, and stand-ins for a model."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+from replica_fakes import write_tokenizer
+
+from guideway.kit.files import locked
+
+HERE = Path(__file__).parent
+
+
+@pytest.fixture(scope="session")
+def models(tmp_path_factory: pytest.TempPathFactory) -> SimpleNamespace:
+    """Folders ``hf``, ``fp32``, ``int8`` of one tiny random model, and ``cases``: prompts and reference answers."""
+    base = tmp_path_factory.getbasetemp()
+    shared = base.parent if os.environ.get("PYTEST_XDIST_WORKER") else base
+    folder = shared / "tiny-models"
+    with locked(shared / "tiny-models.lock"):
+        if not (folder / "done").exists():
+            folder.mkdir(exist_ok=True)
+            env = {**os.environ, "ORT_DISABLE_TELEMETRY": "1", "OMP_NUM_THREADS": "1"}
+            made = subprocess.run(
+                [sys.executable, HERE / "make_models.py", folder],
+                check=False,
+                env=env,
+                capture_output=True,
+                text=True,
+                timeout=240,
+            )
+            assert made.returncode == 0, made.stderr[-2000:]
+            (folder / "done").touch()
+    cases = [(case["prompt"], case["answer"]) for case in json.loads((folder / "reference.json").read_text())]
+    return SimpleNamespace(hf=folder / "hf", fp32=folder / "fp32", int8=folder / "int8", cases=cases)
+
+
+@pytest.fixture(scope="session")
+def token_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A model folder without a model: tokenizer, chat template, stop token."""
+    return write_tokenizer(tmp_path_factory.mktemp("tokens"))
