@@ -15,6 +15,10 @@ from typing import Any
 
 from openai import OpenAI
 
+from guideway.store import steps
+from guideway.store.database import Database
+from guideway.store.home import Home
+
 HERE = Path(__file__).parent
 FOLDER = Path(os.environ.get("GUIDEWAY_DEMO", ".demo")).absolute() / "pydoc-assistant"
 QUESTIONS = 3
@@ -35,7 +39,7 @@ def main() -> int:
     first = ask(OpenAI(base_url=url, api_key=key), model)
     TIMES.append(("clean folder to first streamed token", first - began, ""))
     say("4", "A second release: only what changed runs again", "第二个版本：只重跑改变的部分")
-    change('intended_use: ""', 'intended_use: "Names modules of the standard library."')
+    change("intended_use: An example.", "intended_use: A second release of the example.")
     with timed("guideway up (second release)"):
         guideway("up")
     with timed("guideway up (nothing changed)"):
@@ -85,35 +89,30 @@ def address() -> tuple[str, str]:
 def ask(client: OpenAI, model: str) -> float:
     """Ask questions that were held out of training; when the first token came, by the monotonic clock."""
     first = 0.0
-    for row in held_out():
-        print(f"  ? {row['prompt']}\n  > ", end="", flush=True)
-        messages: Any = [{"role": "user", "content": row["prompt"]}]
+    for question, expected in held_out():
+        print(f"  ? {question}\n  > ", end="", flush=True)
+        messages: Any = [{"role": "user", "content": question}]
         answer = ""
         for chunk in client.chat.completions.create(model=model, messages=messages, stream=True):
             piece = chunk.choices[0].delta.content or "" if chunk.choices else ""
             first = first or (time.monotonic() if piece else 0.0)
             answer += piece
             print(piece, end="", flush=True)
-        right = "right" if answer.strip() == row["response"] else f"wrong, it is {row['response']}"
+        right = "right" if answer.strip() == expected else f"wrong, it is {expected}"
         print(f"   ({right})")
     return first
 
 
-def held_out() -> Iterator[dict[str, str]]:
-    """A few rows of the split `unseen-phrasings`, spread over it."""
-    done = json.loads(guideway("plan", "--json", quiet=True).stdout)
-    assert not any(step["runs"] for step in done)
+def held_out() -> Iterator[tuple[str, str]]:
+    """A few questions of the split `unseen-phrasings`, spread over it, with their answers."""
     rows = [json.loads(line) for line in find_split("unseen-phrasings").read_text(encoding="utf-8").splitlines()]
     for index in range(QUESTIONS):
-        yield rows[(index * 2 + 1) * len(rows) // (2 * QUESTIONS)]
+        question, answer = rows[(index * 2 + 1) * len(rows) // (2 * QUESTIONS)]["messages"]
+        yield question["content"], answer["content"]
 
 
 def find_split(name: str) -> Path:
     """The file of a split in the store: the data stage's result names it."""
-    from guideway.store import steps
-    from guideway.store.database import Database
-    from guideway.store.home import Home
-
     home = Home(FOLDER / ".guideway")
     with Database(home.database) as database:
         result = steps.latest(database, "data")

@@ -79,3 +79,20 @@ def test_compression_is_not_judged_when_the_trained_model_ships():
 def test_every_clause_speaks_both_languages_and_says_what_to_do():
     for clause in CLAUSES:
         assert clause.asks and clause.asks_zh and clause.try_this, clause.id
+
+
+def test_a_split_that_is_only_reported_informs_and_does_not_block():
+    asked = spec(
+        data={"sources": [{"path": "x"}], "splits": {"a": {"share": 0.1}, "b": {"share": 0.1, "judged": False}}}
+    )
+    evidence = [fact(value, "perplexity", name) for name, value in (("a", 1.0), ("b", 9.0))]
+    evidence += [fact(2.0, "baseline_perplexity", name) for name in "ab"]
+    said = [one for one in judge_all(clauses_for(asked), evidence, shipped="compress") if one.clause == "EVL-01"]
+    assert [(one.verdict, one.blocking) for one in said] == [(Verdict.PASS, True), (Verdict.FAIL, False)]
+
+
+def test_reporting_everything_and_judging_nothing_proves_nothing():
+    asked = spec(data={"sources": [{"path": "x"}], "splits": {"a": {"share": 0.1, "judged": False}}})
+    evidence = [fact(1.0, "perplexity", "a"), fact(2.0, "baseline_perplexity", "a")]
+    said = next(one for one in judge_all(clauses_for(asked), evidence, shipped="compress") if one.clause == "EVL-01")
+    assert (said.verdict, said.blocking) == (Verdict.UNKNOWN, True)

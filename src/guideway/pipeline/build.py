@@ -83,7 +83,8 @@ def build(file: SpecFile, shop: Workshop, emit: Emit) -> Built:
 
 def _told(one: Judgement) -> Note:
     """One line per clause: verdict, what it asks, the figure and the limit."""
-    text = f"{one.clause:<7} {one.verdict} {one.asks}: {one.figure}, limit {one.limit}"
+    bite = "" if one.blocking else " (informs)"
+    text = f"{one.clause:<7} {one.verdict} {one.asks}: {one.figure}, limit {one.limit}{bite}"
     return Note(text, {"clause": one.clause, "verdict": one.verdict, "evidence": one.evidence})
 
 

@@ -15,7 +15,7 @@ class Clause(msgspec.Struct, frozen=True, kw_only=True):
     """One fact that must hold: evidence of ``metric`` about the model in ``role``, inside the limit.
 
     ``below`` names another metric of the same subject and slice that the figure must stay under.
-    An empty ``slice`` takes every slice that has evidence; the worst one decides.
+    An empty ``slice`` takes every slice that has evidence, but those in ``leaving_out``; the worst one decides.
     """
 
     id: str
@@ -24,6 +24,7 @@ class Clause(msgspec.Struct, frozen=True, kw_only=True):
     metric: str
     role: Literal["shipped", "trained", "data"] = "shipped"
     slice: str = ""
+    leaving_out: tuple[str, ...] = ()
     at_least: float | None = None
     at_most: float | None = None
     below: str | None = None
@@ -81,7 +82,18 @@ def clauses_for(spec: Spec) -> tuple[Clause, ...]:
         )
         for number, one in enumerate(spec.evaluate.require, 1)
     )
-    return (*CLAUSES, *(_compression(*one) for one in compression), *own)
+    clauses = (*CLAUSES, *(_compression(*one) for one in compression), *own)
+    reported = tuple(name for name, split in spec.data.splits.items() if not split.judged)
+    return tuple(part for clause in clauses for part in _without(clause, reported))
+
+
+def _without(clause: Clause, reported: tuple[str, ...]) -> tuple[Clause, ...]:
+    """*clause* without the splits that are only reported, and for each of those one that only informs."""
+    about_splits = clause.role != "data" and (clause.below is not None or clause.id.startswith("SPEC-"))
+    if clause.slice or not about_splits:
+        return (clause,)
+    informs = (msgspec.structs.replace(clause, slice=name, bite="inform") for name in reported)
+    return (msgspec.structs.replace(clause, leaving_out=reported), *informs)
 
 
 def _compression(metric: str, asks: str, limit: float) -> Clause:

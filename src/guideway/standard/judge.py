@@ -24,7 +24,7 @@ def judge(clause: Clause, evidence: Sequence[Evidence], *, shipped: str) -> Judg
     """The verdict of *clause*: its worst slice decides."""
     role = {"shipped": shipped, "trained": "train", "data": "data"}[clause.role]
     found = [one for one in evidence if one.metric == clause.metric and one.subject.role == role]
-    found = [one for one in found if not clause.slice or one.slice == clause.slice]
+    found = [one for one in found if one.slice not in clause.leaving_out and clause.slice in ("", one.slice)]
     if not found:
         return _judgement(clause, Verdict.UNKNOWN, None, _limit(clause, None))
     against = [(one, _bound(clause, one, evidence)) for one in found]
@@ -66,7 +66,7 @@ def _judgement(clause: Clause, verdict: Verdict, worst: Evidence | None, limit: 
         interval = worst.interval
         around = f" [{_number(interval.low)}, {_number(interval.high)}]" if interval else ""
         figure = f"{_number(worst.value)}{around}"
-        if worst.slice and not clause.slice:
+        if worst.slice and worst.slice not in clause.asks:
             figure += f" on {worst.slice}"
     return Judgement(
         clause=clause.id,

@@ -31,12 +31,14 @@ class Split(Part, frozen=True):
     """Rows held out under a name: whole groups of the same values in the fields ``by``.
 
     Either a ``share`` of the groups, drawn with the seed of ``data``, or the groups whose value is in ``values``.
-    An empty ``by`` makes every row its own group.
+    An empty ``by`` makes every row its own group. A split that is not ``judged`` is measured and reported,
+    but refuses nothing: what nobody can know, say.
     """
 
     by: tuple[str, ...] = ()
     share: Share | None = None
     values: tuple[str, ...] = ()
+    judged: bool = True
 
 
 class Data(Part, frozen=True):
