@@ -28,7 +28,7 @@ demo-down: $(BIN)/.ready  ## Stop what the demo left running
 	cd .demo/pydoc-assistant && ../../$(BIN)/guideway down
 
 test: $(BIN)/.ready lint  ## All checks and tests; own state and ports, real servers on loopback
-	$(BIN)/python -m pytest -q -n 2 --dist loadgroup $(if $(GUIDEWAY_TEST_DATA),,-m "not data")
+	$(BIN)/python -m pytest -q -n 2 --dist loadfile $(if $(GUIDEWAY_TEST_DATA),,-m "not data")
 	@$(if $(GUIDEWAY_TEST_DATA),true,echo "GUIDEWAY_TEST_DATA is not set: $$($(BIN)/python -m pytest -q --collect-only -m data 2>/dev/null | grep -c '::') tests on outside data were left out")
 
 lint: $(BIN)/.ready  ## Style, types and layers

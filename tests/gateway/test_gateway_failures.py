@@ -7,7 +7,7 @@ import json
 import msgspec
 import pytest
 from gateway_paper import SSE_HEAD, chunk, completion, event, held, http, raw, unary
-from gateway_rig import MODEL, STABLE, request, route, wait_for
+from gateway_rig import MODEL, STABLE, Client, request, route, wait_for
 
 from guideway.core.route import Arm, Endpoint
 

@@ -13,7 +13,7 @@ import openai
 import pytest
 from journey_rig import eventually
 
-pytestmark = [pytest.mark.journey, pytest.mark.xdist_group("journey")]
+pytestmark = pytest.mark.journey
 
 
 def test_the_first_up_runs_every_stage_judges_and_serves(built):

@@ -15,8 +15,6 @@ from guideway.pipeline.stages.compress.export import export
 from guideway.pipeline.stages.examples import Example
 from guideway.pipeline.stages.models import Compressed, Trained
 
-pytestmark = pytest.mark.xdist_group("stages")  # one process makes the shared pass, once
-
 
 class Table:
     """A model whose logits are the same everywhere."""

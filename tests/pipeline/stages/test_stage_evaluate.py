@@ -18,8 +18,6 @@ from guideway.pipeline.stages.evaluate.ngram import NGrams
 from guideway.pipeline.stages.examples import Example
 from guideway.pipeline.stages.intervals import bootstrap, wilson
 
-pytestmark = pytest.mark.xdist_group("stages")  # one process makes the shared pass, once
-
 BOTH = ("train", "compress")
 
 

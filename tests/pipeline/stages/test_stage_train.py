@@ -21,8 +21,6 @@ from guideway.pipeline.stages.examples import Example, Voice
 from guideway.pipeline.stages.train.batches import batches, packed
 from guideway.pipeline.stages.train.learn import FLOOR, schedule
 
-pytestmark = pytest.mark.xdist_group("stages")  # one process makes the shared pass, once
-
 SHORT = {"steps": 5, "batch": 8}
 
 

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from stage_rig import STAGES, colour_spec, read_jsonl, run_stage, write_jsonl
 
-pytestmark = [pytest.mark.data, pytest.mark.xdist_group("stages")]
+pytestmark = pytest.mark.data
 
 SHAPE = {"layers": 2, "hidden": 64, "heads": 2, "kv_heads": 1, "feed_forward": 128, "vocabulary": 600, "context": 64}
 
