@@ -182,7 +182,11 @@ def test_a_changed_blob_never_loads(service):
         said = service("ship", "-e", "prod", release, code=1)
         assert layer["digest"] in said.stderr and "not what its digest says" in said.stderr
         service("verify", release, code=4)
+        assert "dropped serve.json" in service("verify", release, "--discard", code=4).stdout
+        service("build")  # makes the same bytes again
+        service("verify", release)
     finally:
+        blob.unlink(missing_ok=True)
         blob.write_bytes(good)
         service("down", "-e", "prod")
     service("verify", release)

@@ -105,6 +105,24 @@ def test_a_missing_and_a_truncated_blob_are_found(blobs):
 
 
 @pytest.mark.parametrize("take", [False, True])
+def test_a_half_written_blob_is_replaced_by_the_whole_one(blobs, tmp_path, take):
+    source = tmp_path / "whole"
+    source.write_bytes(b"whole")
+    digest = digest_bytes(b"whole")
+    blobs.path(digest).write_bytes(b"wh")
+    assert not blobs.has(digest, 5)
+    assert blobs.put_file(source, take=take).digest == digest
+    assert blobs.verify(digest, 5) == 5
+
+
+def test_half_written_bytes_are_written_again(blobs):
+    digest = digest_bytes(b"whole")
+    blobs.path(digest).write_bytes(b"wh")
+    blobs.put_bytes(b"whole")
+    assert blobs.read(digest) == b"whole"
+
+
+@pytest.mark.parametrize("take", [False, True])
 def test_a_full_disk_leaves_nothing_half_written(blobs, tmp_path, monkeypatch, take):
     source = tmp_path / "big"
     source.write_bytes(b"b" * 5000)

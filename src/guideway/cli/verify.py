@@ -9,6 +9,8 @@ import click
 
 from guideway.cli.draw import duration
 from guideway.cli.project import opened, spec_option
+from guideway.core.errors import Corrupt
+from guideway.core.release import Release
 from guideway.sealing import verify, verify_folder
 from guideway.signing.keys import trusted
 from guideway.store import releases
@@ -19,8 +21,9 @@ from guideway.store.database import Database
 @click.command("verify")
 @click.argument("release", required=False)
 @click.option("--layout", type=click.Path(path_type=Path), help="Verify all releases in this OCI layout instead.")
+@click.option("--discard", is_flag=True, help="Drop damaged blobs; the next build makes them again.")
 @spec_option
-def command(release: str | None, layout: Path | None, path: Path) -> None:
+def command(release: str | None, layout: Path | None, discard: bool, path: Path) -> None:
     """Read every byte of RELEASE (default: the newest) again and check its signature.
 
     RELEASE is a digest, its first digits, or a number such as 3.
@@ -34,6 +37,19 @@ def command(release: str | None, layout: Path | None, path: Path) -> None:
         return
     with Database(home.database) as database:
         found = releases.find(database, release) if release else releases.newest(database, file.spec.name)
-    size = verify(Blobs(home.oci), found.digest, keys)
+    blobs = Blobs(home.oci)
+    if discard:
+        _discard(blobs, found)
+    size = verify(blobs, found.digest, keys)
     spent = duration(time.monotonic() - began)
     click.echo(f"{releases.label(found)} is whole and signed: {size / 1e6:.1f} MB read in {spent}")
+
+
+def _discard(blobs: Blobs, release: Release) -> None:
+    """Drop the blobs of *release* that are not what their digests say."""
+    for file in release.files:
+        try:
+            blobs.verify(file.digest, file.size)
+        except Corrupt as error:
+            blobs.discard(file.digest)
+            click.echo(f"dropped {file.path}: {error.what}")

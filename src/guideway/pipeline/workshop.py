@@ -46,7 +46,11 @@ def known(database: Database, blobs: Blobs) -> Known:
 
     def kept(key: str) -> StepResult | None:
         result = steps.step(database, key)
-        whole = result and all(blobs.has(file.digest) for file in result.artifact.files) and blobs.has(result.envelope)
+        whole = (
+            result
+            and all(blobs.has(file.digest, file.size) for file in result.artifact.files)
+            and blobs.has(result.envelope)
+        )
         return result if whole else None
 
     return Known(

@@ -19,6 +19,7 @@ from guideway.core.errors import Corrupt, Unavailable
 from guideway.kit.files import locked, sync_folder, write_atomic
 
 _CHUNK = 1 << 20
+_AGAIN = "`guideway verify --discard`, then build it again"
 _LAYOUT = b'{"imageLayoutVersion":"1.0.0"}'
 
 
@@ -36,14 +37,22 @@ class Blobs:
         """Where the blob lies, or would lie."""
         return self._blobs / digest.removeprefix("sha256:")
 
-    def has(self, digest: Digest) -> bool:
-        """Is it here? Says nothing about its bytes."""
-        return self.path(digest).exists()
+    def has(self, digest: Digest, size: int | None = None) -> bool:
+        """Is it here, with that *size* in bytes if one is given? Says nothing about its bytes."""
+        try:
+            found = self.path(digest).stat().st_size
+        except FileNotFoundError:
+            return False
+        return size in (None, found)
+
+    def discard(self, digest: Digest) -> None:
+        """Drop a damaged blob, so that whoever makes or pulls it again can put it here."""
+        self.path(digest).unlink(missing_ok=True)
 
     def put_bytes(self, data: bytes) -> Digest:
         """Keep *data*; its digest."""
         digest = digest_bytes(data)
-        if not self.has(digest):
+        if not self.has(digest, len(data)):
             with _explained(self.folder):
                 write_atomic(self.path(digest), data, mode=0o444)
         return digest
@@ -109,11 +118,9 @@ class Blobs:
                 found = hashlib.file_digest(file, "sha256").hexdigest()
                 length = file.tell()
         except FileNotFoundError:
-            raise Corrupt(f"this blob is missing{called}", where=digest, try_this="pull or build it again") from None
+            raise Corrupt(f"this blob is missing{called}", where=digest, try_this=_AGAIN) from None
         if "sha256:" + found != digest or (size is not None and length != size):
-            raise Corrupt(
-                f"this blob is not what its digest says{called}", where=digest, try_this="pull or build it again"
-            )
+            raise Corrupt(f"this blob is not what its digest says{called}", where=digest, try_this=_AGAIN)
         return length
 
     def index(self) -> dict[str, Any]:
@@ -139,6 +146,8 @@ def _link_in(source: Path, blobs: Path) -> tuple[Digest, int]:
         size = file.tell()
         os.fsync(file.fileno())
     target = blobs / digest
+    if target.exists() and target.stat().st_size != size:
+        target.unlink()  # a part of it, left by a machine that went down: the whole one is here now
     if not target.exists():
         source.chmod(0o444)
         with contextlib.suppress(FileExistsError):
@@ -176,7 +185,7 @@ def _link_or_copy(blob: Path, target: Path) -> None:
     try:
         os.link(blob, target)
     except FileNotFoundError:
-        raise Corrupt("this blob is missing", where=blob.name, try_this="pull or build it again") from None
+        raise Corrupt("this blob is missing", where=blob.name, try_this=_AGAIN) from None
     except OSError as error:
         if error.errno not in (errno.EXDEV, errno.EPERM, errno.EMLINK):
             raise
