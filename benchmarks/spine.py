@@ -68,23 +68,16 @@ def waiting(folder: Path) -> list[Figure]:
 def at_rest(folder: Path) -> list[Figure]:
     """Memory of controller, gateway and two replicas of the example when nobody calls (proportional set size)."""
     home = folder / ".guideway"
-    found: dict[str, int] = {}
+    found: dict[int, int] = {}
     for pid in (int(path.name) for path in Path("/proc").iterdir() if path.name.isdigit()):
         try:
             line = Path(f"/proc/{pid}/cmdline").read_bytes().replace(b"\0", b" ").decode()
         except OSError:
             continue
         if str(home) in line and pid != os.getpid():
-            found[f"{_kind(line)} {pid}"] = pss_bytes(pid) or 0
-    note = ", ".join(f"{name.split()[0]} {size / 1e6:.0f}" for name, size in sorted(found.items()))
+            found[pid] = pss_bytes(pid) or 0
+    note = f"{len(found)} processes: controller, gateway parent and worker, fork server, two replicas"
     return [Figure("memory of the fleet at rest", sum(found.values()) / 1e6, "MB", must=600, aim=300, note=note)]
-
-
-def _kind(line: str) -> str:
-    for word in ("gateway", "fleet", "forkserver", "replica"):
-        if f"guideway.{word}" in line or f"kit.{word}" in line:
-            return word
-    return "other"
 
 
 def back(folder: Path) -> list[Figure]:
