@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import sqlite3
+import subprocess
+import sys
 
 import pytest
 
@@ -157,6 +159,23 @@ def test_the_doctor_looks_at_this_machine(guideway):
     assert "Python 3.11 or newer" in said.stdout and "libraries to serve" in said.stdout
 
 
+def test_the_doctor_says_how_to_get_what_is_missing(guideway):
+    hidden = guideway.folder / "hidden"
+    hidden.mkdir()
+    (hidden / "sitecustomize.py").write_text("import sys; sys.modules['torch'] = None")
+    said = guideway("doctor", PYTHONPATH=str(hidden), COLUMNS="200")
+    assert said.returncode == 5 and "pip install 'guideway[train]'" in said.stdout
+
+
 def test_completion_knows_the_verbs(guideway):
     said = guideway("ro", _GUIDEWAY_COMPLETE="bash_complete", COMP_WORDS="guideway ro", COMP_CWORD="1")
     assert "rollback" in said.stdout
+
+
+def test_no_verb_needs_a_library_that_the_core_install_lacks(guideway):
+    imports = "; ".join(f"import guideway.cli.{verb}" for verb in VERBS)
+    code = f"import sys; {imports}; print(*sys.modules)"
+    said = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True)
+    loaded = {name.partition(".")[0] for name in said.stdout.split()}
+    assert "click" in loaded
+    assert not loaded & {"torch", "transformers", "onnxruntime", "numpy", "jinja2", "tokenizers", "safetensors", "onnx"}

@@ -47,7 +47,8 @@ def _show(home: Home, database: Database, found: Looked) -> None:
     click.echo(f"environment  {found.environment} ({'up' if found.state.up else 'down'})   state in {home.path}")
     gateway = f"http://{found.state.gateway.host}:{found.state.port}/v1" if found.gateway else "not running"
     click.echo(f"gateway      {gateway}")
-    click.echo(f"controller   {'running' if found.controller else 'not running (traffic goes on without it)'}")
+    alone = " (traffic goes on without it)" if found.gateway else ""
+    click.echo(f"controller   {'running' if found.controller else f'not running{alone}'}")
     if found.route and found.route.stable:
         click.echo(f"stable       {_name(database, found.route.stable.release)}  model '{found.route.model}'")
     rollout = found.rollout
