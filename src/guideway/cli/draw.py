@@ -138,6 +138,7 @@ class _Tree:
         if isinstance(event, StepStarted):
             line.state, line.began, line.note = "runs", time.monotonic(), event.why
         elif isinstance(event, Progress):
+            line.state = "runs"
             line.done, line.total, line.note = event.done, event.total, event.note
         elif isinstance(event, StepFinished):
             line.state = "cached" if event.cached else "done"

@@ -31,9 +31,9 @@ def command(path: Path, environment: str, as_json: bool) -> None:
     with drawn(as_json=as_json) as emit:
         built = build(file, shop, emit)
         emit(Note(f"sealed {label(built.release)}", {"release": built.release.digest}))
-        first = not api_keys.all_of(shop.database, environment)
-        key = orders.make_key(home, shop.database, environment, "first", clock=shop.clock) if first else None
         ship(file, shop, built.release, emit)
+    first = not api_keys.all_of(shop.database, environment)
+    key = orders.make_key(home, shop.database, environment, "first", clock=shop.clock) if first else None
     state = fleet.environment(shop.database, environment)
     assert state
     url = f"http://{state.gateway.host}:{state.port}/v1"

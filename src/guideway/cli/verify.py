@@ -7,9 +7,10 @@ from pathlib import Path
 
 import click
 
-from guideway.cli.draw import duration
+from guideway.cli.draw import drawn
 from guideway.cli.project import opened, spec_option
 from guideway.core.errors import Corrupt
+from guideway.core.events import Progress, StepFinished
 from guideway.core.release import Release
 from guideway.sealing import verify, verify_folder
 from guideway.signing.keys import trusted
@@ -40,9 +41,15 @@ def command(release: str | None, layout: Path | None, discard: bool, path: Path)
     blobs = Blobs(home.oci)
     if discard:
         _discard(blobs, found)
-    size = verify(blobs, found.digest, keys)
-    spent = duration(time.monotonic() - began)
-    click.echo(f"{releases.label(found)} is whole and signed: {size / 1e6:.1f} MB read in {spent}")
+    with drawn(as_json=False) as emit:
+        size = verify(
+            blobs,
+            found.digest,
+            keys,
+            progress=lambda done, total: emit(Progress("verify", done / 1e6, total / 1e6, "MB")),
+        )
+        fact = f"{releases.label(found)} is whole and signed: {size / 1e6:.1f} MB read"
+        emit(StepFinished("verify", time.monotonic() - began, False, found.digest, (fact,)))
 
 
 def _discard(blobs: Blobs, release: Release) -> None:
