@@ -105,6 +105,7 @@ def test_every_step_is_in_the_ledger(project):
     [
         ("crash", GuidewayError, "stage first failed: ValueError: a bad thing"),
         ("full", Unavailable, "stage first failed: the disk is full"),
+        ("wrapped", Unavailable, "stage first failed: the disk is full"),
         ("kill", GuidewayError, "stage first was killed"),
     ],
 )

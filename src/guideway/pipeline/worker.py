@@ -11,7 +11,7 @@ import os
 import sys
 import threading
 import traceback
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -124,10 +124,10 @@ def main(argv: list[str]) -> int:
 
 def _explained(error: Exception, asked: JobFile) -> GuidewayError:
     """What people are told; the trace is in the log."""
+    if any(isinstance(one, OSError) and one.errno in (errno.ENOSPC, errno.EDQUOT) for one in _causes(error)):
+        return Unavailable("the disk is full", where=asked.out, try_this="free some space and run it again")
     if isinstance(error, GuidewayError):
         return error
-    if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
-        return Unavailable("the disk is full", where=asked.out, try_this="free some space")
     if isinstance(error, MemoryError):
         return Unavailable("not enough memory", try_this="a smaller batch or model")
     if isinstance(error, ModuleNotFoundError) and error.name:
@@ -135,6 +135,13 @@ def _explained(error: Exception, asked: JobFile) -> GuidewayError:
         return Unavailable(f"{library} is not installed", try_this="pip install 'guideway[train]'")
     first = str(error).splitlines()[0] if str(error) else ""
     return GuidewayError(f"{type(error).__name__}: {first}", try_this="the log has the whole story")
+
+
+def _causes(error: BaseException | None) -> Iterator[BaseException]:
+    """*error* and what led to it: a library may have wrapped the true cause."""
+    while error is not None:
+        yield error
+        error = error.__cause__ or error.__context__
 
 
 def _end_with_builder() -> None:

@@ -30,6 +30,11 @@ def run(job):
         os.kill(os.getpid(), 9)
     if mode == "full":
         raise OSError(28, "No space left on device")
+    if mode == "wrapped":
+        try:
+            raise OSError(28, "No space left on device")
+        except OSError as error:
+            raise RuntimeError("export failed") from error
     with (job.root / "ran").open("a") as file:
         file.write("first\n")
     text = (job.root / "a.txt").read_text()
