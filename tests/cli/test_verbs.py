@@ -59,6 +59,12 @@ def test_init_makes_a_project_that_checks(project):
     assert "name: small" in (project.folder / "guideway.yaml").read_text()
 
 
+@pytest.mark.parametrize("folder", ["新 目录", "Ünï", "x" * 90, "..dots..", "a b'c"])
+def test_init_gives_a_name_that_is_one_whatever_the_folder_is_called(guideway, folder):
+    assert guideway("init", folder).returncode == 0
+    assert guideway("check", "-f", f"{folder}/guideway.yaml").returncode == 0
+
+
 def test_init_never_overwrites(project):
     said = project("init")
     assert said.returncode == 2 and "a project here already" in said.stderr

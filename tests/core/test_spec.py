@@ -88,6 +88,7 @@ def test_the_published_schema_is_the_current_one():
         (SMALL + "train:\n  steps: many\n", "guideway.yaml:7: train.steps: expected 'int', got 'str'"),
         (SMALL + "train:\n  steps: 0\n", "guideway.yaml:7: train.steps: expected 'int' >= 1"),
         (SMALL + "serve:\n  decoding:\n    stop: [1]\n", "guideway.yaml:8: serve.decoding.stop.0: expected 'str'"),
+        (SMALL.replace("small", "Not Small"), "guideway.yaml:2: name: this cannot be a name (small letters, digits"),
         (SMALL + "name: again\n", "guideway.yaml:6: 'name' is here twice; first in line 2"),
         (SMALL + "tune: {}\n", "guideway.yaml:6: 'tune' is reserved"),
         (SMALL + "a: [1\n", "guideway.yaml:7: not YAML"),

@@ -120,5 +120,6 @@ def _of_system(error: OSError) -> GuidewayError:
 
 def _say(line: str, code: int) -> int:
     one_line = " ".join(line.split())
-    click.echo(f"{click.style('guideway:', fg='red', bold=True)} {one_line}", err=True)
+    who = "guideway:" if os.environ.get("NO_COLOR") else click.style("guideway:", fg="red", bold=True)
+    click.echo(f"{who} {one_line}", err=True)
     return code

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shlex
 import shutil
 from pathlib import Path
 
@@ -32,11 +33,11 @@ def command(folder: Path) -> None:
         (folder / ".gitignore").write_text(".guideway/\n.env\n", encoding="utf-8")
     text = (TEMPLATE / "guideway.yaml").read_text(encoding="utf-8")
     (folder / "guideway.yaml").write_text(text.replace("name: my-model", f"name: {_name(folder)}"), encoding="utf-8")
-    there = "" if folder == Path() else f"cd {folder} && "
+    there = "" if folder == Path() else f"cd {shlex.quote(str(folder))} && "
     click.echo(f"a project in {folder}/: guideway.yaml, data/questions.jsonl\nnext: {there}guideway up")
 
 
 def _name(folder: Path) -> str:
     """A model name from the folder's name: small letters, digits and dashes."""
-    name = re.sub(r"[^a-z0-9._-]+", "-", folder.absolute().name.lower()).strip("-._")
+    name = re.sub(r"[^a-z0-9._-]+", "-", folder.absolute().name.lower()).strip("-._")[:63]
     return name or "my-model"

@@ -152,6 +152,8 @@ def _explain(error: msgspec.ValidationError, marked: Marked, environment: str) -
         where = marked.where(overlay_keys)
     dotted = ".".join(map(str, keys))
     what = what[0].lower() + what[1:].replace("`", "'")
+    if "matching regex" in what:
+        what, advice = "this cannot be a name", "small letters, digits, '.', '_' and '-', 63 at most"
     raise SpecError(what if unknown else f"{dotted or 'spec'}: {what}", where=where, try_this=advice) from None
 
 
