@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
 import socket
 import time
@@ -79,8 +80,8 @@ def test_a_warm_replica_that_dies_is_not_replaced(fleet):
 @pytest.mark.parametrize(
     ("how", "why"),
     [
-        ("dies", "a replica died 3 times: no such model"),
-        ("mute", "0 of 2 replicas ready after 1 s (2 starting, it generated no token)"),
+        ("dies", r"a replica died [34] times: no such model"),
+        ("mute", r"0 of 2 replicas ready after 1 s \(2 starting, it generated no token\)"),
     ],
 )
 def test_a_candidate_that_never_becomes_ready_is_undone_and_says_why(fleet, how, why):
@@ -88,7 +89,8 @@ def test_a_candidate_that_never_becomes_ready_is_undone_and_says_why(fleet, how,
     before = rows.route(fleet.database, "dev")
     fleet.how[NEW] = how
     failed = fleet.served(NEW, ready_within=1.0 if how == "mute" else 20.0)
-    assert (failed.phase, failed.reason) == (Phase.FAILED, why)
+    assert failed.phase is Phase.FAILED
+    assert re.fullmatch(why, failed.reason)  # two replicas start at once, so the last two deaths may be seen together
     fleet.until(lambda: not fleet.replicas(NEW))
     fleet.calm()
     assert rows.route(fleet.database, "dev") == before

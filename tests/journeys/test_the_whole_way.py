@@ -11,7 +11,9 @@ from typing import Any
 
 import openai
 import pytest
-from journey_rig import eventually
+from journey_rig import Service, eventually
+
+from guideway.kit.process import free_port
 
 pytestmark = pytest.mark.journey
 
@@ -223,6 +225,18 @@ def test_down_leaves_nothing_and_up_starts_it_again(built):
     built.up()
     assert built.status()["state"]["port"] == port
     assert built.ask().choices[0].message.content
+
+
+def test_a_copied_state_has_processes_of_its_own_which_end_when_it_is_deleted(service, tmp_path):
+    shutil.copytree(service.folder, tmp_path / "days", ignore=shutil.ignore_patterns("run"))
+    before = service.status()
+    other = Service(tmp_path / "days")
+    other.edit("port: ${GATEWAY_PORT:-8080}", f"port: {free_port()}")
+    other("ship")
+    assert {one["id"] for one in other.status()["replicas"]}.isdisjoint(one["id"] for one in before["replicas"])
+    shutil.rmtree(other.folder / ".guideway")
+    eventually(lambda: not other.processes())
+    assert service.status()["alive"] == before["alive"]
 
 
 def test_the_ledger_holds_the_whole_story(service):

@@ -29,7 +29,8 @@ def main(argv: list[str]) -> int:
     home = Home(parser.parse_args(argv).home)
     try:
         with Database(home.database) as database:
-            while _act(home, database) and wanted(database):  # asked for while the last round ended
+            # once more when something was asked for while the last round ended, unless the state was deleted
+            while _act(home, database) and home.database.exists() and wanted(database):
                 pass
     except GuidewayError as error:
         sys.stderr.write(f"{error}\n")

@@ -8,6 +8,7 @@ import threading
 import traceback
 from collections import Counter
 from concurrent.futures import Future, ThreadPoolExecutor
+from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -72,6 +73,9 @@ class Controller:
         try:
             self._adopt()
             while not self.stopping.is_set():
+                if not self.home.database.exists():
+                    self._abandon()
+                    return
                 acted = self.once()
                 if not acted and self._all_down():
                     self.host.rest()
@@ -123,6 +127,9 @@ class Controller:
         """Find what a controller before us had started and not noted when it was killed."""
         for state in fleet.environments(self.database):
             self.gateways.adopt(state.name)
+        for replica in fleet.replicas(self.database):
+            if not Path(replica.log).is_relative_to(self.home.logs):  # the state was copied; its processes were not
+                fleet.drop_replica(self.database, replica.id)
         for stray in self.host.strays({one.id for one in fleet.replicas(self.database)}):
             self._pool.submit(terminate, stray.pid, stray.started, 0.0)
 
@@ -342,6 +349,17 @@ class Controller:
             return False
         states = fleet.environments(self.database)
         return all(self.gateways.standing(state, self.database) is Standing.NONE for state in states)
+
+    def _abandon(self) -> None:
+        """Somebody deleted the state: nobody could find what runs any more, so it must not go on."""
+        sys.stderr.write("the state folder is gone: ending everything that it knew\n")
+        ending = []
+        for state in fleet.environments(self.database):
+            replicas = fleet.replicas(self.database, state.name)
+            ending += [self._pool.submit(self.host.stop, state, replica) for replica in replicas]
+            ending.append(self._pool.submit(self.gateways.stop, state.name))
+        for future in ending:
+            future.exception()
 
     def _settle(self) -> None:
         """Write down what was being started, so that the next controller knows it; then let go."""
