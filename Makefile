@@ -6,7 +6,7 @@ VENV   ?= .venv
 BIN    := $(VENV)/bin
 EXAMPLE := examples/pydoc-assistant
 
-.PHONY: help demo demo-down test lint types layers bench lock clean
+.PHONY: help demo demo-down test lint coverage bench lock clean
 .DELETE_ON_ERROR:
 
 help:  ## Show this list
@@ -36,6 +36,11 @@ lint: $(BIN)/.ready  ## Style, types and layers
 	$(BIN)/ruff format --check --quiet .
 	$(BIN)/mypy
 	$(BIN)/lint-imports --no-cache 2>&1 | tail -n 4
+
+coverage: $(BIN)/.ready  ## Which lines the tests run
+	$(BIN)/coverage run -m pytest -q -n 2 --dist loadfile $(if $(GUIDEWAY_TEST_DATA),,-m "not data")
+	$(BIN)/coverage combine --quiet
+	$(BIN)/coverage report --skip-covered --sort=cover
 
 bench: $(BIN)/.ready  ## Measure the spine; writes benchmarks/results/spine.json
 	$(BIN)/python benchmarks/spine.py

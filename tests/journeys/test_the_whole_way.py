@@ -67,6 +67,21 @@ def test_status_knows_every_process(service):
     assert found["rollout"]["phase"] == "done"
 
 
+def test_status_and_logs_are_for_people_too(service):
+    told = service("status").stdout
+    for word in (
+        "gateway      http://127.0.0.1:",
+        "controller   running",
+        "stable       days:1",
+        "last rollout",
+        "ready",
+    ):
+        assert word in told
+    names = service("logs").stdout.split()
+    assert any("gateway" in name for name in names) and any("replica" in name for name in names)
+    assert "listens on 127.0.0.1" in service("logs", next(name for name in names if "replica" in name)).stdout
+
+
 def test_a_second_release_takes_over_and_a_rollback_brings_the_first_one_back(service):
     first = service.release_that_answers()
     service.edit("replicas: 2", "policy: {intended_use: 'the days of the week'}\nreplicas: 2")

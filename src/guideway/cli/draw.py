@@ -20,7 +20,7 @@ from guideway.core.events import Event, Note, Progress, StepFailed, StepFinished
 Emit = Callable[[Event], None]
 
 _BAR = 24
-_SPINNER = "⠋⠙⠹⠸⠼⠴⠦⠧⠇⠏"
+SPINNER = "⠋⠙⠹⠸⠼⠴⠦⠧⠇⠏"
 
 
 def print_json(value: Any) -> None:
@@ -45,9 +45,9 @@ def table(columns: Sequence[str], rows: Sequence[Sequence[str]], *, empty: str) 
 def drawn(*, as_json: bool) -> Iterator[Emit]:
     """A function that takes events and shows them as they come."""
     if as_json or not sys.stdout.isatty():
-        yield _JsonLines().take
+        yield JsonLines().take
         return
-    tree = _Tree()
+    tree = Tree()
     with Live(tree, console=Console(highlight=False), refresh_per_second=12):
         yield tree.take
 
@@ -61,7 +61,7 @@ def duration(seconds: float) -> str:
     return f"{int(seconds) // 60} m {int(seconds) % 60:02d} s"
 
 
-class _JsonLines:
+class JsonLines:
     """Events as JSON lines; of progress no more than two lines a second."""
 
     def __init__(self) -> None:
@@ -89,7 +89,7 @@ class _Line:
     def text(self) -> Text:
         mark, style = {
             "waits": ("·", "dim"),
-            "runs": (_SPINNER[int(time.monotonic() * 10) % len(_SPINNER)], "cyan"),
+            "runs": (SPINNER[int(time.monotonic() * 10) % len(SPINNER)], "cyan"),
             "done": ("✓", "green"),
             "cached": ("=", "dim"),
             "failed": ("✗", "red"),
@@ -116,7 +116,7 @@ class _Line:
         return f"{'━' * full}{'╌' * (_BAR - full)} {share:4.0%} {duration(spent)}{ahead}  {self.note}"
 
 
-class _Tree:
+class Tree:
     """All steps in order; asked for its picture at every refresh."""
 
     def __init__(self) -> None:
