@@ -67,11 +67,12 @@ class Reciting:
         self._said: list[int] = []
         self.permits: threading.Semaphore | None = None
         self.error: Exception | None = None
-        self.left = threading.Semaphore(0)
+        self.joined, self.left = threading.Semaphore(0), threading.Semaphore(0)
 
     def join(self, ids: Sequence[int]) -> Logits:
         self._wait()
         self._said.append(0)
+        self.joined.release()
         return self._logits(0)
 
     def step(self, ids: Sequence[int]) -> Logits:

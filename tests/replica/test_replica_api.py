@@ -309,6 +309,7 @@ def test_a_client_that_leaves_frees_its_slot(stream: bool, token_folder: Path) -
             "POST", "/v1/chat/completions", json.dumps({"messages": HELLO, "stream": stream, "max_tokens": 100})
         )
         until_inside(one.port, 1)
+        assert model.joined.acquire(timeout=PATIENCE)  # it has its slot, and not only a place in the queue
         if stream:
             connection.getresponse().readline()
         connection.close()
