@@ -1,6 +1,6 @@
 """The Standard: which facts a release must prove, as data, and the pure function that judges them."""
 
-from guideway.standard.clauses import CLAUSES, Clause, clauses_for
-from guideway.standard.judge import judge, judge_all
+from guideway.standard.clauses import Check, Clause, Law, default_clauses, laws, team_clauses
+from guideway.standard.judge import judge_all
 
-__all__ = ["CLAUSES", "Clause", "clauses_for", "judge", "judge_all"]
+__all__ = ["Check", "Clause", "Law", "default_clauses", "judge_all", "laws", "team_clauses"]

@@ -1,107 +1,149 @@
-"""The clauses as data. Those here have evidence from the stages of this version; the others follow with theirs."""
+"""The clauses: 47 facts that a release must prove, kept as data in ``data/clauses.yaml``; and those of the team."""
 
 from __future__ import annotations
 
-from typing import Literal
+from collections.abc import Mapping
+from functools import cache
+from pathlib import Path
+from typing import Any, Literal
 
 import msgspec
+import yaml
 
-from guideway.core.spec import Spec
+from guideway.core.evidence import SubjectKind
+from guideway.core.gate import Bite, Level, When
 
-Bite = Literal["inform", "warn", "block"]
+DATA = Path(__file__).parent / "data"
+LEVELS: tuple[Level, ...] = ("dev", "staging", "prod")
+BITES: tuple[Bite, ...] = ("inform", "warn", "block")
+
+About = Literal["data", "trained", "shipped", "package", "code", "release", "environment", "organisation"]
+Only = Literal["compressed", "serving", "CN", "EU"]
+Format = Literal["json", "junit", "cobertura", "sarif", "in-toto"]
 
 
-class Clause(msgspec.Struct, frozen=True, kw_only=True):
-    """One fact that must hold: evidence of ``metric`` about the model in ``role``, inside the limit.
+class Strict(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Base of what is read from the data: an unknown key is an error."""
 
-    ``below`` names another metric of the same subject and slice that the figure must stay under.
-    An empty ``slice`` takes every slice that has evidence, but those in ``leaving_out``; the worst one decides.
+
+class Text(Strict, frozen=True, kw_only=True):
+    """The same in English and Chinese."""
+
+    en: str
+    zh: str
+
+
+class Check(Strict, frozen=True, kw_only=True):
+    """One figure of a clause: ``metric`` about something, inside a limit. The worst slice decides.
+
+    ``below`` names another metric of the same subject and slice; ``worse_than_serving`` is the share by which a
+    figure (smaller is better) may exceed that of the release that serves. ``judged`` leaves out splits that the
+    spec only reports. ``n`` is the smallest sample, ``days`` the oldest proof, ``only`` when the check applies.
     """
 
-    id: str
-    asks: str
-    asks_zh: str
     metric: str
-    role: Literal["shipped", "trained", "data"] = "shipped"
-    slice: str = ""
-    leaving_out: tuple[str, ...] = ()
+    about: About
     at_least: float | None = None
     at_most: float | None = None
     below: str | None = None
-    bite: Bite = "block"
-    try_this: str = ""
+    worse_than_serving: float | None = None
+    slice: str = ""
+    judged: bool = False
+    interval: bool = False
+    n: int = 0
+    days: float | None = None
+    only: Only | None = None
+    formats: tuple[Format, ...] = msgspec.field(default=(), name="from")
+
+    @property
+    def limit(self) -> float | None:
+        """The fixed limit, if it has one."""
+        return self.at_least if self.at_least is not None else self.at_most
 
 
-CLAUSES: tuple[Clause, ...] = (
-    Clause(
-        id="DAT-03",
-        asks="no held-out prompt was seen in training",
-        asks_zh="训练集与测试集没有重复",
-        metric="exact_overlap",
-        role="data",
-        at_most=0.0,
-        try_this="split by a field that keeps copies together (data.splits)",
-    ),
-    Clause(
-        id="EVL-01",
-        asks="perplexity is below the n-gram baseline",
-        asks_zh="困惑度低于 n-gram 基线",
-        metric="perplexity",
-        below="baseline_perplexity",
-        try_this="train longer, or ship the baseline: it is simpler",
-    ),
-    Clause(
-        id="ROB-04",
-        asks="no weight is NaN or infinite",
-        asks_zh="权重中没有 NaN 或无穷大",
-        metric="non_finite_weights",
-        role="trained",
-        at_most=0.0,
-        try_this="lower train.learning_rate",
-    ),
-)
+class Clause(Strict, frozen=True, kw_only=True):
+    """One fact that must hold. ``bite`` is how hard it bites in dev, staging and prod; all ``checks`` must hold."""
+
+    id: str
+    en: str
+    zh: str
+    proof: Text
+    subject: SubjectKind
+    when: When
+    bite: tuple[Bite, Bite, Bite]
+    themes: tuple[int, ...] = ()
+    asked_by: tuple[str, ...] = ()
+    scores: tuple[str, ...] = ()
+    by: str = "import"
+    checks: tuple[Check, ...]
+    do: Text
+
+    def bites(self, level: Level) -> Bite:
+        """How hard it bites at *level*."""
+        return self.bite[LEVELS.index(level)]
+
+    @property
+    def command(self) -> str:
+        """The command that leaves its evidence."""
+        return f"guideway evidence import … --clause {self.id}" if self.by == "import" else f"guideway {self.by}"
 
 
-def clauses_for(spec: Spec) -> tuple[Clause, ...]:
-    """The clauses that hold for *spec*: ours, the limits on compression, and what the team requires."""
-    compression = (
-        ("kl_to_source", "distance of the compressed model to the trained one", spec.compress.max_kl),
-        ("top1_flips", "answers that compression changes", spec.compress.max_flips),
+class Law(Strict, frozen=True, kw_only=True):
+    """A text that asks for clauses: which edition is meant, what kind it is, and where it holds."""
+
+    title: str
+    text: str
+    kind: Literal["law", "standard", "guidance", "paper"]
+    where: str = ""
+
+
+@cache
+def default_clauses() -> tuple[Clause, ...]:
+    """The clauses that ship with the product, in order."""
+    return msgspec.convert(read_yaml(DATA / "clauses.yaml"), tuple[Clause, ...])
+
+
+@cache
+def laws() -> Mapping[str, Law]:
+    """What asks for the clauses, by key."""
+    return msgspec.convert(read_yaml(DATA / "laws.yaml"), dict[str, Law])
+
+
+def team_clauses(spec: Mapping[str, Any]) -> tuple[Clause, ...]:
+    """What the team itself requires (``evaluate.require``) of the build part *spec*: it blocks everywhere."""
+    required = spec.get("evaluate", {}).get("require", ())
+    return tuple(_team_clause(number, one) for number, one in enumerate(required, 1))
+
+
+def _team_clause(number: int, one: Mapping[str, Any]) -> Clause:
+    split = one.get("split", "")
+    asks = one["metric"] + (f" on {split}" if split else "")
+    check = Check(
+        metric=one["metric"],
+        about="trained" if one.get("about") == "trained" else "shipped",
+        at_least=one.get("at_least"),
+        at_most=one.get("at_most"),
+        slice=split,
+        judged=not split,
     )
-    own = tuple(
-        Clause(
-            id=f"SPEC-{number}",
-            asks=f"{one.metric}" + (f" on {one.split}" if one.split else ""),
-            asks_zh=f"{one.metric}" + (f"（{one.split}）" if one.split else ""),
-            metric=one.metric,
-            role=one.about,
-            slice=one.split,
-            at_least=one.at_least,
-            at_most=one.at_most,
-            try_this="mend the model, the data or the prompt; the limit is in evaluate.require",
-        )
-        for number, one in enumerate(spec.evaluate.require, 1)
-    )
-    clauses = (*CLAUSES, *(_compression(*one) for one in compression), *own)
-    reported = tuple(name for name, split in spec.data.splits.items() if not split.judged)
-    return tuple(part for clause in clauses for part in _without(clause, reported))
-
-
-def _without(clause: Clause, reported: tuple[str, ...]) -> tuple[Clause, ...]:
-    """*clause* without the splits that are only reported, and for each of those one that only informs."""
-    about_splits = clause.role != "data" and (clause.below is not None or clause.id.startswith("SPEC-"))
-    if clause.slice or not about_splits:
-        return (clause,)
-    informs = (msgspec.structs.replace(clause, slice=name, bite="inform") for name in reported)
-    return (msgspec.structs.replace(clause, leaving_out=reported), *informs)
-
-
-def _compression(metric: str, asks: str, limit: float) -> Clause:
     return Clause(
-        id="CMP-01",
-        asks=asks,
-        asks_zh="压缩后的质量损失" if metric == "kl_to_source" else "压缩改变的首选词比例",
-        metric=metric,
-        at_most=limit,
-        try_this="choose a higher compress.precision",
+        id=f"SPEC-{number}",
+        en=asks,
+        zh=one["metric"] + (f"（{split}）" if split else ""),
+        proof=Text(en="evaluation report", zh="评估报告"),
+        subject="artifact",
+        when="seal",
+        bite=("block", "block", "block"),
+        by="build",
+        checks=(check,),
+        do=Text(
+            en="mend the model, the data or the prompt; the limit is in evaluate.require",
+            zh="改进模型、数据或提示；限值在 evaluate.require 中",
+        ),
     )
+
+
+def read_yaml(path: Path) -> Any:
+    """The plain values in a YAML file of ours."""
+    loader: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+    return yaml.load(path.read_bytes(), Loader=loader)  # noqa: S506 - a safe loader, with the C parser where there is one

@@ -1,84 +1,233 @@
-"""Judge: evidence in, verdict out. Pure; missing evidence is UNKNOWN."""
+"""Judge: a dossier in, verdicts out. Pure; missing, expired or foreign evidence is UNKNOWN."""
 
 from __future__ import annotations
 
+import datetime
 import math
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
+from typing import NamedTuple
 
-from guideway.core.artifact import digest_of
+import msgspec
+
+from guideway.core.dossier import Dossier, Proof, Waiver
 from guideway.core.evidence import Evidence
-from guideway.core.gate import Judgement, Verdict
-from guideway.standard.clauses import Clause
+from guideway.core.gate import Judgement, Level, Verdict, When
+from guideway.standard.clauses import Check, Clause
+
+DAY = 86400.0
+_ROLES = {"trained": "train"}
+_ORDER = {Verdict.FAIL: 0, Verdict.UNKNOWN: 1, Verdict.PASS: 2}
 
 
-def judge_all(clauses: Sequence[Clause], evidence: Sequence[Evidence], *, shipped: str) -> tuple[Judgement, ...]:
-    """One judgement per clause. *shipped* is the role (stage) of the model that ships.
-
-    A clause about compression has nothing to say when the trained model itself ships, and is left out.
-    """
-    own = [clause for clause in clauses if not (clause.id == "CMP-01" and shipped == "train")]
-    return tuple(judge(clause, evidence, shipped=shipped) for clause in own)
-
-
-def judge(clause: Clause, evidence: Sequence[Evidence], *, shipped: str) -> Judgement:
-    """The verdict of *clause*: its worst slice decides."""
-    role = {"shipped": shipped, "trained": "train", "data": "data"}[clause.role]
-    found = [one for one in evidence if one.metric == clause.metric and one.subject.role == role]
-    found = [one for one in found if one.slice not in clause.leaving_out and clause.slice in ("", one.slice)]
-    if not found:
-        return _judgement(clause, Verdict.UNKNOWN, None, _limit(clause, None))
-    against = [(one, _bound(clause, one, evidence)) for one in found]
-    worst, bound = min(against, key=lambda pair: _margin(clause, *pair))
-    if bound is None:
-        return _judgement(clause, Verdict.UNKNOWN, worst, _limit(clause, None))
-    verdict = Verdict.PASS if _margin(clause, worst, bound) >= 0 else Verdict.FAIL
-    return _judgement(clause, verdict, worst, _limit(clause, bound))
+def judge_all(
+    clauses: Sequence[Clause],
+    dossier: Dossier,
+    *,
+    level: Level,
+    when: Collection[When],
+    at: float,
+    jurisdictions: Collection[str] = ("CN", "EU"),
+) -> tuple[Judgement, ...]:
+    """One judgement for each clause that is asked *when* and has a check that applies. *at*: seconds since 1970."""
+    found = []
+    for clause in clauses:
+        checks = [check for check in clause.checks if _applies(check, dossier, jurisdictions)]
+        if clause.when in when and checks:
+            judged = judge(clause, checks, dossier, level=level, at=at)
+            found.append(_waived(judged, dossier, at))
+    return tuple(found)
 
 
-def _bound(clause: Clause, one: Evidence, evidence: Sequence[Evidence]) -> float | None:
-    """The limit for one piece of evidence; None when it should come from evidence that is missing."""
-    if clause.below is None:
-        return clause.at_least if clause.at_least is not None else clause.at_most
-    peers = (
-        other.value
-        for other in evidence
-        if other.metric == clause.below and (other.slice, other.subject) == (one.slice, one.subject)
-    )
-    return next(peers, None)
-
-
-def _margin(clause: Clause, one: Evidence, bound: float | None) -> float:
-    """How far inside the limit; negative is outside. What cannot be compared is worst of all."""
-    if bound is None or math.isnan(one.value):
-        return -math.inf
-    return one.value - bound if clause.at_least is not None else bound - one.value
-
-
-def _limit(clause: Clause, bound: float | None) -> str:
-    if clause.below is not None:
-        return f"< {clause.below}" + (f" {_number(bound)}" if bound is not None else "")
-    return f"≥ {_number(clause.at_least)}" if clause.at_least is not None else f"≤ {_number(clause.at_most or 0.0)}"
-
-
-def _judgement(clause: Clause, verdict: Verdict, worst: Evidence | None, limit: str) -> Judgement:
-    figure = "no evidence"
-    if worst:
-        interval = worst.interval
-        around = f" [{_number(interval.low)}, {_number(interval.high)}]" if interval else ""
-        figure = f"{_number(worst.value)}{around}"
-        if worst.slice and worst.slice not in clause.asks:
-            figure += f" on {worst.slice}"
+def judge(clause: Clause, checks: Sequence[Check], dossier: Dossier, *, level: Level, at: float) -> Judgement:
+    """The verdict of *clause* on *checks*: the worst one decides, and is the one that is shown."""
+    results = [examine(check, dossier, at) for check in checks]
+    worst = min(results, key=lambda result: _ORDER[result.verdict])
+    bite = clause.bites(level)
+    named = "" if worst.check.metric in clause.en else f"{worst.check.metric} "
+    held = sum(result.verdict is Verdict.PASS for result in results)
+    more = f" ({held} of {len(results)} proven)" if 0 < held < len(results) else ""
     return Judgement(
         clause=clause.id,
-        asks=clause.asks,
-        verdict=verdict,
-        figure=figure,
-        limit=limit,
-        blocking=clause.bite == "block",
-        evidence=digest_of(worst) if worst else None,
-        try_this=clause.try_this,
+        asks=clause.en,
+        asks_zh=clause.zh,
+        verdict=worst.verdict,
+        figure=named + worst.figure + more,
+        limit=worst.limit,
+        blocking=bite == "block",
+        evidence=worst.proof.digest if worst.proof else None,
+        try_this=clause.do.en,
+        try_this_zh=clause.do.zh,
+        bite=bite,
+        when=clause.when,
+        automatic=all(result.proof.evidence.automatic for result in results if result.proof),
     )
 
 
-def _number(value: float) -> str:
+class Result(NamedTuple):
+    """One check examined: the figure found, the limit, and the proof that decided."""
+
+    check: Check
+    verdict: Verdict
+    figure: str
+    limit: str
+    proof: Proof | None = None
+
+
+def examine(check: Check, dossier: Dossier, at: float) -> Result:
+    """Look for the proof of *check* about exactly what the dossier is about."""
+    proofs = _proofs(check, dossier.proofs, dossier)
+    if not proofs:
+        foreign = any(one.evidence.metric == check.metric for one in dossier.proofs)
+        why = "no evidence about this one" if foreign else "no evidence"
+        return Result(check, Verdict.UNKNOWN, why, _limit(check, check.limit))
+    unfit = [(one, why) for one in proofs if (why := _unfit(check, one.evidence, at))]
+    if unfit:
+        return Result(check, Verdict.UNKNOWN, unfit[0][1], _limit(check, check.limit), unfit[0][0])
+    against = [(one, _bound(check, one, dossier)) for one in proofs]
+    worst, bound = min(against, key=lambda pair: _margin(check, pair[0].evidence.value, pair[1]))
+    figure = figure_of(worst.evidence)
+    if bound is None:
+        return Result(check, Verdict.UNKNOWN, figure, _limit(check, None), worst)
+    inside = _margin(check, worst.evidence.value, bound)
+    holds = inside > 0 if check.below is not None else inside >= 0
+    return Result(check, Verdict.PASS if holds else Verdict.FAIL, figure, _limit(check, bound), worst)
+
+
+def figure_of(evidence: Evidence) -> str:
+    """``0.875 [0.85, 0.9] on a``: the value, its interval and its slice."""
+    interval = evidence.interval
+    around = f" [{number(interval.low)}, {number(interval.high)}]" if interval else ""
+    return number(evidence.value) + around + (f" on {evidence.slice}" if evidence.slice else "")
+
+
+def number(value: float) -> str:
+    """Four significant digits: what people read."""
     return f"{value:.4g}"
+
+
+def subject_of(check: Check, dossier: Dossier) -> str | None:
+    """The digest that evidence of *check* must be about; None when there is no such thing yet."""
+    role = dossier.ships if check.about == "shipped" else _ROLES.get(check.about, check.about)
+    return dossier.subjects.get(role)
+
+
+def _applies(check: Check, dossier: Dossier, jurisdictions: Collection[str]) -> bool:
+    if check.only == "compressed":
+        return dossier.ships != "train"
+    if check.only == "serving":
+        return dossier.serving is not None
+    return check.only is None or check.only in jurisdictions
+
+
+def _proofs(check: Check, proofs: Sequence[Proof], dossier: Dossier) -> list[Proof]:
+    """One proof for each slice: an automatic one before any by hand, then the newest."""
+    subject = subject_of(check, dossier)
+    reported = _reported(dossier) if check.judged else ()
+    best: dict[str, Proof] = {}
+    for one in proofs:
+        evidence = one.evidence
+        if evidence.metric != check.metric or evidence.subject.digest != subject:
+            continue
+        if check.slice not in ("", evidence.slice) or evidence.slice in reported:
+            continue
+        if check.about == "data" and check.judged and evidence.slice == "train":
+            continue
+        known = best.get(evidence.slice)
+        if known is None or _rank(evidence) >= _rank(known.evidence):
+            best[evidence.slice] = one
+    return list(best.values())
+
+
+def _rank(evidence: Evidence) -> tuple[bool, float]:
+    return evidence.automatic, evidence.at
+
+
+def _reported(dossier: Dossier) -> tuple[str, ...]:
+    """The splits that are measured and shown but judge nothing."""
+    splits = dossier.spec.get("data", {}).get("splits", {})
+    return tuple(name for name, split in splits.items() if not split.get("judged", True))
+
+
+def _unfit(check: Check, evidence: Evidence, at: float) -> str:
+    """Why this proof does not count; empty when it does."""
+    ends = evidence.valid_until
+    if check.days is not None:
+        oldest = evidence.at + check.days * DAY
+        ends = oldest if ends is None else min(ends, oldest)
+    if ends is not None and ends < at:
+        return f"expired {_day(ends)}"
+    if evidence.at > at + DAY:
+        return f"dated in the future: {_day(evidence.at)}"
+    if evidence.n < check.n:
+        return f"n = {evidence.n:,}, {check.n:,} are needed"
+    if check.interval and evidence.interval is None:
+        return f"{number(evidence.value)}, without an interval"
+    return ""
+
+
+def _bound(check: Check, proof: Proof, dossier: Dossier) -> float | None:
+    """The limit for one proof; None when it should come from evidence that is missing."""
+    if check.below is not None:
+        return _peer(check.below, proof, dossier.proofs)
+    if check.worse_than_serving is not None:
+        served = _served(proof, dossier)
+        return None if served is None else served * (1 + check.worse_than_serving)
+    return check.limit
+
+
+def _peer(metric: str, proof: Proof, proofs: Sequence[Proof]) -> float | None:
+    """The newest value of another metric about the same thing and slice."""
+    same = (proof.evidence.slice, proof.evidence.subject.digest)
+    peers = [one.evidence for one in proofs if one.evidence.metric == metric]
+    found = [one for one in peers if (one.slice, one.subject.digest) == same]
+    return max(found, key=_rank).value if found else None
+
+
+def _served(proof: Proof, dossier: Dossier) -> float | None:
+    """The same figure of the model that serves, if it was measured on the same data."""
+    data = dossier.subjects.get("data")
+    found = [
+        one.evidence
+        for one in dossier.serving or ()
+        if (one.evidence.metric, one.evidence.slice) == (proof.evidence.metric, proof.evidence.slice)
+        and data in one.evidence.inputs
+    ]
+    return max(found, key=_rank).value if found else None
+
+
+def _margin(check: Check, value: float, bound: float | None) -> float:
+    """How far inside the limit; negative is outside. What cannot be compared is worst of all."""
+    if bound is None or math.isnan(value):
+        return -math.inf
+    return value - bound if check.at_least is not None else bound - value
+
+
+def _limit(check: Check, bound: float | None) -> str:
+    if check.below is not None:
+        return f"< {check.below}" + (f" {number(bound)}" if bound is not None else "")
+    if check.worse_than_serving is not None:
+        return f"≤ {1 + check.worse_than_serving:g} × serving" + (f" = {number(bound)}" if bound is not None else "")
+    return f"{'≥' if check.at_least is not None else '≤'} {number(check.limit or 0.0)}"
+
+
+def _waived(judgement: Judgement, dossier: Dossier, at: float) -> Judgement:
+    """A waiver keeps a judgement from blocking, and is shown; one that ended is shown too and does nothing."""
+    if judgement.verdict is Verdict.PASS:
+        return judgement
+    waivers = [one for one in dossier.waivers if _covers(one, judgement.clause, dossier)]
+    if not waivers:
+        return judgement
+    latest = max(waivers, key=lambda one: one.until)
+    said = f"by {latest.signer} until {_day(latest.until)}: {latest.reason}"
+    if not latest.since <= at < latest.until:
+        state = "ended" if latest.until <= at else "not yet in force"
+        return msgspec.structs.replace(judgement, figure=f"{judgement.figure}; waiver {state} {said}")
+    return msgspec.structs.replace(judgement, blocking=False, waived=said)
+
+
+def _covers(waiver: Waiver, clause: str, dossier: Dossier) -> bool:
+    return clause in waiver.clauses and waiver.name == dossier.name and waiver.environment in ("*", dossier.environment)
+
+
+def _day(at: float) -> str:
+    return datetime.datetime.fromtimestamp(at, datetime.UTC).date().isoformat()

@@ -7,6 +7,7 @@ from typing import Annotated, Any, Literal
 import msgspec
 from msgspec import Meta
 
+from guideway.core.gate import Bite, Level
 from guideway.core.release import Decoding
 
 Share = Annotated[float, Meta(ge=0.0, le=1.0)]
@@ -18,6 +19,19 @@ class Part(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True
     """Base of every part of the spec: frozen, strict, keyword-only."""
 
 
+class Datasheet(Part, frozen=True):
+    """What a reader must know of a data set, in the manner of Gebru et al. 2021: one or two sentences each."""
+
+    purpose: str = ""
+    contents: str = ""
+    collected_by: str = ""
+    collected_when: str = ""
+    people: str = ""
+    rights: str = ""
+    uses: str = ""
+    maintainer: str = ""
+
+
 class Source(Part, frozen=True):
     """One file, or a glob, of input data. ``format`` follows from the suffix when it is left out."""
 
@@ -25,6 +39,7 @@ class Source(Part, frozen=True):
     format: Literal["jsonl", "csv", "text"] | None = None
     licence: str = ""
     origin: str = ""
+    datasheet: Datasheet = Datasheet()
 
 
 class Split(Part, frozen=True):
@@ -122,11 +137,14 @@ class Serve(Part, frozen=True):
 
 
 class Policy(Part, frozen=True):
-    """What a release allows: whether its answers may be cached, and who made it."""
+    """What a release allows, and what people must know of it: use, limits, how they step in, whom they ask."""
 
     cacheable: bool = True
     licence: str = ""
     intended_use: str = ""
+    limits: str = ""
+    oversight: str = ""
+    contact: str = ""
 
 
 class Gateway(Part, frozen=True):
@@ -145,6 +163,28 @@ class Rollout(Part, frozen=True):
     bake: Annotated[float, Meta(ge=0.0)] = 3600.0
 
 
+class Tightening(Part, frozen=True):
+    """How a team makes one clause of the Standard stricter: its bite, and limits by metric."""
+
+    bite: Bite | None = None
+    at_most: dict[str, float] = {}
+    at_least: dict[str, float] = {}
+
+
+class Standard(Part, frozen=True):
+    """Which column of the Standard holds here, where the service is offered, and what the team asks beyond it.
+
+    ``level`` follows from the name of the environment; a name other than dev and staging is judged as prod.
+    ``overlay`` is a file of the team with clauses of its own.
+    """
+
+    level: Level | None = None
+    jurisdictions: tuple[Literal["CN", "EU"], ...] = ("CN", "EU")
+    organisation: str = ""
+    clauses: dict[str, Tightening] = {}
+    overlay: str | None = None
+
+
 class Environment(Part, frozen=True):
     """What one environment may set differently: never anything that is inside a release."""
 
@@ -152,6 +192,7 @@ class Environment(Part, frozen=True):
     replicas: Positive = 2
     gateway: Gateway = Gateway()
     rollout: Rollout = Rollout()
+    standard: Standard = Standard()
 
 
 class Spec(Part, frozen=True):
@@ -171,11 +212,12 @@ class Spec(Part, frozen=True):
     replicas: Positive = 2
     gateway: Gateway = Gateway()
     rollout: Rollout = Rollout()
+    standard: Standard = Standard()
 
 
 BUILD_KEYS = ("guideway", "name", "task", "data", "train", "evaluate", "compress", "serve", "policy")
-ENVIRONMENT_KEYS = ("target", "replicas", "gateway", "rollout")
-LATER_KEYS = ("tune", "explain", "watch", "backup", "state", "standard")
+ENVIRONMENT_KEYS = ("target", "replicas", "gateway", "rollout", "standard")
+LATER_KEYS = ("tune", "explain", "watch", "backup", "state")
 """Keys of the design that no part of this version reads yet: using one is an error that says so."""
 
 
