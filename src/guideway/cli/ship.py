@@ -14,10 +14,9 @@ from guideway.core.release import Release
 from guideway.core.rollout import Rollout
 from guideway.core.spec import SpecFile
 from guideway.fleet import orders
+from guideway.pipeline.admission import admitted
 from guideway.pipeline.workshop import Workshop, open_workshop
-from guideway.sealing import admit
-from guideway.signing.keys import trusted
-from guideway.store import releases
+from guideway.store import fleet, releases
 
 LOOK = 0.02
 """Seconds between two looks at a running rollout."""
@@ -43,16 +42,9 @@ def command(release: str | None, path: Path, environment: str, as_json: bool) ->
 def ship(file: SpecFile, shop: Workshop, release: Release, emit: Emit) -> bool:
     """Admit and ship *release*, and wait until it serves. False when it served already."""
     environment = file.environment
-    admit(
-        shop.blobs,
-        shop.database,
-        shop.signer,
-        trusted(shop.home.keys),
-        release,
-        environment=environment,
-        judgements=(),
-        at=shop.clock(),
-    )
+    route = fleet.route(shop.database, environment)
+    if route is None or route.stable is None or route.stable.release != release.digest:
+        admitted(shop, file, release, emit)
     rollout = orders.ship(shop.database, file.spec, environment, release, clock=shop.clock)
     orders.ensure_controller(shop.home)
     if rollout is None:

@@ -30,6 +30,7 @@ from guideway.pipeline.workshop import Workshop
 from guideway.signing import dsse, statements
 from guideway.store import ledger, steps
 from guideway.store.blobs import Blobs
+from guideway.store.home import Home
 from guideway.store.steps import StepResult
 
 Emit = Callable[[Event], None]
@@ -58,6 +59,11 @@ def run(spec: Spec, root: Path, stages: Mapping[str, Stage], shop: Workshop, emi
     return results
 
 
+def log_of(home: Home, stage: str, key: Digest) -> Path:
+    """The log of one step."""
+    return home.logs / "build" / f"{stage}-{short(key)}.log"
+
+
 class _Step(msgspec.Struct, frozen=True):
     """One step about to run."""
 
@@ -76,7 +82,7 @@ def _work(step: _Step, root: Path, shop: Workshop, emit: Emit) -> StepResult:
     began = time.monotonic()
     with _work_folder(shop.home.run / "work") as folder:
         job = _job(step, root, folder, shop.blobs)
-        log = shop.home.logs / "build" / f"{step.stage}-{short(step.key)}.log"
+        log = log_of(shop.home, step.stage, step.key)
         messages = _run_process(job, folder, log, emit)
         artifact = shop.blobs.put_tree(Path(job.out), take=True)
     seconds = time.monotonic() - began

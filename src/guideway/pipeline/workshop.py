@@ -7,6 +7,7 @@ import importlib.metadata
 import importlib.util
 import sys
 import time
+from collections.abc import Mapping
 from functools import cache
 from pathlib import Path
 
@@ -15,7 +16,7 @@ import msgspec
 from guideway.core.artifact import Digest
 from guideway.core.protocols import Clock, Stage
 from guideway.pipeline.plan import Known, module_of
-from guideway.signing.keys import Signer, signer
+from guideway.signing.keys import Signer, Verifier, signer, trusted
 from guideway.store import steps
 from guideway.store.blobs import Blobs
 from guideway.store.database import Database
@@ -24,12 +25,13 @@ from guideway.store.steps import StepResult
 
 
 class Workshop(msgspec.Struct, frozen=True):
-    """Everything a run needs beside the spec: where things are kept, who signs, what time it is."""
+    """Everything a run needs beside the spec: where things are kept, who signs, whom we trust, what time it is."""
 
     home: Home
     database: Database
     blobs: Blobs
     signer: Signer
+    trusted: Mapping[str, Verifier]
     known: Known
     clock: Clock = time.time
 
@@ -38,7 +40,8 @@ def open_workshop(home: Home, clock: Clock = time.time) -> Workshop:
     """Open state, blobs and keys below *home*."""
     database = Database(home.database)
     blobs = Blobs(home.oci)
-    return Workshop(home, database, blobs, signer(home.keys), known(database, blobs), clock)
+    own = signer(home.keys)
+    return Workshop(home, database, blobs, own, trusted(home.keys), known(database, blobs), clock)
 
 
 def known(database: Database, blobs: Blobs) -> Known:

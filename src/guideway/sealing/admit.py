@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 import datetime
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 from guideway.core.artifact import Digest
+from guideway.core.dossier import Approval
+from guideway.core.errors import Corrupt, Refused
+from guideway.core.evidence import Evidence
 from guideway.core.gate import Judgement
 from guideway.core.release import Release
-from guideway.sealing.pack import attach, read_manifest
+from guideway.sealing.dossier import Said, heard
+from guideway.sealing.pack import attach, attachments, descriptor_of
 from guideway.sealing.seal import refuse
+from guideway.sealing.testify import testify
 from guideway.sealing.verify import check_signature
 from guideway.signing import dsse, statements
 from guideway.signing.keys import Signer, Verifier
@@ -28,31 +33,41 @@ def admit(
     environment: str,
     judgements: Sequence[Judgement],
     at: float,
+    policy: Digest | None = None,
+    proofs: Iterable[Digest] = (),
+    observed: Sequence[Evidence] = (),
 ) -> Digest:
     """Let *release* into *environment*; the digest of the signed verification summary.
 
-    A release that was admitted there before is not judged again.
+    It is judged every time. When nothing changed since the last admission, that summary stands.
+    *policy* is the digest of what was asked, *proofs* are envelopes to attach beside the release, and *observed*
+    are facts that were seen just now, which are signed and attached too.
 
     Raises:
         Refused: a blocking judgement is FAIL or UNKNOWN.
         Corrupt: the release is not signed by a trusted key.
     """
-    known = releases.admission(database, release.digest, environment)
-    if known:
-        return known
-    manifest = read_manifest(blobs, release.digest)
     check_signature(blobs, release.digest, trusted)
-    refuse(database, signer, judgements, subject=f"{release.name}:{release.number}", step="admit", at=at)
+    subject = f"{release.name}:{release.number}"
+    refuse(database, signer, judgements, subject=f"{subject} into '{environment}'", step="admit", at=at)
+    inputs = sorted({one.evidence for one in judgements if one.evidence})
+    known = releases.admission(database, release.digest, environment)
+    if known and _stands(blobs.read(known), trusted, policy, inputs):
+        return known
     summary = statements.verification(
         release=release.digest,
         name=release.name,
-        policy=f"urn:guideway:environment:{environment}",
+        policy=policy_uri(environment),
+        policy_digest=policy,
         verdict="PASS",
         at=datetime.datetime.fromtimestamp(at, datetime.UTC).isoformat(timespec="seconds"),
-        inputs=[one.evidence for one in judgements if one.evidence],
+        inputs=inputs,
     )
-    size = blobs.path(release.digest).stat().st_size
-    descriptor = {"mediaType": manifest["mediaType"], "digest": release.digest, "size": size}
+    descriptor = descriptor_of(blobs, release.digest)
+    for proof in proofs:
+        attach(blobs, descriptor, dsse.MEDIA_TYPE, blobs.read(proof))
+    if observed:
+        testify(blobs, database, signer, observed, release=release, what="observed", at=at)
     envelope = attach(blobs, descriptor, dsse.MEDIA_TYPE, dsse.seal(summary, signer))
     with database.transaction():
         releases.put_admission(
@@ -60,3 +75,64 @@ def admit(
         )
         ledger.append(database, at=at, who=signer.name, what="admit", subject=release.digest, why=environment)
     return envelope
+
+
+def check_admission(
+    blobs: Blobs, release: Digest, trusted: Mapping[str, Verifier], *, environment: str, name: str = ""
+) -> None:
+    """Check that a trusted key admitted exactly this release into *environment*: asked before anything is started.
+
+    Raises:
+        Refused: nobody did.
+    """
+    said = heard(attachments(blobs, release, dsse.MEDIA_TYPE), trusted)
+    if any(_admits(one, release, environment) for one in said):
+        return
+    raise Refused(
+        f"this release was never admitted into '{environment}'",
+        where=name or release,
+        try_this=f"guideway ship -e {environment} judges and admits it",
+    )
+
+
+def check_not_older(database: Database, release: Release, approvals: Sequence[Approval], *, environment: str) -> None:
+    """Refuse to bring back a release that a newer one had replaced, unless somebody approved exactly that.
+
+    Raises:
+        Refused: a newer release was admitted into *environment* before.
+    """
+    newer = [
+        one
+        for one in releases.all_of(database, release.name)
+        if one.number > release.number and releases.admission(database, one.digest, environment)
+    ]
+    allowed = any(one.older and one.environment == environment for one in approvals)
+    if newer and not allowed:
+        label = f"{release.name}:{release.number}"
+        raise Refused(
+            f"admit refused: {newer[0].name}:{newer[0].number} was in '{environment}' already, and this one is older",
+            where=label,
+            try_this=f"`guideway rollback`, or `guideway approve {release.number} -e {environment} --older --as NAME`",
+        )
+
+
+def policy_uri(environment: str) -> str:
+    """The name of what a release is judged by in *environment*."""
+    return f"urn:guideway:environment:{environment}"
+
+
+def _admits(said: Said, release: Digest, environment: str) -> bool:
+    passed = said.kind == statements.VERIFICATION and said.predicate.get("verificationResult") == "PASSED"
+    policy = said.predicate.get("policy", {}).get("uri")
+    return passed and policy == policy_uri(environment) and release in said.subjects
+
+
+def _stands(text: bytes, trusted: Mapping[str, Verifier], policy: Digest | None, inputs: Sequence[Digest]) -> bool:
+    """Was the admission in *text* given by a key that is still trusted, on the same policy and the same evidence?"""
+    try:
+        said = dsse.unseal(text, trusted)["predicate"]
+    except Corrupt:
+        return False
+    wanted = {"sha256": policy.removeprefix("sha256:")} if policy else None
+    seen = sorted("sha256:" + one["digest"]["sha256"] for one in said["inputAttestations"])
+    return said["policy"].get("digest") == wanted and seen == list(inputs)

@@ -71,6 +71,17 @@ def read_manifest(blobs: Blobs, digest: Digest) -> dict[str, Any]:
     return manifest
 
 
+def descriptor_of(blobs: Blobs, release: Digest) -> dict[str, Any]:
+    """The descriptor of a release that is here.
+
+    Raises:
+        Corrupt: it is missing, changed, or not a release.
+    """
+    manifest = read_manifest(blobs, release)
+    size = blobs.path(release).stat().st_size
+    return {"mediaType": manifest["mediaType"], "digest": release, "size": size, "artifactType": ARTIFACT}
+
+
 def files_of(manifest: Mapping[str, Any]) -> tuple[File, ...]:
     """The files that a release's manifest lists."""
     return tuple(

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 
 from guideway.core.artifact import Digest, File
 from guideway.core.errors import Refused
-from guideway.core.gate import Judgement, Verdict
+from guideway.core.gate import Judgement
 from guideway.core.release import Release
 from guideway.sealing.pack import attach, pack
 from guideway.signing import dsse, statements
@@ -14,6 +14,9 @@ from guideway.signing.keys import Signer
 from guideway.store import ledger, releases
 from guideway.store.blobs import Blobs
 from guideway.store.database import Database
+
+SHOWN = 3
+"""Clauses that one line of refusal names; the ledger has all of them."""
 
 
 def seal(
@@ -28,9 +31,9 @@ def seal(
     facts: Mapping[str, str],
     at: float,
 ) -> Release:
-    """The sealed release of *files*; the same files give the same release.
+    """The sealed release of *files*; the same files give the same release, and new *proofs* of it are added to the old.
 
-    *proofs* are the envelopes of the steps, attached beside the digest.
+    *proofs* are envelopes (of steps, evidence, waivers), attached beside the digest.
 
     Raises:
         Refused: a blocking judgement is FAIL or UNKNOWN. The refusal goes to the ledger, nothing else is kept.
@@ -38,10 +41,10 @@ def seal(
     refuse(database, signer, judgements, subject=name, step="seal", at=at)
     descriptor = pack(blobs, name, files, facts=facts)
     known = releases.by_digest(database, descriptor["digest"])
-    if known:
-        return known
     for proof in proofs:
         attach(blobs, descriptor, dsse.MEDIA_TYPE, blobs.read(proof))
+    if known:
+        return known
     said = statements.statement(
         statements.RELEASE, {name: descriptor["digest"]}, {"purl": f"pkg:oci/{name}@{descriptor['digest']}"}
     )
@@ -62,12 +65,14 @@ def refuse(
     database: Database, signer: Signer, judgements: Sequence[Judgement], *, subject: str, step: str, at: float
 ) -> None:
     """Raise if a blocking judgement did not pass; the reason is kept in the ledger."""
-    against = [one for one in judgements if one.blocking and one.verdict is not Verdict.PASS]
+    against = [one for one in judgements if one.stops]
     if not against:
         return
     reasons = "; ".join(f"{one.clause} {one.verdict}: {one.asks}: {one.figure}, limit {one.limit}" for one in against)
     ledger.append(database, at=at, who=signer.name, what=f"{step} refused", subject=subject, why=reasons)
-    more = "".join(f"; also {one.clause} {one.verdict}: {one.asks}" for one in against[1:])
+    more = "".join(f"; also {one.clause} {one.verdict}: {one.asks}" for one in against[1:SHOWN])
+    if len(against) > SHOWN:
+        more += f"; and {len(against) - SHOWN} more (`guideway assess` lists them)"
     first = against[0]
     raise Refused(
         f"{step} refused: {first.clause} {first.verdict}: {first.asks}: {first.figure}, limit {first.limit}{more}",

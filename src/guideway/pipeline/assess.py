@@ -1,0 +1,168 @@
+"""Assess: gather the dossier of a release, judge it for one environment, and say what the Standard asked."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from typing import Any
+
+import msgspec
+
+from guideway.core.artifact import Digest
+from guideway.core.dossier import Dossier, Proof, environment_subject, organisation_subject
+from guideway.core.gate import Judgement, Level, When
+from guideway.core.release import Release
+from guideway.core.spec import SpecFile
+from guideway.pipeline.observe import observe
+from guideway.pipeline.workshop import Workshop
+from guideway.sealing import dossier as papers
+from guideway.sealing.documents import documents
+from guideway.sealing.dossier import Said, heard
+from guideway.sealing.pack import attachments, files_of, read_manifest
+from guideway.signing import dsse
+from guideway.standard import Clause, judge_all
+from guideway.standard.overlay import clauses_for, level_of, policy_digest
+from guideway.store import evidence, fleet, releases, waivers
+
+ALL: tuple[When, ...] = ("seal", "admit", "serve")
+
+
+class Assessed(msgspec.Struct, frozen=True):
+    """A dossier, every clause that holds, the judgement of each, the column they were judged by, and what was asked."""
+
+    dossier: Dossier
+    clauses: tuple[Clause, ...]
+    judgements: tuple[Judgement, ...]
+    level: Level
+    policy: Digest
+    waivers: tuple[Digest, ...]
+    """Envelopes of the waivers that let a judgement pass: they are attached to the release."""
+
+    @property
+    def stops(self) -> bool:
+        """Does any judgement stop the step?"""
+        return any(one.stops for one in self.judgements)
+
+
+def assess(
+    shop: Workshop,
+    file: SpecFile,
+    release: Release,
+    *,
+    at: float,
+    when: Collection[When] = ALL,
+    envelopes: Iterable[Digest] = (),
+) -> Assessed:
+    """Judge *release* in the environment of *file*, by the clauses of the steps *when*.
+
+    *envelopes* are statements that are not attached yet: those of a release about to be sealed.
+
+    Raises:
+        SpecError: the spec loosens a clause, or names one that is not there.
+        Corrupt: a file of the release that is needed is damaged.
+    """
+    dossier = gather(shop, file, release, envelopes=envelopes)
+    clauses = clauses_for(file, dossier.spec)
+    level = level_of(file)
+    judgements = judge_all(
+        clauses, dossier, level=level, when=when, at=at, jurisdictions=file.spec.standard.jurisdictions
+    )
+    waived = {one.clause for one in judgements if one.waived}
+    used = tuple(one.envelope for one in dossier.waivers if waived.intersection(one.clauses))
+    return Assessed(dossier, clauses, judgements, level, policy_digest(clauses, level), used)
+
+
+def gather(shop: Workshop, file: SpecFile, release: Release, *, envelopes: Iterable[Digest] = ()) -> Dossier:
+    """Everything that trusted keys say about *release* and about the environment of *file*."""
+    said = _attached(shop, release.digest, envelopes)
+    package = papers.package_of(release.files)
+    found, unexplained = papers.chain(said, package)
+    subjects = _subjects(file, release, found)
+    proofs = papers.proofs(said)
+    subjects |= _code(proofs, package)
+    proofs += papers.proofs(_kept(shop, subjects.values()))
+    steps = papers.steps_of(said, found)
+    read = documents(shop.blobs, release.files)
+    dossier = Dossier(
+        name=release.name,
+        environment=file.environment,
+        spec=read.get("spec.json") or {},
+        subjects=subjects,
+        ships=papers.ships(found, steps),
+        proofs=_once(proofs),
+        release=release,
+        previous=_previous(shop, release),
+        serving=_serving(shop, file.environment, release),
+        steps=steps,
+        authors=papers.authors(said, release.digest),
+        approvals=papers.approvals(said, release.digest),
+        waivers=_waivers(shop, release.name, said),
+        documents=read,
+    )
+    observed = observe(shop.blobs, shop.signer.name, dossier, unexplained=unexplained, trusted=shop.trusted)
+    return msgspec.structs.replace(dossier, proofs=_once((*dossier.proofs, *observed)))
+
+
+def model_proofs(shop: Workshop, release: Digest) -> tuple[Proof, ...]:
+    """The proofs about the model that ships in *release*."""
+    said = _attached(shop, release, ())
+    subjects, _ = papers.chain(said, papers.package_of(files_of(read_manifest(shop.blobs, release))))
+    ships = papers.ships(subjects, papers.steps_of(said, subjects))
+    return tuple(one for one in papers.proofs(said) if one.evidence.subject.digest == subjects[ships])
+
+
+def _attached(shop: Workshop, release: Digest, envelopes: Iterable[Digest]) -> tuple[Said, ...]:
+    texts = [*attachments(shop.blobs, release, dsse.MEDIA_TYPE), *(shop.blobs.read(one) for one in envelopes)]
+    return heard(dict.fromkeys(texts), shop.trusted)
+
+
+def _subjects(file: SpecFile, release: Release, found: Mapping[str, Digest]) -> dict[str, Digest]:
+    return {
+        **found,
+        "release": release.digest,
+        "environment": environment_subject(release.name, file.environment),
+        "organisation": organisation_subject(file.spec.standard.organisation),
+    }
+
+
+def _code(proofs: Sequence[Proof], package: Digest) -> dict[str, Digest]:
+    """The commit that the build of *package* says it came from, by the newest such statement."""
+    about = [
+        one.evidence
+        for one in proofs
+        if one.evidence.subject.digest == package and one.evidence.source and one.evidence.source.kind == "code"
+    ]
+    newest = max(about, key=lambda one: one.at, default=None)
+    return {"code": newest.source.digest} if newest and newest.source else {}
+
+
+def _kept(shop: Workshop, subjects: Iterable[Digest]) -> tuple[Said, ...]:
+    """What is kept about *subjects* beside the attachments; the rows say where, the signatures say whether."""
+    rows = evidence.about(shop.database, set(subjects))
+    return heard((shop.blobs.read(one) for one in dict.fromkeys(row.envelope for row in rows)), shop.trusted)
+
+
+def _waivers(shop: Workshop, name: str, said: Sequence[Said]) -> tuple[Any, ...]:
+    rows = waivers.all_of(shop.database, name)
+    kept = heard((shop.blobs.read(row.envelope) for row in rows), shop.trusted)
+    found = {one.envelope: one for one in papers.waivers((*kept, *said))}
+    return tuple(found.values())
+
+
+def _previous(shop: Workshop, release: Release) -> Release | None:
+    """The newest release of the same name that was sealed before this one."""
+    others = [one for one in releases.all_of(shop.database, release.name) if one.digest != release.digest]
+    known = releases.by_digest(shop.database, release.digest)
+    earlier = [one for one in others if known is None or one.number < known.number]
+    return max(earlier, key=lambda one: one.number, default=None)
+
+
+def _serving(shop: Workshop, environment: str, release: Release) -> tuple[Proof, ...] | None:
+    route = fleet.route(shop.database, environment)
+    if route is None or route.stable is None or route.stable.release == release.digest:
+        return None
+    return model_proofs(shop, route.stable.release)
+
+
+def _once(proofs: Iterable[Proof]) -> tuple[Proof, ...]:
+    """The same evidence once; the last one stays."""
+    return tuple({one.digest: one for one in proofs}.values())
