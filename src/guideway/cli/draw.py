@@ -30,6 +30,11 @@ def print_json(value: Any) -> None:
 
 def table(columns: Sequence[str], rows: Sequence[Sequence[str]], *, empty: str) -> None:
     """A plain table; *empty* is said when there are no rows."""
+    styled_table(columns, [[Text(cell) for cell in row] for row in rows], empty=empty)
+
+
+def styled_table(columns: Sequence[str], rows: Sequence[Sequence[Text]], *, empty: str) -> None:
+    """The same, with cells that bring their own style: never markup, since people named what stands in them."""
     if not rows:
         click.echo(empty)
         return
@@ -37,7 +42,7 @@ def table(columns: Sequence[str], rows: Sequence[Sequence[str]], *, empty: str) 
     for column in columns:
         drawn.add_column(column, overflow="fold")
     for row in rows:
-        drawn.add_row(*map(Text, row))  # as text: what people named must not be read as markup
+        drawn.add_row(*row)
     Console(soft_wrap=not sys.stdout.isatty(), highlight=False).print(drawn)
 
 

@@ -43,3 +43,10 @@ def opened(path: Path, environment: str) -> tuple[SpecFile, Home]:
     """The spec as it holds in *environment*, and the state folder beside it."""
     file = load(path, environment)
     return file, Home.of(file.root)
+
+
+def signer_option(command: Command) -> Command:
+    """``--as``: whose key signs. Named on purpose: the key of the installation answers for nobody."""
+    return click.option("--as", "signer", required=True, metavar="NAME", help="Whose key signs (`guideway signers`).")(
+        command
+    )

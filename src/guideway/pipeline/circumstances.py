@@ -1,4 +1,4 @@
-"""Under which circumstances something was built: commit, locked dependencies, start files, secrets in logs (TRN-02, SEC-04)."""
+"""Under which circumstances something was built: commit, locked dependencies, start files, secrets in logs."""
 
 from __future__ import annotations
 

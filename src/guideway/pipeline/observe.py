@@ -1,4 +1,4 @@
-"""Observe: what can be seen of a release itself, at any time, by whoever looks: whole, signed, explained, documented."""
+"""Observe: what anybody can see of a release itself, at any time: whole, signed, explained, documented."""
 
 from __future__ import annotations
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import datetime
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
@@ -16,6 +17,7 @@ from guideway.signing import dsse, statements
 from guideway.signing.keys import Verifier
 
 MODEL_STEPS = ("compress", "train")
+WAIVER_FIELDS = {"clauses", "environment", "reason", "since", "until"}
 
 
 class Said(msgspec.Struct, frozen=True):
@@ -128,7 +130,7 @@ def approvals(said: Sequence[Said], release: Digest) -> tuple[Approval, ...]:
             by=one.signer,
             key=one.key,
             why=str(one.predicate.get("why", "")),
-            at=float(one.predicate.get("at", 0.0)),
+            at=_seconds(one.predicate.get("at")),
             envelope=one.envelope,
             older=bool(one.predicate.get("older", False)),
         )
@@ -142,22 +144,30 @@ def waivers(said: Sequence[Said]) -> tuple[Waiver, ...]:
     return tuple(
         Waiver(
             envelope=one.envelope,
-            name=str(one.predicate["name"]),
+            name=str(one.statement["subject"][0]["name"]),
             environment=str(one.predicate["environment"]),
             clauses=tuple(map(str, one.predicate["clauses"])),
             reason=str(one.predicate["reason"]),
             signer=one.signer,
-            since=float(one.predicate["since"]),
-            until=float(one.predicate["until"]),
+            since=_seconds(one.predicate["since"]),
+            until=_seconds(one.predicate["until"]),
         )
         for one in said
-        if one.kind == statements.WAIVER and one.predicate.keys() >= set(statements.WAIVER_FIELDS)
+        if one.kind == statements.WAIVER and one.predicate.keys() >= WAIVER_FIELDS
     )
 
 
 def authors(said: Sequence[Said], release: Digest) -> tuple[str, ...]:
     """The ids of the keys that sealed *release*."""
     return tuple(sorted({one.key for one in said if one.kind == statements.RELEASE and release in one.subjects}))
+
+
+def _seconds(text: Any) -> float:
+    """Seconds since 1970 of an ISO 8601 time; what cannot be read is long past."""
+    try:
+        return datetime.datetime.fromisoformat(str(text)).timestamp()
+    except ValueError:
+        return 0.0
 
 
 def _dependencies(said: Said) -> dict[str, Digest]:

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
+import datetime
 from collections.abc import Sequence
-
-import msgspec
 
 from guideway.core.artifact import Digest, digest_of
 from guideway.core.dossier import Waiver, environment_subject
@@ -35,7 +34,7 @@ def testify(
 ) -> Digest:
     """Sign *facts* in one statement, keep them, and attach them to *release* if one is given; the envelope's digest."""
     subjects = {f"{one.subject.kind} {one.subject.role}".strip(): one.subject.digest for one in facts}
-    text = dsse.seal(statements.evidence(subjects, msgspec.to_builtins(facts)), signer)
+    text = dsse.seal(statements.evidence(subjects=subjects, found=facts), signer)
     envelope = blobs.put_bytes(text)
     if release:
         attach(blobs, descriptor_of(blobs, release.digest), dsse.MEDIA_TYPE, text)
@@ -60,7 +59,9 @@ def approve(
     at: float,
 ) -> Digest:
     """Sign that *release* may go into *environment*; the envelope's digest. It is attached to the release."""
-    said = statements.approval(release.digest, name=release.name, environment=environment, why=why, older=older, at=at)
+    said = statements.approval(
+        name=release.name, release=release.digest, environment=environment, why=why, older=older, at=iso(at)
+    )
     envelope = attach(blobs, descriptor_of(blobs, release.digest), dsse.MEDIA_TYPE, dsse.seal(said, signer))
     data = {"environment": environment, "older": older, "envelope": envelope}
     ledger.append(database, at=at, who=signer.name, what="approve", subject=release.digest, why=why, data=data)
@@ -89,13 +90,13 @@ def waive(
     if not since < until <= since + LONGEST_WAIVER:
         raise SpecError("a waiver ends in the future, within a year", try_this="--until 2027-01-31")
     said = statements.waiver(
-        environment_subject(name, environment),
         name=name,
+        subject=environment_subject(name, environment),
         environment=environment,
         clauses=clauses,
         reason=reason,
-        since=since,
-        until=until,
+        since=iso(since),
+        until=iso(until),
     )
     envelope = blobs.put_bytes(dsse.seal(said, signer))
     waiver = Waiver(
@@ -114,3 +115,8 @@ def waive(
         subject = f"{name} in {environment}"
         ledger.append(database, at=since, who=signer.name, what="waive", subject=subject, why=reason, data=data)
     return waiver
+
+
+def iso(at: float) -> str:
+    """Seconds since 1970 as people and other tools write them."""
+    return datetime.datetime.fromtimestamp(at, datetime.UTC).isoformat(timespec="seconds")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,9 @@ from guideway.core.errors import GuidewayError, SpecError, did_you_mean
 from guideway.core.protocols import Job
 from guideway.pipeline.stages.data.sort import Tally
 from guideway.pipeline.stages.data.split import TRAIN
+
+SPDX = re.compile(r"\(*[A-Za-z0-9.+-]+\)*(?: (?:AND|OR|WITH) \(*[A-Za-z0-9.+-]+\)*)*")
+"""The shape of an SPDX licence expression: identifiers joined by AND, OR and WITH."""
 
 
 def check(tally: Tally) -> None:
@@ -46,10 +50,26 @@ def report(job: Job, tally: Tally) -> None:
         job.measure("exact_overlap", tally.overlap(name), "rows", about="out", n=rows[name], slice=name)
     for metric, count in (("rejected_rows", "rejected"), ("duplicate_rows", "duplicates")):
         job.measure(metric, counts[count] / counts["read"], "share", about="out", n=counts["read"])
+    _describe(job, tally)
     job.fact(", ".join(f"{rows[name]:,} {name}" for name in (TRAIN, *tally.data.splits)))
     dropped = [f"{counts[kind]:,} {kind}" for kind in ("duplicates", "empty", "rejected") if counts[kind]]
     if dropped:
         job.fact("left out: " + ", ".join(dropped))
+
+
+def _describe(job: Job, tally: Tally) -> None:
+    """What is said of the sources: origin, an SPDX licence, and how much of the datasheet is filled in."""
+    sources = tally.data.sources
+    filled = [
+        bool(str(value).strip())
+        for source in sources
+        for value in (source.licence, source.origin, *msgspec.to_builtins(source.datasheet).values())
+    ]
+    unnamed = sum(not source.origin.strip() for source in sources)
+    unlicensed = sum(not SPDX.fullmatch(source.licence) for source in sources)
+    job.measure("sources_without_origin", unnamed, "sources", about="out", n=len(sources))
+    job.measure("sources_without_licence", unlicensed, "sources", about="out", n=len(sources))
+    job.measure("datasheet_completeness", sum(filled) / len(filled), "share", about="out", n=len(filled))
 
 
 def manifest(tally: Tally, out: Path) -> dict[str, Any]:
@@ -66,6 +86,7 @@ def manifest(tally: Tally, out: Path) -> dict[str, Any]:
                 "format": found.format,
                 "licence": found.source.licence,
                 "origin": found.source.origin,
+                "datasheet": msgspec.to_builtins(found.source.datasheet),
             }
             for found in tally.files
         ],

@@ -76,6 +76,9 @@ class Bench:
         for number, (about, model) in enumerate(self._models.items()):
             sums = [float(losses(model, question.example).sum()) for question in questions]
             report.figures += _loss_figures(about, sums, counts, self._seed)
+            broken = sum(not math.isfinite(one) for one in sums)
+            spread = wilson(broken, len(sums))
+            report.figures.append(Figure("non_finite_outputs", broken, "rows", about, len(sums), spread))
             say((2 * number + 1) / 4)
             if self._nearest:
                 report.figures.append(self._exact_match(about, model, questions, report))
