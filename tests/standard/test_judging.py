@@ -3,31 +3,50 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import msgspec
 import pytest
+from standard_rig import DAY, INTERVAL, NOW, dossier, fact, spec, waiver
 
-from guideway.core.evidence import Evidence, Interval, Subject
-from guideway.core.gate import Verdict
-from guideway.core.spec import Spec
-from guideway.standard import CLAUSES, Clause, clauses_for, judge, judge_all
+from guideway.core.evidence import Interval, Subject
+from guideway.core.gate import Judgement, Verdict
+from guideway.core.spec import build_part
+from guideway.standard import default_clauses, judge_all, team_clauses
+from guideway.standard.clauses import Check, Clause, Text
+from guideway.standard.judge import examine
 
-MIN = Clause(id="X", asks="enough", asks_zh="足够", metric="score", at_least=0.8)
-MAX = Clause(id="X", asks="little", asks_zh="很少", metric="score", at_most=0.1)
-BELOW = Clause(id="X", asks="better", asks_zh="更好", metric="score", below="baseline")
-
-
-def fact(value: float, metric: str = "score", slice: str = "", role: str = "compress", **more: object) -> Evidence:
-    subject = Subject(kind="artifact", digest=f"sha256:{role}", role=role)
-    return Evidence(metric=metric, value=value, unit="", slice=slice, subject=subject, **more)  # type: ignore[arg-type]
+WORDS = Text(en="evidence", zh="证据")
 
 
-def spec(**changes: object) -> Spec:
-    return msgspec.convert({"guideway": 1, "name": "a", "data": {"sources": [{"path": "x"}]}, **changes}, Spec)
+def clause(*checks: Check, **more: Any) -> Clause:
+    values: dict[str, Any] = {
+        "id": "X-01",
+        "en": "it holds",
+        "zh": "成立",
+        "proof": WORDS,
+        "subject": "artifact",
+        "when": "seal",
+        "bite": ("inform", "warn", "block"),
+        "checks": checks,
+        "do": Text(en="mend it", zh="修复"),
+    }
+    return Clause(**{**values, **more})
+
+
+def check(**more: Any) -> Check:
+    return Check(**{"metric": "score", "about": "shipped", **more})
+
+
+def judged(one: Clause, *proofs: Any, level: str = "prod", **more: Any) -> Judgement:
+    return judge_all([one], dossier(*proofs, **more), level=level, when=["seal"], at=NOW)[0]  # type: ignore[arg-type]
+
+
+MIN, MAX, BELOW = check(at_least=0.8), check(at_most=0.1), check(below="baseline")
 
 
 @pytest.mark.parametrize(
-    ("clause", "evidence", "verdict"),
+    ("one", "proofs", "verdict"),
     [
         (MIN, [], Verdict.UNKNOWN),
         (MIN, [fact(0.8)], Verdict.PASS),
@@ -35,64 +54,170 @@ def spec(**changes: object) -> Spec:
         (MIN, [fact(math.nan)], Verdict.FAIL),
         (MIN, [fact(0.9, slice="a"), fact(0.1, slice="b")], Verdict.FAIL),
         (MIN, [fact(0.9, role="train")], Verdict.UNKNOWN),
-        (MIN, [fact(0.9, metric="other")], Verdict.UNKNOWN),
+        (MIN, [fact(0.9, "other")], Verdict.UNKNOWN),
         (MAX, [fact(0.1)], Verdict.PASS),
         (MAX, [fact(0.11)], Verdict.FAIL),
         (BELOW, [fact(1.0)], Verdict.UNKNOWN),
-        (BELOW, [fact(1.0), fact(2.0, metric="baseline")], Verdict.PASS),
-        (BELOW, [fact(3.0), fact(2.0, metric="baseline")], Verdict.FAIL),
-        (BELOW, [fact(1.0, slice="a"), fact(2.0, metric="baseline", slice="b")], Verdict.UNKNOWN),
+        (BELOW, [fact(1.0), fact(2.0, "baseline")], Verdict.PASS),
+        (BELOW, [fact(2.0), fact(2.0, "baseline")], Verdict.FAIL),
+        (BELOW, [fact(3.0), fact(2.0, "baseline")], Verdict.FAIL),
+        (BELOW, [fact(1.0, slice="a"), fact(2.0, "baseline", slice="b")], Verdict.UNKNOWN),
+        (check(at_least=0.8, slice="a"), [fact(0.9, slice="a"), fact(0.0, slice="b")], Verdict.PASS),
+        (check(at_least=0.8, about="trained"), [fact(0.9, role="train")], Verdict.PASS),
+        (check(at_least=0.8, about="release"), [fact(0.9, role="release")], Verdict.PASS),
+        (check(at_least=0.8, n=300), [fact(0.9, n=299)], Verdict.UNKNOWN),
+        (check(at_least=0.8, n=300), [fact(0.9, n=300)], Verdict.PASS),
+        (check(at_least=0.8, interval=True), [fact(0.9)], Verdict.UNKNOWN),
+        (check(at_least=0.8, interval=True), [fact(0.9, interval=INTERVAL)], Verdict.PASS),
     ],
 )
-def test_a_clause_is_judged(clause, evidence, verdict):
-    assert judge(clause, evidence, shipped="compress").verdict is verdict
+def test_a_check_is_judged(one, proofs, verdict):
+    assert examine(one, dossier(*proofs), NOW).verdict is verdict
 
 
-def test_a_clause_with_a_slice_looks_at_no_other():
-    clause = msgspec.structs.replace(MIN, slice="a")
-    assert judge(clause, [fact(0.9, slice="a"), fact(0.0, slice="b")], shipped="compress").verdict is Verdict.PASS
+@pytest.mark.parametrize(
+    ("one", "proof", "verdict"),
+    [
+        (check(at_least=0.8), fact(0.9, valid_until=NOW - 1), Verdict.UNKNOWN),
+        (check(at_least=0.8), fact(0.9, valid_until=NOW + 1), Verdict.PASS),
+        (check(at_least=0.8, days=30), fact(0.9, at=NOW - 31 * DAY), Verdict.UNKNOWN),
+        (check(at_least=0.8, days=30), fact(0.9, at=NOW - 29 * DAY), Verdict.PASS),
+        (check(at_least=0.8, days=30), fact(0.9, at=NOW + 2 * DAY), Verdict.UNKNOWN),
+    ],
+)
+def test_a_proof_that_is_too_old_or_from_the_future_is_no_proof(one, proof, verdict):
+    found = examine(one, dossier(proof), NOW)
+    assert found.verdict is verdict
+    if verdict is Verdict.UNKNOWN:
+        assert "expired" in found.figure or "future" in found.figure
 
 
-def test_a_judgement_shows_figure_interval_slice_and_limit():
-    one = fact(0.875, slice="a", interval=Interval(0.85, 0.9, 0.95, "wilson"))
-    said = judge(MIN, [one], shipped="compress")
-    assert (said.figure, said.limit) == ("0.875 [0.85, 0.9] on a", "≥ 0.8")
-    assert said.evidence is not None
+def test_the_worst_check_decides_and_says_how_many_hold():
+    both = clause(check(at_least=0.8), check(metric="other", at_most=1))
+    said = judged(both, fact(0.9))
+    assert said.verdict is Verdict.UNKNOWN and said.figure == "other no evidence (1 of 2 proven)"
+    assert judged(both, fact(0.9), fact(2, "other")).verdict is Verdict.FAIL
+    assert judged(both, fact(0.9), fact(1, "other")).verdict is Verdict.PASS
 
 
-def test_no_evidence_at_all_leaves_every_clause_unknown():
-    said = judge_all(clauses_for(spec()), [], shipped="compress")
-    assert {one.verdict for one in said} == {Verdict.UNKNOWN}
-    assert {one.clause for one in said} == {"DAT-03", "EVL-01", "ROB-04", "CMP-01"}
+def test_a_failure_outweighs_what_is_unknown():
+    both = clause(check(at_least=0.8), check(metric="other", at_most=1))
+    assert judged(both, fact(2, "other")).verdict is Verdict.FAIL
 
 
-def test_requirements_of_the_team_become_clauses():
-    asked = spec(evaluate={"require": [{"metric": "exact_match", "split": "test", "at_least": 0.8}]})
-    own = [clause for clause in clauses_for(asked) if clause.id.startswith("SPEC-")]
-    assert [(one.metric, one.slice, one.at_least) for one in own] == [("exact_match", "test", 0.8)]
+@pytest.mark.parametrize(("level", "blocking"), [("dev", False), ("staging", False), ("prod", True)])
+def test_the_level_decides_how_hard_a_clause_bites(level, blocking):
+    said = judged(clause(MIN), level=level)
+    assert (said.blocking, said.stops) == (blocking, blocking)
+
+
+def test_a_newer_proof_replaces_an_older_one():
+    assert judged(clause(MIN), fact(0.9, at=NOW - 1), fact(0.1, at=NOW - DAY)).verdict is Verdict.PASS
+    assert judged(clause(MIN), fact(0.9, at=NOW - DAY), fact(0.1, at=NOW - 1)).verdict is Verdict.FAIL
+
+
+def test_a_proof_by_hand_never_outvotes_a_measured_one():
+    by_hand = fact(1.0, at=NOW, automatic=False)
+    assert judged(clause(MIN), fact(0.1), by_hand).verdict is Verdict.FAIL
+    alone = judged(clause(MIN), by_hand)
+    assert alone.verdict is Verdict.PASS and not alone.automatic
+
+
+@pytest.mark.catalogue("B41")
+def test_evidence_about_another_digest_does_not_count_and_is_told_apart_from_none():
+    other = fact(0.9)
+    moved = msgspec.structs.replace(
+        other, evidence=msgspec.structs.replace(other.evidence, subject=Subject("artifact", "sha256:other"))
+    )
+    said = judged(clause(MIN), moved)
+    assert said.verdict is Verdict.UNKNOWN and said.figure.endswith("no evidence about this one")
+
+
+def test_a_check_for_one_country_is_left_out_elsewhere():
+    only = clause(check(at_least=1, only="CN"))
+    asked = {"level": "prod", "when": ["seal"], "at": NOW}
+    assert judge_all([only], dossier(), jurisdictions=["EU"], **asked) == ()
+    assert len(judge_all([only], dossier(), jurisdictions=["CN"], **asked)) == 1
 
 
 def test_compression_is_not_judged_when_the_trained_model_ships():
-    assert "CMP-01" not in {one.clause for one in judge_all(clauses_for(spec()), [], shipped="train")}
+    asked = {"level": "prod", "when": ["seal"], "at": NOW}
+    assert "CMP-01" not in {one.clause for one in judge_all(default_clauses(), dossier(ships="train"), **asked)}
+    assert "CMP-01" in {one.clause for one in judge_all(default_clauses(), dossier(), **asked)}
 
 
-def test_every_clause_speaks_both_languages_and_says_what_to_do():
-    for clause in CLAUSES:
-        assert clause.asks and clause.asks_zh and clause.try_this, clause.id
+SERVING = check(metric="perplexity", worse_than_serving=0.05, only="serving")
 
 
-def test_a_split_that_is_only_reported_informs_and_does_not_block():
+@pytest.mark.parametrize(
+    ("value", "served", "verdict"),
+    [
+        (10.4, fact(10.0, "perplexity", inputs=("sha256:data",)), Verdict.PASS),
+        (10.6, fact(10.0, "perplexity", inputs=("sha256:data",)), Verdict.FAIL),
+        (10.0, fact(10.0, "perplexity", inputs=("sha256:other data",)), Verdict.UNKNOWN),
+    ],
+)
+def test_a_candidate_is_compared_with_what_serves_on_the_same_data(value, served, verdict):
+    said = judged(clause(SERVING), fact(value, "perplexity"), serving=(served,))
+    assert said.verdict is verdict
+
+
+def test_the_first_release_is_compared_with_nothing():
+    assert judge_all([clause(SERVING)], dossier(), level="prod", when=["seal"], at=NOW) == ()
+
+
+def test_a_split_that_is_only_reported_judges_nothing():
     asked = spec(
         data={"sources": [{"path": "x"}], "splits": {"a": {"share": 0.1}, "b": {"share": 0.1, "judged": False}}}
     )
-    evidence = [fact(value, "perplexity", name) for name, value in (("a", 1.0), ("b", 9.0))]
-    evidence += [fact(2.0, "baseline_perplexity", name) for name in "ab"]
-    said = [one for one in judge_all(clauses_for(asked), evidence, shipped="compress") if one.clause == "EVL-01"]
-    assert [(one.verdict, one.blocking) for one in said] == [(Verdict.PASS, True), (Verdict.FAIL, False)]
+    proofs = [fact(0.9, slice="a"), fact(0.0, slice="b")]
+    strict = check(at_least=0.8, judged=True)
+    assert judged(clause(strict), *proofs, spec=build_part(asked)).verdict is Verdict.PASS
+    assert judged(clause(strict), proofs[1], spec=build_part(asked)).verdict is Verdict.UNKNOWN
 
 
-def test_reporting_everything_and_judging_nothing_proves_nothing():
-    asked = spec(data={"sources": [{"path": "x"}], "splits": {"a": {"share": 0.1, "judged": False}}})
-    evidence = [fact(1.0, "perplexity", "a"), fact(2.0, "baseline_perplexity", "a")]
-    said = next(one for one in judge_all(clauses_for(asked), evidence, shipped="compress") if one.clause == "EVL-01")
-    assert (said.verdict, said.blocking) == (Verdict.UNKNOWN, True)
+def test_a_judgement_shows_figure_interval_slice_and_limit():
+    said = judged(clause(MIN), fact(0.875, slice="a", interval=Interval(0.85, 0.9, 0.95, "wilson")))
+    assert (said.figure, said.limit) == ("score 0.875 [0.85, 0.9] on a", "≥ 0.8")
+    assert said.evidence is not None
+
+
+@pytest.mark.catalogue("B41")
+@pytest.mark.parametrize(
+    ("allowed", "stops", "told"),
+    [
+        (waiver("X-01"), False, "by alice until"),
+        (waiver("X-01", environment="*"), False, "by alice until"),
+        (waiver("X-01", until=NOW - 1), True, "waiver ended"),
+        (waiver("X-01", since=NOW + 1), True, "not yet in force"),
+        (waiver("X-02"), True, ""),
+        (waiver("X-01", environment="staging"), True, ""),
+        (waiver("X-01", name="nights"), True, ""),
+    ],
+)
+def test_a_waiver_holds_for_its_clause_environment_model_and_time_only(allowed, stops, told):
+    said = judged(clause(MIN), waivers=(allowed,))
+    assert said.stops is stops and said.verdict is Verdict.UNKNOWN
+    assert told in said.waived + said.figure
+
+
+def test_a_proven_clause_needs_no_waiver_and_shows_none():
+    assert judged(clause(MIN), fact(0.9), waivers=(waiver("X-01"),)).waived == ""
+
+
+def test_requirements_of_the_team_become_clauses_that_block_everywhere():
+    asked = spec(evaluate={"require": [{"metric": "exact_match", "split": "test", "at_least": 0.8}]})
+    (own,) = team_clauses(build_part(asked))
+    assert (own.id, own.checks[0].metric, own.checks[0].slice, own.checks[0].at_least) == (
+        "SPEC-1",
+        "exact_match",
+        "test",
+        0.8,
+    )
+    assert set(own.bite) == {"block"}
+
+
+def test_no_evidence_at_all_leaves_every_clause_unknown():
+    said = judge_all(default_clauses(), dossier(), level="prod", when=["seal", "admit", "serve"], at=NOW)
+    assert {one.verdict for one in said} == {Verdict.UNKNOWN}
+    assert len(said) == 47
