@@ -10,15 +10,15 @@ import msgspec
 import pytest
 from fleet_rig import MODEL, Fleet
 
-from guideway.core.errors import Corrupt, SpecError
+from guideway.core.errors import Corrupt, Refused, SpecError
 from guideway.core.launch import Launch, Probe
 from guideway.core.release import Release, ServeSettings
 from guideway.core.rollout import EnvironmentState
 from guideway.core.spec import Gateway
 from guideway.fleet import host as room
 from guideway.fleet.host import Host
-from guideway.sealing import seal
-from guideway.signing.keys import signer
+from guideway.sealing import admit, seal
+from guideway.signing.keys import signer, trusted
 from guideway.store.blobs import Blobs
 
 STATE = EnvironmentState("dev", "m", "local", replicas=2, gateway=Gateway())
@@ -53,9 +53,12 @@ def release(fleet: Fleet, tmp_path) -> Release:
     blobs = Blobs(fleet.home.oci)
     files = blobs.put_tree(folder).files
     sign = signer(fleet.home.keys)
-    return seal(
+    sealed = seal(
         blobs, fleet.database, sign, name="m", files=files, judgements=(), proofs=(), facts={"format": "t"}, at=1.0
     )
+    keys = trusted(fleet.home.keys)
+    admit(blobs, fleet.database, sign, keys, sealed, environment="dev", judgements=(), at=2.0)
+    return sealed
 
 
 @pytest.fixture
@@ -106,8 +109,15 @@ def test_a_release_that_nobody_trusted_has_signed_never_loads(fleet, host, relea
     for key in fleet.home.keys.glob("*.pem"):
         key.unlink()
     signer(fleet.home.keys, "stranger")
-    with pytest.raises(Corrupt, match="no trusted key signed"):
+    with pytest.raises(Refused, match="never admitted into 'dev'"):
         host.start(STATE, release.digest, "a1")
+    assert fleet.processes("replica") == set()
+
+
+def test_a_release_that_was_admitted_elsewhere_never_loads_here(fleet, host, release):
+    with pytest.raises(Refused, match="never admitted into 'prod'"):
+        host.start(msgspec.structs.replace(STATE, name="prod"), release.digest, "a1")
+    assert fleet.processes("replica") == set()
 
 
 def test_replicas_that_start_at_once_read_the_bytes_once(host, release, reads):

@@ -10,9 +10,11 @@ import click
 from guideway.cli.draw import drawn
 from guideway.cli.project import environment_option, json_option, opened, spec_option
 from guideway.cli.ship import follow
+from guideway.core.artifact import Digest
+from guideway.core.errors import Refused
 from guideway.core.events import Note
 from guideway.fleet import orders
-from guideway.pipeline.workshop import open_workshop
+from guideway.pipeline.workshop import Workshop, open_workshop
 from guideway.store import releases
 
 
@@ -30,7 +32,7 @@ def command(release: str | None, path: Path, environment: str, as_json: bool) ->
     file, home = opened(path, environment)
     shop = open_workshop(home)
     began = time.monotonic()
-    target = releases.find(shop.database, release).digest if release else None
+    target = _target(shop, release, environment) if release else None
     with drawn(as_json=as_json) as emit:
         rollout = orders.rollback(home, shop.database, file.spec, environment, clock=shop.clock, to=target)
         if not rollout.phase.final:
@@ -41,3 +43,15 @@ def command(release: str | None, path: Path, environment: str, as_json: bool) ->
         name = releases.label(found) if found else rollout.release
         spent = time.monotonic() - began
         emit(Note(f"{name} serves in '{environment}' again, after {spent * 1000:.0f} ms", {"release": rollout.release}))
+
+
+def _target(shop: Workshop, text: str, environment: str) -> Digest:
+    """A release to go back to: one that was admitted there before, since a rollback judges nothing anew."""
+    found = releases.find(shop.database, text)
+    if releases.admission(shop.database, found.digest, environment) is None:
+        raise Refused(
+            f"this release was never admitted into '{environment}'",
+            where=releases.label(found),
+            try_this=f"`guideway ship {found.number} -e {environment}` judges it first",
+        )
+    return found.digest

@@ -18,7 +18,7 @@ from guideway.core.release import ServeSettings
 from guideway.core.rollout import EnvironmentState
 from guideway.engines import engine
 from guideway.kit.process import free_port, outputs
-from guideway.sealing import verify
+from guideway.sealing import check_admission, verify
 from guideway.sealing.pack import files_of, read_manifest
 from guideway.signing.keys import trusted
 from guideway.store.blobs import Blobs
@@ -46,13 +46,15 @@ class Host:
         return target(name, self.home.run)
 
     def start(self, state: EnvironmentState, release: Digest, id: str) -> tuple[Launch, Process]:
-        """Verify and unpack *release*, and start one replica of it.
+        """Verify and unpack *release*, and start one replica of it, if it was admitted to this environment.
 
         Raises:
+            Refused: nobody trusted admitted it here.
             Corrupt: a blob is missing or changed, or nobody trusted signed the release.
             SpecError: nobody knows its engine.
             Unavailable: the process cannot be started.
         """
+        check_admission(self._blobs, release, trusted(self.home.keys), environment=state.name)
         folder = self._unpacked(release)
         settings = msgspec.json.decode((folder / "serve.json").read_bytes(), type=ServeSettings)
         threads = max(1, len(os.sched_getaffinity(0)) // state.replicas)
