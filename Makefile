@@ -4,21 +4,23 @@
 PYTHON ?= python3
 VENV   ?= .venv
 BIN    := $(VENV)/bin
+PIP    := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 EXAMPLE := examples/pydoc-assistant
 
-.PHONY: help demo demo-down test lint coverage bench lock clean
+.PHONY: help demo demo-down test lint coverage bench bench-store drills lock clean
 .DELETE_ON_ERROR:
 
 help:  ## Show this list
 	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 # The virtual environment is made anew when the project file or the lock is newer than its stamp.
-$(BIN)/.ready: pyproject.toml requirements.lock
+$(BIN)/.ready: pyproject.toml requirements.lock torch.lock
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
 	  { echo "Guideway needs Python 3.11 or newer, and '$(PYTHON)' is $$($(PYTHON) -V 2>&1). Try: make PYTHON=python3.12 …"; exit 5; }
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c requirements.lock pip
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c requirements.lock -e '.[train,dev]'
+	$(PIP) --require-hashes --no-deps -r requirements.lock
+	$(PIP) -r torch.lock
+	$(PIP) --no-deps --no-build-isolation -e .
 	@touch $@
 
 demo: $(BIN)/.ready  ## From data to a served token: train, judge, seal, serve, refuse, roll back
@@ -28,7 +30,7 @@ demo-down: $(BIN)/.ready  ## Stop what the demo left running
 	cd .demo/pydoc-assistant && ../../$(BIN)/guideway down
 
 test: $(BIN)/.ready lint  ## All checks and tests; own state and ports, real servers on loopback
-	$(BIN)/python -m pytest -q -n 2 --dist loadfile $(if $(GUIDEWAY_TEST_DATA),,-m "not data")
+	$(BIN)/python -m pytest -q -n 2 --dist loadfile -m "not drill$(if $(GUIDEWAY_TEST_DATA),, and not data)"
 	@$(if $(GUIDEWAY_TEST_DATA),true,echo "GUIDEWAY_TEST_DATA is not set: $$($(BIN)/python -m pytest -q --collect-only -m data 2>/dev/null | grep -c '::') tests on outside data were left out")
 
 lint: $(BIN)/.ready  ## Style, types and layers
@@ -38,16 +40,21 @@ lint: $(BIN)/.ready  ## Style, types and layers
 	$(BIN)/lint-imports --no-cache 2>&1 | tail -n 4
 
 coverage: $(BIN)/.ready  ## Which lines the tests run
-	$(BIN)/coverage run -m pytest -q -n 2 --dist loadfile $(if $(GUIDEWAY_TEST_DATA),,-m "not data")
+	$(BIN)/coverage run -m pytest -q -n 2 --dist loadfile -m "not drill$(if $(GUIDEWAY_TEST_DATA),, and not data)"
 	$(BIN)/coverage combine --quiet
 	$(BIN)/coverage report --skip-covered --sort=cover
 
 bench: $(BIN)/.ready  ## Measure the spine; writes benchmarks/results/spine.json
 	$(BIN)/python benchmarks/spine.py
 
-lock: $(BIN)/.ready  ## Write requirements.lock from what is installed
-	$(BIN)/python -m pip freeze --exclude-editable | sed 's/+cpu$$//' | grep -v ' @ ' > requirements.lock.new
-	mv requirements.lock.new requirements.lock
+bench-store: $(BIN)/.ready  ## Measure store, seal, verify, assess and ledger; writes benchmarks/results/store.json
+	$(BIN)/python benchmarks/store.py
+
+drills: $(BIN)/.ready  ## Every fault point and seed: long; writes down what was survived
+	$(BIN)/python -m pytest -q -n 2 --dist loadfile -m drill
+
+lock:  ## Write requirements.lock and torch.lock from what is installed, with hashes
+	$(BIN)/python tools/lock.py
 
 clean:  ## Remove the virtual environment, caches and the demo
 	rm -rf $(VENV) .demo .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis

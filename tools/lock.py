@@ -1,0 +1,68 @@
+"""Write requirements.lock: every installed distribution, pinned, with the hash of each file that pip may take.
+
+`make lock` calls it after an upgrade. torch is pinned without a hash, in torch.lock: which build fits depends on the
+machine, and a lock cannot know every index that offers one.
+"""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import urllib3
+from pip._internal.models.index import PyPI
+
+ROOT = Path(__file__).parents[1]
+APART = ("torch",)
+NOT_OURS = ("guideway", "pip", "setuptools", "wheel", "triton")
+LINUX = re.compile(r"-(?:(?:py2\.)?py3|cp3\d+)-(?:none|abi3|cp3\d+t?)-(?:any|.*(?:many|musl)linux.*)\.whl$")
+ACCEPT = "application/vnd.pypi.simple.v1+json"
+
+
+def main() -> None:
+    """Read what is installed, ask the index for hashes, write both files whole."""
+    pins = installed()
+    web = urllib3.PoolManager()
+    lines = ["# Written by `make lock`; pip checks every hash. One entry for each file that fits a Linux machine."]
+    for name, version in pins.items():
+        if name not in APART:
+            digests = hashes(web, name, version)
+            lines.append(f"{name}=={version} \\\n" + " \\\n".join(f"    --hash=sha256:{one}" for one in digests))
+    (ROOT / "requirements.lock").write_text("\n".join(lines) + "\n", encoding="utf-8")
+    apart = [f"{name}=={version}" for name, version in pins.items() if name in APART]
+    (ROOT / "torch.lock").write_text("\n".join(apart) + "\n", encoding="utf-8")
+    print(f"{len(pins)} distributions locked")
+
+
+def installed() -> dict[str, str]:
+    """What this interpreter has, by plain name; local versions such as 2.13.0+cpu are cut."""
+    done = subprocess.run(
+        [sys.executable, "-m", "pip", "list", "--format=freeze", "--exclude-editable"],
+        capture_output=True, text=True, check=True,
+    )  # fmt: skip
+    found = {}
+    for line in done.stdout.splitlines():
+        name, _, version = line.partition("==")
+        plain = re.sub(r"[-_.]+", "-", name).lower()
+        if plain not in NOT_OURS and not plain.startswith("nvidia-"):
+            found[plain] = version.partition("+")[0]
+    return dict(sorted(found.items()))
+
+
+def hashes(web: urllib3.PoolManager, name: str, version: str) -> list[str]:
+    """The SHA-256 of every wheel for Linux, and of the source, of one version."""
+    answer = web.request("GET", f"{PyPI.simple_url}/{name}/", headers={"Accept": ACCEPT})
+    files: list[dict[str, Any]] = answer.json()["files"]
+    prefix = re.compile(re.sub(r"[-_.]+", "[-_.]+", name) + rf"-{re.escape(version)}(?:-|\.tar\.gz$|\.zip$)", re.I)
+    own = [one for one in files if prefix.match(one["filename"])]
+    chosen = [one for one in own if LINUX.search(one["filename"]) or one["filename"].endswith((".tar.gz", ".zip"))]
+    if not chosen:
+        raise SystemExit(f"the index has no file of {name} {version} for Linux")
+    return sorted({one["hashes"]["sha256"] for one in chosen})
+
+
+if __name__ == "__main__":
+    main()
