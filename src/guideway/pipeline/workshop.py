@@ -15,7 +15,7 @@ import msgspec
 from guideway.core.artifact import Digest
 from guideway.core.protocols import Clock, Stage
 from guideway.pipeline.plan import Known, module_of
-from guideway.signing.keys import Signer, signer
+from guideway.signing.keys import Signer, chosen_name, signer
 from guideway.store import steps
 from guideway.store.blobs import Blobs
 from guideway.store.database import Database
@@ -35,10 +35,10 @@ class Workshop(msgspec.Struct, frozen=True):
 
 
 def open_workshop(home: Home, clock: Clock = time.time) -> Workshop:
-    """Open state, blobs and keys below *home*."""
+    """Open state, blobs and keys below *home*; ``$GUIDEWAY_SIGNER`` names who signs."""
     database = Database(home.database)
     blobs = Blobs(home.oci)
-    return Workshop(home, database, blobs, signer(home.keys), known(database, blobs), clock)
+    return Workshop(home, database, blobs, signer(home.keys, chosen_name()), known(database, blobs), clock)
 
 
 def known(database: Database, blobs: Blobs) -> Known:

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
 
 from guideway.core.artifact import Digest, File
 from guideway.core.errors import Refused
 from guideway.core.gate import Judgement, Verdict
 from guideway.core.release import Release
 from guideway.sealing.pack import attach, pack
-from guideway.signing import dsse, statements
+from guideway.sealing.verify import release_statements
+from guideway.signing import dsse, oms, statements
+from guideway.signing.keypair import P256
 from guideway.signing.keys import Signer
 from guideway.store import ledger, releases
 from guideway.store.blobs import Blobs
@@ -38,14 +41,12 @@ def seal(
     refuse(database, signer, judgements, subject=name, step="seal", at=at)
     descriptor = pack(blobs, name, files, facts=facts)
     known = releases.by_digest(database, descriptor["digest"])
-    if known:
+    if known and release_statements(blobs, known.digest, {signer.id: signer}):
         return known
-    for proof in proofs:
-        attach(blobs, descriptor, dsse.MEDIA_TYPE, blobs.read(proof))
-    said = statements.statement(
-        statements.RELEASE, {name: descriptor["digest"]}, {"purl": f"pkg:oci/{name}@{descriptor['digest']}"}
-    )
-    attach(blobs, descriptor, dsse.MEDIA_TYPE, dsse.seal(said, signer))
+    _sign(blobs, signer, descriptor, name=name, files=files, proofs=proofs)
+    if known:  # sealed before, but not by this key: the one that did may be revoked by now
+        ledger.append(database, at=at, who=signer.name, what="sign again", subject=known.digest, why=signer.id)
+        return known
     release = Release(digest=descriptor["digest"], name=name, number=0, created=at, files=tuple(files))
     with database.transaction():
         numbered = releases.add(database, release)
@@ -56,6 +57,24 @@ def seal(
         {**descriptor, "annotations": {"org.opencontainers.image.ref.name": f"{name}-{numbered.number}"}}
     )
     return numbered
+
+
+def _sign(
+    blobs: Blobs,
+    signer: Signer,
+    descriptor: Mapping[str, Any],
+    *,
+    name: str,
+    files: Sequence[File],
+    proofs: Iterable[Digest],
+) -> None:
+    """Attach the proofs, a model signature if installation and key can make one, and the statement that names them."""
+    beside = [(dsse.MEDIA_TYPE, attach(blobs, descriptor, dsse.MEDIA_TYPE, blobs.read(proof))) for proof in proofs]
+    if signer.kind == P256 and oms.available():
+        bundle = oms.sign_model(files, signer, name=name)
+        beside.append((oms.MEDIA_TYPE, attach(blobs, descriptor, oms.MEDIA_TYPE, bundle)))
+    said = statements.released(name=name, release=descriptor["digest"], beside=beside)
+    attach(blobs, descriptor, dsse.MEDIA_TYPE, dsse.seal(said, signer))
 
 
 def refuse(

@@ -33,7 +33,8 @@ def statement(kind: str, subjects: Mapping[str, Digest], predicate: Mapping[str,
 
 def subjects(found: Mapping[str, Any]) -> set[Digest]:
     """The digests that a statement is about."""
-    return {"sha256:" + one["digest"]["sha256"] for one in found.get("subject", ())}
+    digests = (one.get("digest", {}).get("sha256") for one in found.get("subject", ()))
+    return {f"sha256:{digest}" for digest in digests if digest}
 
 
 def provenance(
@@ -68,7 +69,7 @@ def provenance(
 
 
 def released(*, name: str, release: Digest, beside: Iterable[tuple[str, Digest]] = ()) -> dict[str, Any]:
-    """This release exists, and these attachments (media type, digest) belong to it: without one of them it is not whole."""
+    """This release exists, and these attachments (media type, digest) belong to it: without them it is not whole."""
     return statement(
         RELEASE,
         {name: release},
