@@ -41,14 +41,14 @@ def test_a_journey_of_a_key_from_new_to_revoked(project, home, tmp_path):
     said = project("signers", "trust", "other", str(tmp_path / "anna.pub.pem"))
     assert said.returncode == 3 and "this key is revoked: found in a backup" in said.stderr
     assert [what for what, _ in lines(home)] == ["signer made", "signer rotated", "signer revoked"]
-    assert lines(home)[-1] == ("signer revoked", old["id"])
+    assert lines(home)[-1] == ("signer revoked", f"sha256:{old['id']}")
 
 
 def test_the_key_of_somebody_else_is_trusted_from_a_file(project, home, tmp_path):
     ben = Signer.generate("ben")
     (tmp_path / "b.pem").write_bytes(ben.pem)
     assert project("signers", "trust", "ben", str(tmp_path / "b.pem")).returncode == 0
-    assert trusted(home.keys)[ben.id].name == "ben" and lines(home) == [("signer trusted", ben.id)]
+    assert trusted(home.keys)[ben.id].name == "ben" and lines(home) == [("signer trusted", f"sha256:{ben.id}")]
     listed = json.loads(project("signers", "list", "--json").stdout)
     assert [(one["name"], one["signs"], one["kind"]) for one in listed] == [("ben", False, "ECDSA P-256")]
 

@@ -82,9 +82,8 @@ def revoke(which: str, reason: str, path: Path) -> None:
     at = time.time()
     one = signers.revoke(home.keys, which, at=at, reason=reason)
     with Database(home.database) as database:
-        ledger.append(
-            database, at=at, who="command line", what="signer revoked", subject=one.id, why=f"{one.name}: {one.reason}"
-        )
+        why = f"{one.name}: {one.reason}"
+        ledger.append(database, at=at, who="command line", what="signer revoked", subject=f"sha256:{one.id}", why=why)
     click.echo(f"nothing that {short(one.id)} ({one.name}) signed counts any more")
 
 
@@ -102,7 +101,7 @@ def _change(path: Path, what: str, work: Callable[[Path], Verifier]) -> Verifier
     _, home = opened(path, "dev")
     key = work(home.keys)
     with Database(home.database) as database:
-        ledger.append(database, at=time.time(), who="command line", what=what, subject=key.id, why=key.name)
+        ledger.append(database, at=time.time(), who="command line", what=what, subject=f"sha256:{key.id}", why=key.name)
     return key
 
 
