@@ -155,6 +155,12 @@ def lie_in_the_bundle(house):
     house.replace(OMS, json.dumps(bundle).encode())
 
 
+def vouch_for_the_bundle_of_a_stranger(house):
+    bundle = attach(house.blobs, house.subject(), OMS, oms.sign_model(house.files, house.stranger, name="m"))
+    said = statements.released(name="m", release=house.digest, beside=[(OMS, bundle)])
+    attach(house.blobs, house.subject(), DSSE, dsse.seal(said, house.signer))
+
+
 def add_a_trusted_bundle_about_other_files(house):
     other = [File(file.path, file.size, digest_bytes(b"other")) for file in house.files]
     attach(house.blobs, house.subject(), OMS, oms.sign_model(other, house.signer, name="m"))
@@ -188,6 +194,7 @@ CHANGES = {
     "the bundle, taken off the list": lambda house: house.detach(OMS),
     "the bundle, swapped for a stranger's": swap_the_bundle,
     "the bundle, another text": lie_in_the_bundle,
+    "a second bundle, a stranger's in our name": vouch_for_the_bundle_of_a_stranger,
     "a second bundle, about other files": add_a_trusted_bundle_about_other_files,
 }
 
