@@ -23,6 +23,7 @@ SECTIONS: dict[str, dict[str, str]] = {
         "build": "Run the stages, judge them, seal a release.",
         "releases": "List the sealed releases.",
         "verify": "Read every byte of a release again and check its signature.",
+        "signature": "Verify a folder of model files, or export a release's model signature.",
     },
     "Run it": {
         "up": "Build, admit and ship in one go; print URL, key and a curl line.",
@@ -35,6 +36,7 @@ SECTIONS: dict[str, dict[str, str]] = {
     },
     "Look after it": {
         "audit": "Show or verify the ledger.",
+        "signers": "Make, list, trust, rotate and revoke signing keys.",
         "schema": "Print the JSON Schema of guideway.yaml.",
         "doctor": "Check this machine, and say what is missing.",
     },

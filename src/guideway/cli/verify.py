@@ -13,6 +13,7 @@ from guideway.core.errors import Corrupt
 from guideway.core.events import Progress, StepFinished
 from guideway.core.release import Release
 from guideway.sealing import verify, verify_folder
+from guideway.sealing.verify import check_signature
 from guideway.signing.keys import trusted
 from guideway.store import releases
 from guideway.store.blobs import Blobs
@@ -48,7 +49,8 @@ def command(release: str | None, layout: Path | None, discard: bool, path: Path)
             keys,
             progress=lambda done, total: emit(Progress("verify", done / 1e6, total / 1e6, "MB")),
         )
-        fact = f"{releases.label(found)} is whole and signed: {size / 1e6:.1f} MB read"
+        by = ", ".join(one.name for one in check_signature(blobs, found.digest, keys))
+        fact = f"{releases.label(found)} is whole and signed by {by}: {size / 1e6:.1f} MB read"
         emit(StepFinished("verify", time.monotonic() - began, False, found.digest, (fact,)))
 
 

@@ -86,6 +86,7 @@ def build(file: SpecFile, shop: Workshop, emit: Emit) -> Built:
         judgements=assessed.judgements,
         proofs=[*envelopes, *assessed.waivers],
         facts=_facts(spec),
+        policy=assessed.policy,
         at=shop.clock(),
     )
     return Built(release, results, assessed.judgements)

@@ -16,7 +16,7 @@ import msgspec
 from guideway.core.artifact import Digest
 from guideway.core.protocols import Clock, Stage
 from guideway.pipeline.plan import Known, module_of
-from guideway.signing.keys import Signer, Verifier, signer, trusted
+from guideway.signing.keys import Signer, Verifier, chosen_name, signer, trusted
 from guideway.store import steps
 from guideway.store.blobs import Blobs
 from guideway.store.database import Database
@@ -37,10 +37,10 @@ class Workshop(msgspec.Struct, frozen=True):
 
 
 def open_workshop(home: Home, clock: Clock = time.time) -> Workshop:
-    """Open state, blobs and keys below *home*."""
+    """Open state, blobs and keys below *home*; ``$GUIDEWAY_SIGNER`` names who signs."""
     database = Database(home.database)
     blobs = Blobs(home.oci)
-    own = signer(home.keys)
+    own = signer(home.keys, chosen_name())
     return Workshop(home, database, blobs, own, trusted(home.keys), known(database, blobs), clock)
 
 

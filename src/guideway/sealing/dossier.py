@@ -50,8 +50,8 @@ def heard(envelopes: Iterable[bytes], trusted: Mapping[str, Verifier]) -> tuple[
     found = []
     for text in envelopes:
         with contextlib.suppress(Corrupt):
-            statement, verifier = dsse.opened(text, trusted)
-            found.append(Said(digest_bytes(text), verifier.name, verifier.id, statement))
+            opened = dsse.opened(text, trusted)
+            found.append(Said(digest_bytes(text), opened.by[0].name, opened.by[0].id, opened.statement))
     return tuple(found)
 
 

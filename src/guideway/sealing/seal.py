@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
 
 from guideway.core.artifact import Digest, File
 from guideway.core.errors import Refused
-from guideway.core.gate import Judgement
+from guideway.core.gate import Judgement, Verdict
 from guideway.core.release import Release
 from guideway.sealing.pack import attach, pack
-from guideway.signing import dsse, statements
+from guideway.sealing.verify import release_statements
+from guideway.signing import dsse, oms, statements
+from guideway.signing.keypair import P256
 from guideway.signing.keys import Signer
 from guideway.store import ledger, releases
 from guideway.store.blobs import Blobs
@@ -30,10 +33,12 @@ def seal(
     proofs: Iterable[Digest],
     facts: Mapping[str, str],
     at: float,
+    policy: Digest | None = None,
 ) -> Release:
     """The sealed release of *files*; the same files give the same release, and new *proofs* of it are added to the old.
 
-    *proofs* are envelopes (of steps, evidence, waivers), attached beside the digest.
+    *proofs* are envelopes (of steps, evidence, waivers), attached beside the digest; *policy* is the digest of what
+    was asked.
 
     Raises:
         Refused: a blocking judgement is FAIL or UNKNOWN. The refusal goes to the ledger, nothing else is kept.
@@ -41,14 +46,15 @@ def seal(
     refuse(database, signer, judgements, subject=name, step="seal", at=at)
     descriptor = pack(blobs, name, files, facts=facts)
     known = releases.by_digest(database, descriptor["digest"])
-    for proof in proofs:
-        attach(blobs, descriptor, dsse.MEDIA_TYPE, blobs.read(proof))
-    if known:
+    if known and release_statements(blobs, known.digest, {signer.id: signer}):
+        for proof in proofs:
+            attach(blobs, descriptor, dsse.MEDIA_TYPE, blobs.read(proof))
         return known
-    said = statements.statement(
-        statements.RELEASE, {name: descriptor["digest"]}, {"purl": f"pkg:oci/{name}@{descriptor['digest']}"}
-    )
-    attach(blobs, descriptor, dsse.MEDIA_TYPE, dsse.seal(said, signer))
+    texts = [*(blobs.read(proof) for proof in proofs), *_result(signer, descriptor, name, judgements, policy)]
+    _sign(blobs, signer, descriptor, name=name, files=files, texts=texts)
+    if known:  # sealed before, but not by this key: the one that did may be revoked by now
+        ledger.append(database, at=at, who=signer.name, what="sign again", subject=known.digest, why=signer.id)
+        return known
     release = Release(digest=descriptor["digest"], name=name, number=0, created=at, files=tuple(files))
     with database.transaction():
         numbered = releases.add(database, release)
@@ -59,6 +65,41 @@ def seal(
         {**descriptor, "annotations": {"org.opencontainers.image.ref.name": f"{name}-{numbered.number}"}}
     )
     return numbered
+
+
+def _sign(
+    blobs: Blobs,
+    signer: Signer,
+    descriptor: Mapping[str, Any],
+    *,
+    name: str,
+    files: Sequence[File],
+    texts: Iterable[bytes],
+) -> None:
+    """Attach the envelopes *texts*, a model signature if installation and key can make one, and the statement that names them."""
+    beside = [(dsse.MEDIA_TYPE, attach(blobs, descriptor, dsse.MEDIA_TYPE, text)) for text in texts]
+    if signer.kind == P256 and oms.available():
+        bundle = oms.sign_model(files, signer, name=name)
+        beside.append((oms.MEDIA_TYPE, attach(blobs, descriptor, oms.MEDIA_TYPE, bundle)))
+    said = statements.released(name=name, release=descriptor["digest"], beside=beside)
+    attach(blobs, descriptor, dsse.MEDIA_TYPE, dsse.seal(said, signer))
+
+
+def _result(
+    signer: Signer, descriptor: Mapping[str, Any], name: str, judgements: Sequence[Judgement], policy: Digest | None
+) -> list[bytes]:
+    """The evaluation in one signed statement that other people's tools know: which clauses passed, which did not."""
+    if policy is None:
+        return []
+    missed = {one.clause for one in judgements if one.verdict is not Verdict.PASS}
+    said = statements.test_result(
+        subjects={name: descriptor["digest"]},
+        result="WARNED" if missed else "PASSED",
+        configuration={"standard": policy},
+        passed={one.clause for one in judgements} - missed,
+        warned=missed,
+    )
+    return [dsse.seal(said, signer)]
 
 
 def refuse(

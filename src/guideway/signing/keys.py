@@ -1,102 +1,168 @@
-"""Signing keys: ECDSA P-256, made on first use, readable by their owner only."""
+"""The folder of keys: who signs, who is trusted, and the pepper. Private keys are readable by their owner only.
+
+``NAME.key.pem`` (0600) and ``NAME.pub.pem`` are the current key of NAME, ``NAME.<first 8 of its id>.pub.pem`` an older
+one; ``revoked.json`` lists the keys that never count any more.
+"""
 
 from __future__ import annotations
 
-import hashlib
+import errno
 import os
+import re
+import stat
+from collections.abc import Mapping
+from contextlib import AbstractContextManager
 from pathlib import Path
 
-from cryptography.exceptions import InvalidSignature
-from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
-
-from guideway.core.errors import Corrupt, Unavailable
+from guideway.core.errors import Refused, SpecError, Unavailable
 from guideway.kit.files import locked, write_atomic
+from guideway.signing.keypair import Signer, Verifier
+from guideway.signing.revocation import revoked
 
-_ALGORITHM = ec.ECDSA(hashes.SHA256())
+__all__ = ["DEFAULT", "Signer", "Verifier", "chosen_name", "every_key", "pepper", "signer", "trusted"]
 
-
-class Verifier:
-    """A public key. ``id`` is the SHA-256 of its DER form, hexadecimal."""
-
-    def __init__(self, public: ec.EllipticCurvePublicKey) -> None:
-        self._public = public
-        form = serialization.PublicFormat.SubjectPublicKeyInfo
-        self.id = hashlib.sha256(public.public_bytes(serialization.Encoding.DER, form)).hexdigest()
-        self.pem = public.public_bytes(serialization.Encoding.PEM, form)
-
-    @classmethod
-    def read(cls, pem: bytes) -> Verifier:
-        """A public key in PEM form."""
-        public = serialization.load_pem_public_key(pem)
-        if not isinstance(public, ec.EllipticCurvePublicKey) or public.curve.name != "secp256r1":
-            raise Corrupt("only ECDSA P-256 keys are accepted")
-        return cls(public)
-
-    def verify(self, signature: bytes, data: bytes) -> bool:
-        """Does *signature* belong to *data* and this key?"""
-        try:
-            self._public.verify(signature, data, _ALGORITHM)
-        except InvalidSignature:
-            return False
-        return True
+DEFAULT = "guideway"
+_NAME = re.compile(r"[a-z0-9](?:[a-z0-9._-]{0,62}[a-z0-9])?")
+_DATED = re.compile(r".*\.[0-9a-f]{8}")
+_PUBLIC = ".pub.pem"
 
 
-class Signer(Verifier):
-    """A private key with a name, which evidence carries."""
-
-    def __init__(self, private: ec.EllipticCurvePrivateKey, name: str) -> None:
-        super().__init__(private.public_key())
-        self._private = private
-        self.name = name
-
-    def sign(self, data: bytes) -> bytes:
-        """An ECDSA signature over *data*, DER encoded."""
-        return self._private.sign(data, _ALGORITHM)
-
-
-def signer(folder: Path, name: str = "guideway") -> Signer:
+def signer(folder: Path, name: str = DEFAULT) -> Signer:
     """The signer called *name* in *folder*; made when there is none yet.
 
     Raises:
-        Unavailable: the key file can be read by others.
-        Corrupt: it is not a P-256 key.
+        Unavailable: key or folder can be read by others, or only the public key is here.
+        Corrupt: it is not a key of an accepted kind.
+        Refused: the key is revoked.
     """
-    path = folder / f"{name}.key.pem"
-    with locked(folder / ".lock"):
-        if not path.exists():
-            _make(path)
-    if path.stat().st_mode & 0o077:
-        raise Unavailable("this key can be read by others", where=str(path), try_this=f"chmod 600 {path}")
-    try:
-        private = serialization.load_pem_private_key(path.read_bytes(), password=None)
-    except ValueError:
-        raise Corrupt("this is not a private key", where=str(path), try_this="restore it from a backup") from None
-    if not isinstance(private, ec.EllipticCurvePrivateKey) or private.curve.name != "secp256r1":
-        raise Corrupt("only ECDSA P-256 keys are accepted", where=str(path))
-    return Signer(private, name)
+    with locked_folder(folder):
+        if not os.path.lexists(key_path(folder, name)):
+            if public_path(folder, name).exists():
+                raise Unavailable(
+                    f"only the public key of '{name}' is here, which cannot sign",
+                    where=str(folder),
+                    try_this="restore the private key from a backup, or set GUIDEWAY_SIGNER to another name",
+                )
+            keep(folder, Signer.generate(name))
+        found = load_signer(folder, name)
+        if found.id in revoked(folder):
+            raise Refused(
+                f"the key of '{name}' is revoked", where=str(folder), try_this=f"`guideway signers rotate {name}`"
+            )
+    return found
 
 
 def trusted(folder: Path) -> dict[str, Verifier]:
-    """The public keys in *folder*, by id."""
-    verifiers = (Verifier.read(path.read_bytes()) for path in sorted(folder.glob("*.pub.pem")))
-    return {verifier.id: verifier for verifier in verifiers}
+    """The public keys in *folder* that count, by id: current and older ones, not the revoked ones.
+
+    Raises:
+        Unavailable: others could add keys to the folder.
+        Corrupt: a key file, or the list of revoked keys, is damaged.
+    """
+    gone = revoked(folder)
+    return {one.id: one for one in every_key(folder).values() if one.id not in gone}
 
 
 def pepper(folder: Path) -> bytes:
     """The 32 secret bytes that client keys are hashed with; made on first use."""
     path = folder / "pepper"
-    with locked(folder / ".lock"):
+    with locked_folder(folder):
         if not path.exists():
             write_atomic(path, os.urandom(32), mode=0o600)
     return path.read_bytes()
 
 
-def _make(path: Path) -> None:
-    private = ec.generate_private_key(ec.SECP256R1())
-    pem = private.private_bytes(
-        serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
-    )
-    public = path.with_name(path.name.replace(".key.pem", ".pub.pem"))
-    write_atomic(public, Verifier(private.public_key()).pem)
-    write_atomic(path, pem, mode=0o600)
+def chosen_name(environment: Mapping[str, str] = os.environ) -> str:
+    """Who signs here: ``$GUIDEWAY_SIGNER``, or "guideway".
+
+    Raises:
+        SpecError: that is not a name for a signer.
+    """
+    return checked_name(environment.get("GUIDEWAY_SIGNER") or DEFAULT)
+
+
+def every_key(folder: Path) -> dict[Path, Verifier]:
+    """Every public key in *folder*, revoked or not, by the file that holds it."""
+    if folder.is_dir() and folder.stat().st_mode & 0o022:
+        raise Unavailable("others could add keys to this folder", where=str(folder), try_this=f"chmod 700 {folder}")
+    return {path: _read(path) for path in sorted(folder.glob("*" + _PUBLIC))}
+
+
+def checked_name(name: str) -> str:
+    """*name*, if it is one that a signer can have.
+
+    Raises:
+        SpecError: it could leave the folder, or be taken for an older key.
+    """
+    if not _NAME.fullmatch(name) or ".." in name or _DATED.fullmatch(name):
+        raise SpecError(
+            f"{name[:80]!r} cannot be the name of a signer",
+            try_this="up to 64 small letters, digits, '.', '_' and '-', such as 'anna' or 'build-1'",
+        )
+    return name
+
+
+def key_path(folder: Path, name: str) -> Path:
+    """Where the private key of *name* lies."""
+    return folder / f"{checked_name(name)}.key.pem"
+
+
+def public_path(folder: Path, name: str, older: str = "") -> Path:
+    """Where the public key of *name* lies; with *older*, the key of that id which was rotated away."""
+    dated = f".{older[:8]}" if older else ""
+    return folder / f"{checked_name(name)}{dated}{_PUBLIC}"
+
+
+def locked_folder(folder: Path) -> AbstractContextManager[bool]:
+    """Hold the lock of *folder*, made with mode 0700 when it is absent.
+
+    Raises:
+        Unavailable: others can look into it.
+    """
+    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    if folder.stat().st_mode & 0o077:
+        raise Unavailable("others can look into this folder of keys", where=str(folder), try_this=f"chmod 700 {folder}")
+    return locked(folder / ".lock")
+
+
+def keep(folder: Path, one: Signer) -> None:
+    """Write the pair of *one*. Private first: without its public half it is mended, the other way it would be lost."""
+    write_atomic(key_path(folder, one.name), one.private_pem(), mode=0o600)
+    write_atomic(public_path(folder, one.name), one.pem)
+
+
+def load_signer(folder: Path, name: str) -> Signer:
+    """The private key of *name*, revoked or not; its public half is written again if a crash left another one."""
+    path = key_path(folder, name)
+    found = Signer.load(_private_bytes(path), name, where=str(path))
+    public = public_path(folder, name)
+    if not public.exists() or public.read_bytes() != found.pem:
+        write_atomic(public, found.pem)
+    return found
+
+
+def _private_bytes(path: Path) -> bytes:
+    """Checked on the open file, so that nothing can be put in its place in between."""
+    try:
+        handle = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
+    except OSError as error:
+        if error.errno != errno.ELOOP:
+            raise
+        raise Unavailable(
+            "a key must be a file, not a link", where=str(path), try_this="put the file itself here"
+        ) from None
+    with os.fdopen(handle, "rb") as file:
+        facts = os.fstat(handle)
+        if not stat.S_ISREG(facts.st_mode):
+            raise Unavailable("a key must be a plain file", where=str(path))
+        if facts.st_uid != os.geteuid():
+            raise Unavailable("this key belongs to another user", where=str(path), try_this=f"chown $USER {path}")
+        if facts.st_mode & 0o077:
+            raise Unavailable("this key can be read by others", where=str(path), try_this=f"chmod 600 {path}")
+        return file.read()
+
+
+def _read(path: Path) -> Verifier:
+    found = Verifier.read(path.read_bytes(), where=str(path))
+    found.name = path.name.removesuffix(_PUBLIC).removesuffix(f".{found.id[:8]}")
+    return found
