@@ -35,7 +35,7 @@ FACT = Evidence(metric="exact_match", value=0.9, unit="share", subject=Subject("
             {"environment": "prod", "why": "looks good", "older": True, "at": "2025-01-02"},
         ),
         (
-            statements.waiver(name="m", release=ONE, clauses=["B-2", "A-1", "B-2"], environment="prod",
+            statements.waiver(name="m", subject=ONE, clauses=["B-2", "A-1", "B-2"], environment="prod",
                               reason="a reason", since="2025-01-01", until="2025-02-01"),
             "urn:guideway:waiver:v1",
             {"clauses": ["A-1", "B-2"], "environment": "prod", "reason": "a reason",

@@ -76,7 +76,7 @@ def _sign(
     files: Sequence[File],
     texts: Iterable[bytes],
 ) -> None:
-    """Attach the envelopes *texts*, a model signature if installation and key can make one, and the statement that names them."""
+    """Attach *texts*, a model signature if installation and key can make one, and the statement that names all."""
     beside = [(dsse.MEDIA_TYPE, attach(blobs, descriptor, dsse.MEDIA_TYPE, text)) for text in texts]
     if signer.kind == P256 and oms.available():
         bundle = oms.sign_model(files, signer, name=name)

@@ -160,7 +160,7 @@ def approval(*, name: str, release: Digest, environment: str, why: str, older: b
 def waiver(
     *, name: str, subject: Digest, clauses: Iterable[str], environment: str, reason: str, since: str, until: str
 ) -> dict[str, Any]:
-    """A person answers for *clauses* that *name* does not meet in *environment* (whose digest is *subject*), for a time."""
+    """A person answers for *clauses* that *name* does not meet in *environment*; *subject* stands for both."""
     said = {"environment": environment, "reason": reason, "since": since, "until": until}
     return statement(WAIVER, {name: subject}, {"clauses": sorted(set(clauses)), **said})
 
