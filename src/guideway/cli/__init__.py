@@ -34,7 +34,7 @@ SECTIONS: dict[str, dict[str, str]] = {
         "keys": "Make, list and revoke client keys.",
     },
     "Look after it": {
-        "audit": "Show or verify the ledger.",
+        "audit": "Show, verify, export or seal the ledger.",
         "schema": "Print the JSON Schema of guideway.yaml.",
         "doctor": "Check this machine, and say what is missing.",
     },

@@ -42,4 +42,4 @@ def json_option(command: Command) -> Command:
 def opened(path: Path, environment: str) -> tuple[SpecFile, Home]:
     """The spec as it holds in *environment*, and the state folder beside it."""
     file = load(path, environment)
-    return file, Home.of(file.root)
+    return file, Home.of(file.root, file.spec.state.url)

@@ -15,7 +15,7 @@ from sqlalchemy import Connection, Engine, Executable, Row, Table, create_engine
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.pool import NullPool
 
-from guideway.core.errors import GuidewayError, Unavailable
+from guideway.core.errors import Unavailable
 from guideway.store import migrations, versions
 from guideway.store.address import Address
 from guideway.store.causes import explained, not_text

@@ -23,7 +23,7 @@ _CHUNK = 4000
 class Entry(msgspec.Struct, frozen=True):
     """One line of the ledger. ``hash`` covers every other field, the previous hash included.
 
-    ``who`` is the signer or the process, and the user of the operating system: ``guideway (ann)``.
+    ``who`` is the signer or the process; ``data`` holds the user of the operating system too.
     """
 
     seq: int
@@ -40,8 +40,8 @@ class Entry(msgspec.Struct, frozen=True):
 def append(
     database: Database, *, at: float, who: str, what: str, subject: str, why: str = "", data: Mapping[str, Any] = {}
 ) -> Entry:
-    """Add one line, inside the caller's transaction if there is one. The user's name is added to *who*."""
-    who = f"{who} ({user_name()})"
+    """Add one line, inside the caller's transaction if there is one. The user we act as is added to *data*."""
+    data = {"user": user_name(), **data}
     with database.transaction():
         tail = last(database)
         seq, previous = (tail[0] + 1, tail[1]) if tail else (1, installation(database))
@@ -75,7 +75,8 @@ def entries(
     if subject is not None:
         query = _about(query, subject)
     for row in database.rows(query if limit < 0 else query.limit(limit)):
-        yield Entry(*row[:6], msgspec.json.decode(row.data), *row[7:])
+        line = Line._make(row)
+        yield Entry(*line[:6], msgspec.json.decode(line.data), line.previous, line.hash)
 
 
 def lines(database: Database) -> Iterator[Line]:

@@ -27,9 +27,7 @@ def add(database: Database, release: Release) -> Release:
         last = database.row(select(func.max(_RELEASES.c.number)).where(_RELEASES.c.name == release.name))
         numbered = msgspec.structs.replace(release, number=(last[0] or 0) + 1 if last else 1)
         text = msgspec.json.encode(numbered).decode()
-        database.put_once(
-            _RELEASES, digest=numbered.digest, name=numbered.name, number=numbered.number, body=text
-        )
+        database.put_once(_RELEASES, digest=numbered.digest, name=numbered.name, number=numbered.number, body=text)
     return numbered
 
 
@@ -65,9 +63,13 @@ def _meanings(text: str) -> list[ColumnElement[bool]]:
     if _is_number(number) and len(text) < 7:
         return [_RELEASES.c.number == int(number)]
     name, colon, number = text.rpartition(":")
-    found = [(_RELEASES.c.name == name) & (_RELEASES.c.number == int(number))] if colon and _is_number(number) else []
+    found: list[ColumnElement[bool]] = []
+    if colon and _is_number(number):
+        found.append((_RELEASES.c.name == name) & (_RELEASES.c.number == int(number)))
     digits = text.removeprefix("sha256:")
-    return [*found, tables.begins(_RELEASES.c.digest, digits)] if len(digits) >= _FEWEST_DIGITS else found
+    if len(digits) >= _FEWEST_DIGITS:
+        found.append(tables.begins(_RELEASES.c.digest, digits))
+    return found
 
 
 def _is_number(text: str) -> bool:
@@ -83,9 +85,7 @@ def put_admission(
     database: Database, *, release: Digest, environment: str, verdict: str, envelope: Digest, at: float
 ) -> None:
     """Record that a release was judged for an environment."""
-    database.put(
-        _ADMISSIONS, release=release, environment=environment, verdict=verdict, envelope=envelope, at=at
-    )
+    database.put(_ADMISSIONS, release=release, environment=environment, verdict=verdict, envelope=envelope, at=at)
 
 
 def admission(database: Database, release: Digest, environment: str) -> Digest | None:

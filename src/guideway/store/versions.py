@@ -20,7 +20,7 @@ def read(connection: Connection) -> int:
 def write(connection: Connection, version: int) -> None:
     """Note it, inside the caller's transaction."""
     if connection.dialect.name == "sqlite":
-        connection.execute(DDL("PRAGMA user_version = %(version)d", context={"version": version}))
+        connection.execute(DDL("PRAGMA user_version = %(version)d", context={"version": version}))  # type: ignore[no-untyped-call]
         return
     if not _has_table(connection):
         connection.execute(CreateTable(_TABLE))

@@ -145,6 +145,12 @@ class Rollout(Part, frozen=True):
     bake: Annotated[float, Meta(ge=0.0)] = 3600.0
 
 
+class State(Part, frozen=True):
+    """Where the rows are kept; empty: in a SQLite file of the state folder. ``$GUIDEWAY_STATE`` goes before it."""
+
+    url: str = ""
+
+
 class Environment(Part, frozen=True):
     """What one environment may set differently: never anything that is inside a release."""
 
@@ -152,6 +158,7 @@ class Environment(Part, frozen=True):
     replicas: Positive = 2
     gateway: Gateway = Gateway()
     rollout: Rollout = Rollout()
+    state: State = State()
 
 
 class Spec(Part, frozen=True):
@@ -171,11 +178,12 @@ class Spec(Part, frozen=True):
     replicas: Positive = 2
     gateway: Gateway = Gateway()
     rollout: Rollout = Rollout()
+    state: State = State()
 
 
 BUILD_KEYS = ("guideway", "name", "task", "data", "train", "evaluate", "compress", "serve", "policy")
-ENVIRONMENT_KEYS = ("target", "replicas", "gateway", "rollout")
-LATER_KEYS = ("tune", "explain", "watch", "backup", "state", "standard")
+ENVIRONMENT_KEYS = ("target", "replicas", "gateway", "rollout", "state")
+LATER_KEYS = ("tune", "explain", "watch", "backup", "standard")
 """Keys of the design that no part of this version reads yet: using one is an error that says so."""
 
 
