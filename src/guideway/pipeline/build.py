@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 import msgspec
 
-from guideway.core.errors import SpecError, did_you_mean
 from guideway.core.events import Note
 from guideway.core.gate import Judgement
 from guideway.core.release import Release
 from guideway.core.spec import Spec, SpecFile
 from guideway.engines import engine
+from guideway.pipeline.check import check
 from guideway.pipeline.plan import PlannedStep, plan
 from guideway.pipeline.run import Emit, run
 from guideway.pipeline.stages import STAGES
@@ -20,7 +18,6 @@ from guideway.pipeline.workshop import Workshop
 from guideway.sealing import seal
 from guideway.standard import clauses_for, judge_all
 from guideway.store.steps import StepResult
-from guideway.targets import TARGETS
 
 
 class Built(msgspec.Struct, frozen=True):
@@ -29,24 +26,6 @@ class Built(msgspec.Struct, frozen=True):
     release: Release
     results: dict[str, StepResult]
     judgements: tuple[Judgement, ...]
-
-
-def check(file: SpecFile) -> None:
-    """Check what loading alone cannot: names of engines and targets, and that every file exists.
-
-    Raises:
-        SpecError: names the line.
-    """
-    spec = file.spec
-    _located(file, ("serve", "engine"), lambda: engine(spec.serve.engine))
-    if spec.target not in TARGETS:
-        raise SpecError(
-            f"there is no target called '{spec.target}'",
-            where=file.where("target"),
-            try_this=did_you_mean(spec.target, TARGETS),
-        )
-    for keys, stage in ((("data", "sources"), "data"), (("train", "base"), "train"), (("serve", "prompt"), "package")):
-        _located(file, keys, lambda stage=stage: STAGES[stage].sources(spec, file.root))  # type: ignore[misc]
 
 
 def planned(file: SpecFile, shop: Workshop) -> list[PlannedStep]:
@@ -98,11 +77,3 @@ def _facts(spec: Spec) -> dict[str, str]:
     """The ModelPack config: what the model is, for registries and people."""
     facts = {"format": engine(spec.serve.engine).format, "precision": spec.compress.precision}
     return facts | ({"licence": spec.policy.licence} if spec.policy.licence else {})
-
-
-def _located(file: SpecFile, keys: tuple[str | int, ...], work: Callable[[], object]) -> None:
-    """Do *work*; an error about the spec gets the line of *keys*."""
-    try:
-        work()
-    except SpecError as error:
-        raise SpecError(error.what, where=file.where(*keys), try_this=error.try_this) from None

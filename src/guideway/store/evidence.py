@@ -72,6 +72,11 @@ def all_of(database: Database, *, limit: int = 100) -> list[Kept]:
     return _kept(database, _all().order_by(_T.c.at.desc(), _T.c.digest.desc()).limit(limit))
 
 
+def digests(database: Database) -> set[Digest]:
+    """Every blob that rows name: the envelopes."""
+    return {str(row.envelope) for row in database.rows(select(_T.c.envelope).distinct())}
+
+
 def _all() -> Select[tuple[str, str, str, str]]:
     return select(_T.c.body, _T.c.digest, _T.c.envelope, _T.c.signer)
 

@@ -55,6 +55,13 @@ def forget(database: Database, key: str) -> None:
     database.execute(delete(_STEPS).where(_STEPS.c.key == key))
 
 
+def digests(database: Database) -> set[Digest]:
+    """Every blob that a kept result needs: the files of its artifact, and its envelope."""
+    rows = database.rows(select(_STEPS.c.result))
+    results = (msgspec.json.decode(row.result, type=StepResult) for row in rows)
+    return {digest for one in results for digest in (one.envelope, *(file.digest for file in one.artifact.files))}
+
+
 def file_digest(database: Database, path: Path) -> Digest:
     """The digest of a source file; read only when size, time or inode differ from last time."""
     stat = path.stat()

@@ -44,3 +44,8 @@ def all_of(database: Database, name: str, environment: str | None = None) -> lis
     query = select(_T.c.body).where(_T.c.name == name).order_by(_T.c.until, _T.c.envelope)
     rows = database.rows(query if environment is None else query.where(_T.c.environment == environment))
     return [msgspec.json.decode(row.body, type=Waiver) for row in rows]
+
+
+def digests(database: Database) -> set[Digest]:
+    """Every blob that rows name: the envelopes."""
+    return {str(row.envelope) for row in database.rows(select(_T.c.envelope))}
