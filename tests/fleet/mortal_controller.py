@@ -61,9 +61,9 @@ class MortalDatabase(Database):
 
     fate: Fate
 
-    def execute(self, sql, *values):
-        done = super().execute(sql, *values)
-        if not self._connection.in_transaction:
+    def execute(self, statement):
+        done = super().execute(statement)
+        if not self.in_transaction:
             self.fate.point()
         return done
 
@@ -71,7 +71,7 @@ class MortalDatabase(Database):
     def transaction(self):
         with super().transaction():
             yield self
-        if not self._connection.in_transaction:
+        if not self.in_transaction:
             self.fate.point()
 
 

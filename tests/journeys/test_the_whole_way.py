@@ -255,6 +255,6 @@ def test_a_copied_state_has_processes_of_its_own_which_end_when_it_is_deleted(se
 
 
 def test_the_ledger_holds_the_whole_story(service):
-    assert "chain whole" in service("audit", "--verify").stdout
-    told = {line["what"] for line in service.json("audit", "-n", "500")}
+    assert "chain whole" in service("audit", "verify").stdout
+    told = {line["what"] for line in service.json("audit", "log", "-n", "500")}
     assert {"stage train", "seal", "admit", "ship", "rollout done", "rollback", "seal refused", "down"} <= told

@@ -3,31 +3,48 @@
 from __future__ import annotations
 
 import datetime
+import time
 from pathlib import Path
 
 import click
 import msgspec
 
 from guideway.cli.draw import print_json, table
-from guideway.cli.project import json_option, opened, spec_option
+from guideway.cli.project import environment_option, json_option, opened, spec_option
 from guideway.core.artifact import short
-from guideway.store import ledger
+from guideway.core.errors import Corrupt, SpecError
+from guideway.signing.keys import signer, trusted
+from guideway.store import checkpoints, ledger, ledger_file
+from guideway.store.checkpoints import Report
 from guideway.store.database import Database
 
+SHOWN = 20
+"""Problems that are listed one by one."""
 
-@click.command("audit")
-@click.option("-n", "limit", default=20, show_default=True, help="How many lines, the newest first.")
-@click.option("--verify", "check", is_flag=True, help="Recompute the chain of hashes instead.")
+
+@click.group("audit", invoke_without_command=True)
 @spec_option
+@environment_option
 @json_option
-def command(limit: int, check: bool, path: Path, as_json: bool) -> None:
-    """Show the ledger: who did what to which digest, and why."""
-    _, home = opened(path, "dev")
+@click.pass_context
+def command(ctx: click.Context, path: Path, environment: str, as_json: bool) -> None:
+    """Show, verify, export or seal the ledger: who did what to which digest, and why."""
+    if ctx.invoked_subcommand is None:
+        ctx.invoke(log, limit=20, what=None, subject=None, path=path, environment=environment, as_json=as_json)
+
+
+@command.command("log")
+@click.option("-n", "limit", type=click.IntRange(min=0), default=20, show_default=True, help="How many lines.")
+@click.option("--what", help="Only lines that say this: seal, admit, 'key made'.")
+@click.option("--subject", help="Only lines about this: a digest, its first digits, an environment.")
+@spec_option
+@environment_option
+@json_option
+def log(*, limit: int, what: str | None, subject: str | None, path: Path, environment: str, as_json: bool) -> None:
+    """Show the lines of the ledger, the newest first."""
+    _, home = opened(path, environment)
     with Database(home.database) as database:
-        if check:
-            click.echo(f"{ledger.verify(database)} lines, chain whole")
-            return
-        lines = list(ledger.entries(database, limit=limit, newest_first=True))
+        lines = list(ledger.entries(database, limit=limit, newest_first=True, what=what, subject=subject))
     if as_json:
         print_json([msgspec.to_builtins(line) for line in lines])
         return
@@ -35,11 +52,85 @@ def command(limit: int, check: bool, path: Path, as_json: bool) -> None:
         (
             str(line.seq),
             datetime.datetime.fromtimestamp(line.at).astimezone().strftime("%m-%d %H:%M:%S"),
-            line.who,
+            f"{line.who} ({line.data['user']})" if "user" in line.data else line.who,
             line.what,
             short(line.subject) if line.subject.startswith("sha256:") else line.subject,
             line.why,
         )
         for line in lines
     ]
-    table(("#", "AT", "WHO", "WHAT", "SUBJECT", "WHY"), rows, empty="the ledger is empty")
+    empty = "no such line" if what or subject else "the ledger is empty"
+    table(("#", "AT", "WHO", "WHAT", "SUBJECT", "WHY"), rows, empty=empty)
+
+
+@command.command("verify")
+@click.option("--file", "exported", type=click.Path(path_type=Path), help="Verify this exported ledger instead.")
+@click.option("--keys", type=click.Path(path_type=Path), help="Trust the public keys (*.pub.pem) in this folder.")
+@spec_option
+@environment_option
+@json_option
+def verify(exported: Path | None, keys: Path | None, path: Path, environment: str, as_json: bool) -> None:
+    """Recompute every hash and compare every signed checkpoint; each problem is named. Exit code 4 if there is one.
+
+    An exported file with --keys needs neither a project nor a database.
+    """
+    home = None if exported and keys else opened(path, environment)[1]
+    trust = trusted(keys) if keys else trusted(home.keys) if home else {}
+    if exported:
+        if not exported.is_file():
+            raise SpecError("there is no such file", where=str(exported))
+        report = ledger_file.verify(exported, trust)
+    else:
+        assert home
+        with Database(home.database) as database:
+            report = checkpoints.verify(database, checkpoints.folders(home), trust)
+    if as_json:
+        print_json(msgspec.to_builtins(report))
+    else:
+        _show(report)
+    if report.problems:
+        more = f"; {len(report.problems) - 1} more" if len(report.problems) > 1 else ""
+        raise Corrupt(f"{report.problems[0].what}{more}", where=str(exported or "ledger"))
+
+
+@command.command("export")
+@click.argument("file", type=click.Path(path_type=Path))
+@spec_option
+@environment_option
+def export(file: Path, path: Path, environment: str) -> None:
+    """Write the whole ledger with its checkpoints to FILE, as JSON lines that anybody can verify offline."""
+    _, home = opened(path, environment)
+    with Database(home.database) as database:
+        count = ledger_file.export(database, checkpoints.folders(home), file)
+    click.echo(f"{count} lines in {file}; verify them with the public keys in {home.keys}")
+
+
+@command.command("checkpoint")
+@spec_option
+@environment_option
+@json_option
+def checkpoint(path: Path, environment: str, as_json: bool) -> None:
+    """Sign the ledger as it stands now, and keep that outside the database.
+
+    With GUIDEWAY_CHECKPOINTS=FOLDER every checkpoint is copied there too: to another disk, best of all.
+    """
+    _, home = opened(path, environment)
+    by, now = signer(home.keys), time.time()
+    with Database(home.database) as database:
+        subject = ledger.installation(database)
+        ledger.append(database, at=now, who=by.name, what="checkpoint", subject=subject, why="asked for")
+        made = checkpoints.make(database, home, by, now)
+    assert made
+    if as_json:
+        print_json(msgspec.to_builtins(made))
+    else:
+        click.echo(f"line {made.seq} is signed, in {home.checkpoints}")
+
+
+def _show(report: Report) -> None:
+    for problem in report.problems[:SHOWN]:
+        click.echo(f"✗ {problem.what}")
+    if len(report.problems) > SHOWN:
+        click.echo(f"✗ and {len(report.problems) - SHOWN} more (--json lists all)")
+    whole = "" if report.problems else ", chain whole"
+    click.echo(f"{report.lines} lines{whole}; {report.checkpoints} checkpoints, {report.bare} lines after the last")

@@ -8,6 +8,7 @@ import click
 
 from guideway.cli.draw import drawn
 from guideway.cli.project import environment_option, json_option, opened, spec_option
+from guideway.cli.state import catch_up
 from guideway.core.events import Note
 from guideway.pipeline.build import build
 from guideway.pipeline.workshop import open_workshop
@@ -25,5 +26,7 @@ def command(path: Path, environment: str, as_json: bool) -> None:
     """
     file, home = opened(path, environment)
     with drawn(as_json=as_json) as emit:
-        built = build(file, open_workshop(home), emit)
+        shop = open_workshop(home)
+        built = build(file, shop, emit)
+        catch_up(shop.database, home)
         emit(Note(f"sealed {label(built.release)}", {"release": built.release.digest}))

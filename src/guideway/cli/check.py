@@ -7,7 +7,7 @@ from pathlib import Path
 import click
 
 from guideway.cli.project import environment_option, opened, spec_option
-from guideway.pipeline.build import check
+from guideway.pipeline.check import check
 
 
 @click.command("check")

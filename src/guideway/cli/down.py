@@ -8,10 +8,10 @@ from pathlib import Path
 import click
 
 from guideway.cli.project import environment_option, opened, spec_option
+from guideway.cli.state import writing
 from guideway.core.errors import GuidewayError
 from guideway.fleet import orders
 from guideway.fleet.look import look
-from guideway.store.database import Database
 
 PATIENCE = 30.0
 """Seconds until a process that will not stop is reported."""
@@ -24,7 +24,7 @@ def command(path: Path, environment: str) -> None:
     """Stop gateway, replicas and controller of an environment. Releases, keys and state stay."""
     _, home = opened(path, environment)
     deadline = time.monotonic() + PATIENCE
-    with Database(home.database) as database:
+    with writing(home) as database:
         orders.down(database, environment, clock=time.time)
         orders.ensure_controller(home)
         while (found := look(home, database, environment)).alive or found.gateway:

@@ -9,6 +9,7 @@ import click
 
 from guideway.cli.draw import print_json, table
 from guideway.cli.project import environment_option, json_option, opened, spec_option
+from guideway.cli.state import writing
 from guideway.fleet import orders
 from guideway.store import api_keys
 from guideway.store.database import Database
@@ -27,7 +28,7 @@ def command() -> None:
 def new(label: str, path: Path, environment: str, as_json: bool) -> None:
     """Make a key. It is shown once; only a peppered digest is kept."""
     _, home = opened(path, environment)
-    with Database(home.database) as database:
+    with writing(home) as database:
         key = orders.make_key(home, database, environment, label, clock=time.time)
     if as_json:
         print_json({"key": key, "label": label})
@@ -58,6 +59,6 @@ def list_(path: Path, environment: str, as_json: bool) -> None:
 def revoke(id: str, path: Path, environment: str) -> None:
     """Make the key ID worthless."""
     _, home = opened(path, environment)
-    with Database(home.database) as database:
+    with writing(home) as database:
         orders.revoke_key(home, database, environment, id, clock=time.time)
     click.echo(f"key {id} is revoked")

@@ -42,7 +42,7 @@ def json_option(command: Command) -> Command:
 def opened(path: Path, environment: str) -> tuple[SpecFile, Home]:
     """The spec as it holds in *environment*, and the state folder beside it."""
     file = load(path, environment)
-    return file, Home.of(file.root)
+    return file, Home.of(file.root, file.spec.state.url)
 
 
 def signer_option(command: Command) -> Command:

@@ -10,6 +10,7 @@ import click
 from guideway.cli.draw import drawn
 from guideway.cli.project import environment_option, json_option, opened, spec_option
 from guideway.cli.ship import follow
+from guideway.cli.state import catch_up
 from guideway.core.artifact import Digest
 from guideway.core.errors import Refused
 from guideway.core.events import Note
@@ -39,6 +40,7 @@ def command(release: str | None, path: Path, environment: str, as_json: bool) ->
             emit(Note("that release is no longer warm: starting it"))
             orders.ensure_controller(home)
             rollout = follow(shop, rollout, emit)
+        catch_up(shop.database, home)
         found = releases.by_digest(shop.database, rollout.release)
         name = releases.label(found) if found else rollout.release
         spent = time.monotonic() - began

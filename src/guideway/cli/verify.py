@@ -8,16 +8,18 @@ from pathlib import Path
 import click
 
 from guideway.cli.draw import drawn
-from guideway.cli.project import opened, spec_option
+from guideway.cli.project import environment_option, opened, spec_option
+from guideway.cli.state import writing
 from guideway.core.errors import Corrupt
 from guideway.core.events import Progress, StepFinished
 from guideway.core.release import Release
 from guideway.sealing import verify, verify_folder
 from guideway.sealing.verify import check_signature
 from guideway.signing.keys import trusted
-from guideway.store import releases
+from guideway.store import ledger, releases
 from guideway.store.blobs import Blobs
 from guideway.store.database import Database
+from guideway.store.home import Home
 
 
 @click.command("verify")
@@ -25,12 +27,13 @@ from guideway.store.database import Database
 @click.option("--layout", type=click.Path(path_type=Path), help="Verify all releases in this OCI layout instead.")
 @click.option("--discard", is_flag=True, help="Drop damaged blobs; the next build makes them again.")
 @spec_option
-def command(release: str | None, layout: Path | None, discard: bool, path: Path) -> None:
+@environment_option
+def command(release: str | None, layout: Path | None, discard: bool, path: Path, environment: str) -> None:
     """Read every byte of RELEASE (default: the newest) again and check its signature.
 
     RELEASE is a digest, its first digits, or a number such as 3.
     """
-    file, home = opened(path, "dev")
+    file, home = opened(path, environment)
     keys = trusted(home.keys)
     began = time.monotonic()
     if layout:
@@ -41,7 +44,7 @@ def command(release: str | None, layout: Path | None, discard: bool, path: Path)
         found = releases.find(database, release) if release else releases.newest(database, file.spec.name)
     blobs = Blobs(home.oci)
     if discard:
-        _discard(blobs, found)
+        _discard(home, blobs, found)
     with drawn(as_json=False) as emit:
         size = verify(
             blobs,
@@ -54,11 +57,14 @@ def command(release: str | None, layout: Path | None, discard: bool, path: Path)
         emit(StepFinished("verify", time.monotonic() - began, False, found.digest, (fact,)))
 
 
-def _discard(blobs: Blobs, release: Release) -> None:
-    """Drop the blobs of *release* that are not what their digests say."""
-    for file in release.files:
-        try:
-            blobs.verify(file.digest, file.size)
-        except Corrupt as error:
-            blobs.discard(file.digest)
-            click.echo(f"dropped {file.path}: {error.what}")
+def _discard(home: Home, blobs: Blobs, release: Release) -> None:
+    """Drop the blobs of *release* that are not what their digests say; the ledger names each."""
+    with writing(home) as database:
+        for file in release.files:
+            try:
+                blobs.verify(file.digest, file.size)
+            except Corrupt as error:
+                what, why = "blob dropped", f"{file.path} of {releases.label(release)}: {error.what}"
+                ledger.append(database, at=time.time(), who="command line", what=what, subject=file.digest, why=why)
+                blobs.discard(file.digest)
+                click.echo(f"dropped {file.path}: {error.what}")

@@ -1,4 +1,7 @@
-"""``python -m guideway.fleet --home FOLDER``: the controller of one home. Only one acts at a time."""
+"""``python -m guideway.fleet --home FOLDER``: the controller of one home. Only one acts at a time.
+
+A URL of the state comes in ``$GUIDEWAY_STATE``, never as an argument: everybody can read those.
+"""
 
 from __future__ import annotations
 
@@ -10,6 +13,7 @@ import time
 from pathlib import Path
 
 from guideway.core.errors import GuidewayError
+from guideway.fleet import owner
 from guideway.fleet.controller import Controller, wanted
 from guideway.fleet.gateways import Gateways
 from guideway.fleet.host import Host
@@ -26,11 +30,12 @@ def main(argv: list[str]) -> int:
     """Hold the lock and run; 0 when another controller holds it, or when everything is down."""
     parser = argparse.ArgumentParser(prog="guideway.fleet", description="Look after everything that runs in one home.")
     parser.add_argument("--home", required=True, type=Path, help="the folder with state.db")
-    home = Home(parser.parse_args(argv).home)
+    url = os.environ.pop("GUIDEWAY_STATE", "")  # what we start must not know it
+    home = Home(parser.parse_args(argv).home, url, os.environ.get("GUIDEWAY_CHECKPOINTS", ""))
     try:
         with Database(home.database) as database:
             # once more when something was asked for while the last round ended, unless the state was deleted
-            while _act(home, database) and home.database.exists() and wanted(database):
+            while _act(home, database) and home.has_state and wanted(database):
                 pass
     except GuidewayError as error:
         sys.stderr.write(f"{error}\n")
@@ -43,6 +48,7 @@ def _act(home: Home, database: Database) -> bool:
     for _ in range(ATTEMPTS):
         with locked(home.run / "controller.lock", wait=False) as alone:
             if alone:
+                owner.take(home, database)
                 controller = Controller(home, database, Host(home), Gateways(home), time.time)
                 _stop_on_signals(controller)
                 _say_hello(controller)

@@ -36,7 +36,7 @@ from guideway.fleet.gateways import Gateways
 from guideway.fleet.host import Host
 from guideway.fleet.project import project_keys, project_route
 from guideway.kit.process import is_alive, last_words, terminate
-from guideway.store import fleet, ledger, releases
+from guideway.store import checkpoints, fleet, ledger, releases
 from guideway.store.database import Database
 from guideway.store.home import Home
 from guideway.targets.probe import ProbeResult
@@ -73,7 +73,7 @@ class Controller:
         try:
             self._adopt()
             while not self.stopping.is_set():
-                if not self.home.database.exists():
+                if not self.home.has_state:
                     self._abandon()
                     return
                 acted = self.once()
@@ -93,6 +93,8 @@ class Controller:
             happened = self._collect()
             for state in fleet.environments(self.database):
                 happened |= self._round(state)
+            if happened:
+                checkpoints.keep_up(self.database, self.home, self.clock())
             self._complaints.pop("", None)
         except Exception as error:
             self._complain("", error)

@@ -16,6 +16,7 @@ from guideway.core.release import Release
 from guideway.core.rollout import EnvironmentState, Phase, Rollout
 from guideway.core.route import ApiKey, Arm, Endpoint
 from guideway.core.spec import Spec
+from guideway.fleet import owner
 from guideway.fleet.project import project_keys, project_route
 from guideway.gateway.keys import key_digest, new_key
 from guideway.kit.files import locked
@@ -27,12 +28,18 @@ from guideway.store.home import Home
 
 
 def ensure_controller(home: Home) -> None:
-    """Start the controller of *home* unless one is running: it holds a lock for as long as it lives."""
+    """Start the controller of *home* unless one is running: it holds a lock for as long as it lives.
+
+    Raises:
+        Unavailable: the one that runs acts for another database.
+    """
     with locked(home.run / "controller.lock", wait=False) as free:
         if not free:
+            owner.check(home)
             return
     argv = [sys.executable, "-P", "-m", "guideway.fleet", "--home", str(home.path)]
-    spawn_detached(argv, dict(os.environ), home.logs / "controller.log")
+    state = {"GUIDEWAY_STATE": home.url} if home.url else {}
+    spawn_detached(argv, {**os.environ, **state}, home.logs / "controller.log")
 
 
 def ship(database: Database, spec: Spec, environment: str, release: Release, *, clock: Clock) -> Rollout | None:

@@ -23,9 +23,11 @@ def project_route(home: Home, route: Route) -> None:
 
 
 def project_keys(home: Home, database: Database, environment: str) -> None:
-    """Write the keys of one environment, for the owner only."""
+    """Write the keys of one environment, for the owner only, unless the file says the same already."""
     keys = KeyFile(pepper=pepper(home.keys).hex(), keys=tuple(api_keys.all_of(database, environment)))
-    write_atomic(home.environment(environment) / "keys.json", msgspec.json.encode(keys), mode=0o600)
+    path, data = home.environment(environment) / "keys.json", msgspec.json.encode(keys)
+    if _read(path) != data:
+        write_atomic(path, data, mode=0o600)
 
 
 def gateway_settings(home: Home, state: EnvironmentState) -> GatewaySettings:

@@ -5,8 +5,8 @@ from __future__ import annotations
 from guideway.core.release import Release
 from guideway.core.spec import SpecFile
 from guideway.pipeline.assess import Assessed, assess
-from guideway.pipeline.build import tell
 from guideway.pipeline.run import Emit
+from guideway.pipeline.tell import tell
 from guideway.pipeline.workshop import Workshop
 from guideway.sealing.admit import admit, check_not_older
 

@@ -2,31 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 
 import msgspec
 
 from guideway.core.artifact import Digest, File
-from guideway.core.errors import SpecError, did_you_mean
-from guideway.core.events import Note
 from guideway.core.evidence import Evidence
-from guideway.core.gate import Judgement, Verdict
+from guideway.core.gate import Judgement
 from guideway.core.release import Release
-from guideway.core.spec import Spec, SpecFile, build_part
+from guideway.core.spec import Spec, SpecFile
 from guideway.engines import engine
 from guideway.pipeline.assess import assess
+from guideway.pipeline.check import check
 from guideway.pipeline.circumstances import circumstances
 from guideway.pipeline.plan import PlannedStep, plan
 from guideway.pipeline.run import Emit, log_of, run
 from guideway.pipeline.stages import STAGES
+from guideway.pipeline.tell import tell
 from guideway.pipeline.workshop import Workshop
 from guideway.sealing import seal
 from guideway.sealing.pack import pack
 from guideway.sealing.testify import testify
-from guideway.standard.overlay import check_compression, clauses_for
 from guideway.store import evidence, releases
 from guideway.store.steps import StepResult
-from guideway.targets import TARGETS
 
 
 class Built(msgspec.Struct, frozen=True):
@@ -35,26 +33,6 @@ class Built(msgspec.Struct, frozen=True):
     release: Release
     results: dict[str, StepResult]
     judgements: tuple[Judgement, ...]
-
-
-def check(file: SpecFile) -> None:
-    """Check what loading alone cannot: names of engines, targets and clauses, and that every file exists.
-
-    Raises:
-        SpecError: names the line.
-    """
-    spec = file.spec
-    _located(file, ("serve", "engine"), lambda: engine(spec.serve.engine))
-    if spec.target not in TARGETS:
-        raise SpecError(
-            f"there is no target called '{spec.target}'",
-            where=file.where("target"),
-            try_this=did_you_mean(spec.target, TARGETS),
-        )
-    check_compression(file)
-    clauses_for(file, build_part(spec))
-    for keys, stage in ((("data", "sources"), "data"), (("train", "base"), "train"), (("serve", "prompt"), "package")):
-        _located(file, keys, lambda stage=stage: STAGES[stage].sources(spec, file.root))  # type: ignore[misc]
 
 
 def planned(file: SpecFile, shop: Workshop) -> list[PlannedStep]:
@@ -92,29 +70,6 @@ def build(file: SpecFile, shop: Workshop, emit: Emit) -> Built:
     return Built(release, results, assessed.judgements)
 
 
-def tell(judgements: Sequence[Judgement], emit: Emit) -> None:
-    """One line per clause that was proven, failed or blocks; the others are only counted."""
-    quiet = [one for one in judgements if one.verdict is Verdict.UNKNOWN and not one.stops and not one.waived]
-    for one in judgements:
-        if one not in quiet:
-            emit(_told(one))
-    if quiet:
-        clauses = [one.clause for one in quiet]
-        emit(
-            Note(
-                f"{len(quiet)} clauses have no proof yet and do not block here; `guideway assess` lists them",
-                {"unproven": clauses},
-            )
-        )
-
-
-def _told(one: Judgement) -> Note:
-    """One line per clause: verdict, what it asks, the figure and the limit."""
-    bite = f" (waived {one.waived})" if one.waived else "" if one.blocking else f" ({one.bite}s)"
-    text = f"{one.clause:<7} {one.verdict} {one.asks}: {one.figure}, limit {one.limit}{bite}"
-    return Note(text, {"clause": one.clause, "verdict": one.verdict, "evidence": one.evidence})
-
-
 def _draft(spec: Spec, shop: Workshop, files: Sequence[File]) -> Release:
     """The release as it will be, so that it can be judged before it is sealed; or as it is already."""
     digest = pack(shop.blobs, spec.name, files, facts=_facts(spec))["digest"]
@@ -143,11 +98,3 @@ def _facts(spec: Spec) -> dict[str, str]:
     """The ModelPack config: what the model is, for registries and people."""
     facts = {"format": engine(spec.serve.engine).format, "precision": spec.compress.precision}
     return facts | ({"licence": spec.policy.licence} if spec.policy.licence else {})
-
-
-def _located(file: SpecFile, keys: tuple[str | int, ...], work: Callable[[], object]) -> None:
-    """Do *work*; an error about the spec gets the line of *keys*."""
-    try:
-        work()
-    except SpecError as error:
-        raise SpecError(error.what, where=file.where(*keys), try_this=error.try_this) from None

@@ -28,8 +28,9 @@ from guideway.pipeline.plan import difference, key_parts, module_of
 from guideway.pipeline.worker import Broke, JobFile, Measured, Message, Moved, Told
 from guideway.pipeline.workshop import Workshop
 from guideway.signing import dsse, statements
-from guideway.store import ledger, steps
+from guideway.store import evidence, ledger, steps
 from guideway.store.blobs import Blobs
+from guideway.store.evidence import Kept
 from guideway.store.home import Home
 from guideway.store.steps import StepResult
 
@@ -86,14 +87,14 @@ def _work(step: _Step, root: Path, shop: Workshop, emit: Emit) -> StepResult:
         messages = _run_process(job, folder, log, emit)
         artifact = shop.blobs.put_tree(Path(job.out), take=True)
     seconds = time.monotonic() - began
-    evidence = _evidence(step, messages, artifact.digest, shop.clock())
+    facts = _evidence(step, messages, artifact.digest, shop.clock())
     result = StepResult(
         key=step.key,
         stage=step.stage,
         artifact=artifact,
-        evidence=evidence,
+        evidence=facts,
         facts=tuple(message.text for message in messages if isinstance(message, Told)),
-        envelope=shop.blobs.put_bytes(dsse.seal(_statement(step, artifact.digest, evidence), shop.signer)),
+        envelope=shop.blobs.put_bytes(dsse.seal(_statement(step, artifact.digest, facts), shop.signer)),
         seconds=seconds,
         at=shop.clock(),
         parts=step.parts,
@@ -137,7 +138,7 @@ def _run_process(job: JobFile, folder: Path, log: Path, emit: Emit) -> list[Mess
             pass_fds=(speak,),
             start_new_session=True,
             cwd=folder,
-            env={"OMP_WAIT_POLICY": "PASSIVE", **os.environ},  # threads that spin stand still on a busy machine
+            env=_environment(),
         )
         os.close(speak)
         try:
@@ -154,6 +155,12 @@ def _run_process(job: JobFile, folder: Path, log: Path, emit: Emit) -> list[Mess
     if status != 0:
         raise _failure(job.stage, status, messages, log, emit)
     return messages
+
+
+def _environment() -> dict[str, str]:
+    """What a stage inherits: everything but the URL of the state, which may hold a password."""
+    kept = {name: value for name, value in os.environ.items() if name != "GUIDEWAY_STATE"}
+    return {"OMP_WAIT_POLICY": "PASSIVE", **kept}  # threads that spin stand still on a busy machine
 
 
 def _heard(voice: IO[bytes], stage: str, emit: Emit) -> Iterator[Message]:
@@ -208,7 +215,7 @@ def _evidence(step: _Step, messages: list[Message], output: Digest, at: float) -
     )
 
 
-def _statement(step: _Step, output: Digest, evidence: tuple[Evidence, ...]) -> dict[str, Any]:
+def _statement(step: _Step, output: Digest, facts: tuple[Evidence, ...]) -> dict[str, Any]:
     """Provenance of the step; the evidence it left is a by-product."""
     return statements.provenance(
         name=step.stage,
@@ -217,13 +224,15 @@ def _statement(step: _Step, output: Digest, evidence: tuple[Evidence, ...]) -> d
         inputs={name: result.artifact.digest for name, result in step.inputs.items()},
         builder="urn:guideway:build:v1",
         run=step.key,
-        evidence=msgspec.to_builtins(evidence),
+        evidence=msgspec.to_builtins(facts),
     )
 
 
 def _keep(shop: Workshop, result: StepResult) -> None:
     with shop.database.transaction():
         steps.keep(shop.database, result)
+        for fact in result.evidence:
+            evidence.put(shop.database, Kept.of(fact, envelope=result.envelope, signer=shop.signer.name))
         ledger.append(
             shop.database,
             at=result.at,

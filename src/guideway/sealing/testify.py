@@ -5,7 +5,7 @@ from __future__ import annotations
 import datetime
 from collections.abc import Sequence
 
-from guideway.core.artifact import Digest, digest_of
+from guideway.core.artifact import Digest
 from guideway.core.dossier import Waiver, environment_subject
 from guideway.core.errors import SpecError
 from guideway.core.evidence import Evidence
@@ -17,6 +17,7 @@ from guideway.store import evidence as kept
 from guideway.store import ledger, waivers
 from guideway.store.blobs import Blobs
 from guideway.store.database import Database
+from guideway.store.evidence import Kept
 
 LONGEST_WAIVER = 365 * 86400.0
 
@@ -40,7 +41,7 @@ def testify(
         attach(blobs, descriptor_of(blobs, release.digest), dsse.MEDIA_TYPE, text)
     with database.transaction():
         for one in facts:
-            kept.put(database, kept.Kept(evidence=one, digest=digest_of(one), envelope=envelope, signer=signer.name))
+            kept.put(database, Kept.of(one, envelope=envelope, signer=signer.name))
         subject = release.digest if release else facts[0].subject.digest
         data = {"envelope": envelope, "metrics": sorted({one.metric for one in facts})}
         ledger.append(database, at=at, who=signer.name, what=what, subject=subject, why=why, data=data)

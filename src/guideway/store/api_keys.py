@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 import msgspec
+from sqlalchemy import select
 
 from guideway.core.route import ApiKey
+from guideway.store import tables
 from guideway.store.database import Database
+
+_T = tables.api_keys
 
 
 def put(database: Database, environment: str, key: ApiKey) -> None:
     """Keep a key, or change what is known of it."""
-    text = msgspec.json.encode(key).decode()
-    database.execute("INSERT OR REPLACE INTO api_keys VALUES (?,?,?)", key.id, environment, text)
+    database.put(_T, id=key.id, environment=environment, body=msgspec.json.encode(key).decode())
 
 
 def all_of(database: Database, environment: str) -> list[ApiKey]:
     """All keys of an environment, revoked ones included."""
-    rows = database.rows("SELECT body FROM api_keys WHERE environment = ? ORDER BY id", environment)
-    return [msgspec.json.decode(row["body"], type=ApiKey) for row in rows]
+    rows = database.rows(select(_T.c.body).where(_T.c.environment == environment).order_by(_T.c.id))
+    return [msgspec.json.decode(row.body, type=ApiKey) for row in rows]

@@ -3,44 +3,50 @@
 from __future__ import annotations
 
 import msgspec
+from sqlalchemy import delete, select, update
 
 from guideway.core.errors import Unavailable
 from guideway.core.launch import Replica
 from guideway.core.rollout import EnvironmentState, Phase, Rollout
 from guideway.core.route import Route
+from guideway.store import tables
 from guideway.store.database import Database
 
+_META, _ENVIRONMENTS, _ROLLOUTS = tables.meta, tables.environments, tables.rollouts
+_ROUTES, _REPLICAS = tables.routes, tables.replicas
 _FINAL = tuple(phase.value for phase in Phase if phase.final)
+_RUNNING = tuple(phase.value for phase in Phase if not phase.final)
 
 
 def take_epoch(database: Database) -> int:
     """Become the one who acts: the next epoch. Whoever holds an older one can no longer write a route."""
     with database.transaction():
-        database.execute("UPDATE meta SET value = CAST(value AS INTEGER) + 1 WHERE key = 'epoch'")
-        return current_epoch(database)
+        epoch = current_epoch(database) + 1
+        database.execute(update(_META).where(_META.c.key == "epoch").values(value=str(epoch)))
+        return epoch
 
 
 def current_epoch(database: Database) -> int:
     """The epoch of whoever acts now."""
-    row = database.row("SELECT value FROM meta WHERE key = 'epoch'")
-    return int(row["value"]) if row else 0
+    row = database.row(select(_META.c.value).where(_META.c.key == "epoch"))
+    return int(row.value) if row else 0
 
 
 def put_environment(database: Database, state: EnvironmentState) -> None:
     """Say what should run in one environment."""
-    database.execute("INSERT OR REPLACE INTO environments VALUES (?,?)", state.name, _text(state))
+    database.put(_ENVIRONMENTS, name=state.name, body=_text(state))
 
 
 def environments(database: Database) -> list[EnvironmentState]:
     """All environments, by name."""
-    rows = database.rows("SELECT body FROM environments ORDER BY name")
-    return [msgspec.json.decode(row["body"], type=EnvironmentState) for row in rows]
+    rows = database.rows(select(_ENVIRONMENTS.c.body).order_by(_ENVIRONMENTS.c.name))
+    return [msgspec.json.decode(row.body, type=EnvironmentState) for row in rows]
 
 
 def environment(database: Database, name: str) -> EnvironmentState | None:
     """One environment, or None when nothing was ever shipped there."""
-    row = database.row("SELECT body FROM environments WHERE name = ?", name)
-    return msgspec.json.decode(row["body"], type=EnvironmentState) if row else None
+    row = database.row(select(_ENVIRONMENTS.c.body).where(_ENVIRONMENTS.c.name == name))
+    return msgspec.json.decode(row.body, type=EnvironmentState) if row else None
 
 
 def begin_rollout(database: Database, rollout: Rollout) -> None:
@@ -57,28 +63,33 @@ def begin_rollout(database: Database, rollout: Rollout) -> None:
 def put_rollout(database: Database, rollout: Rollout) -> None:
     """Write the state of a rollout. A final phase is never left again."""
     with database.transaction():
-        row = database.row("SELECT phase FROM rollouts WHERE id = ?", rollout.id)
-        if row and row["phase"] in _FINAL and row["phase"] != rollout.phase:
-            raise Unavailable(f"rollout {rollout.id} is {row['phase']} already")
-        values = (rollout.id, rollout.environment, rollout.phase.value, rollout.created, _text(rollout))
-        database.execute("INSERT OR REPLACE INTO rollouts VALUES (?,?,?,?,?)", *values)
+        row = database.row(select(_ROLLOUTS.c.phase).where(_ROLLOUTS.c.id == rollout.id))
+        if row and row.phase in _FINAL and row.phase != rollout.phase:
+            raise Unavailable(f"rollout {rollout.id} is {row.phase} already")
+        database.put(
+            _ROLLOUTS,
+            id=rollout.id,
+            environment=rollout.environment,
+            phase=rollout.phase.value,
+            created=rollout.created,
+            body=_text(rollout),
+        )
 
 
 def rollouts(database: Database, environment: str | None = None, *, running: bool = False) -> list[Rollout]:
     """Rollouts, the newest first; only those not final when *running*."""
-    rows = database.rows(
-        "SELECT body FROM rollouts WHERE (? IS NULL OR environment = ?) ORDER BY created DESC, rowid DESC",
-        environment,
-        environment,
-    )
-    found = [msgspec.json.decode(row["body"], type=Rollout) for row in rows]
-    return [rollout for rollout in found if not (running and rollout.phase.final)]
+    query = select(_ROLLOUTS.c.body).order_by(_ROLLOUTS.c.created.desc(), _ROLLOUTS.c.id.desc())
+    if environment is not None:
+        query = query.where(_ROLLOUTS.c.environment == environment)
+    if running:
+        query = query.where(_ROLLOUTS.c.phase.in_(_RUNNING))
+    return [msgspec.json.decode(row.body, type=Rollout) for row in database.rows(query)]
 
 
 def rollout(database: Database, id: str) -> Rollout | None:
     """One rollout."""
-    row = database.row("SELECT body FROM rollouts WHERE id = ?", id)
-    return msgspec.json.decode(row["body"], type=Rollout) if row else None
+    row = database.row(select(_ROLLOUTS.c.body).where(_ROLLOUTS.c.id == id))
+    return msgspec.json.decode(row.body, type=Rollout) if row else None
 
 
 def put_route(database: Database, route: Route) -> None:
@@ -90,36 +101,43 @@ def put_route(database: Database, route: Route) -> None:
     with database.transaction():
         if route.epoch < current_epoch(database):
             raise Unavailable("another controller has taken over", where=f"epoch {route.epoch}")
-        old = database.row("SELECT epoch, revision FROM routes WHERE environment = ?", route.environment)
-        if old and (route.epoch, route.revision) <= (old["epoch"], old["revision"]):
-            raise Unavailable("a newer route is set already", where=f"revision {old['revision']}")
-        values = (route.environment, route.epoch, route.revision, _text(route))
-        database.execute("INSERT OR REPLACE INTO routes VALUES (?,?,?,?)", *values)
+        query = select(_ROUTES.c.epoch, _ROUTES.c.revision).where(_ROUTES.c.environment == route.environment)
+        old = database.row(query)
+        if old and (route.epoch, route.revision) <= (old.epoch, old.revision):
+            raise Unavailable("a newer route is set already", where=f"revision {old.revision}")
+        database.put(
+            _ROUTES, environment=route.environment, epoch=route.epoch, revision=route.revision, body=_text(route)
+        )
 
 
 def route(database: Database, environment: str) -> Route | None:
     """The route of one environment."""
-    row = database.row("SELECT body FROM routes WHERE environment = ?", environment)
-    return msgspec.json.decode(row["body"], type=Route) if row else None
+    row = database.row(select(_ROUTES.c.body).where(_ROUTES.c.environment == environment))
+    return msgspec.json.decode(row.body, type=Route) if row else None
 
 
 def put_replica(database: Database, replica: Replica) -> None:
     """Write what is known of a replica."""
-    values = (replica.id, replica.environment, replica.release, replica.state, _text(replica))
-    database.execute("INSERT OR REPLACE INTO replicas VALUES (?,?,?,?,?)", *values)
+    database.put(
+        _REPLICAS,
+        id=replica.id,
+        environment=replica.environment,
+        release=replica.release,
+        state=replica.state,
+        body=_text(replica),
+    )
 
 
 def replicas(database: Database, environment: str | None = None) -> list[Replica]:
     """All replicas, or those of one environment, by id."""
-    rows = database.rows(
-        "SELECT body FROM replicas WHERE ? IS NULL OR environment = ? ORDER BY id", environment, environment
-    )
-    return [msgspec.json.decode(row["body"], type=Replica) for row in rows]
+    query = select(_REPLICAS.c.body).order_by(_REPLICAS.c.id)
+    rows = database.rows(query if environment is None else query.where(_REPLICAS.c.environment == environment))
+    return [msgspec.json.decode(row.body, type=Replica) for row in rows]
 
 
 def drop_replica(database: Database, id: str) -> None:
     """Forget a replica that is gone."""
-    database.execute("DELETE FROM replicas WHERE id = ?", id)
+    database.execute(delete(_REPLICAS).where(_REPLICAS.c.id == id))
 
 
 def _text(value: msgspec.Struct) -> str:

@@ -7,17 +7,34 @@ from pathlib import Path
 
 import msgspec
 
+_SQLITE = "sqlite:///"
+
 
 class Home(msgspec.Struct, frozen=True):
-    """Paths below one state folder. ``oci/`` holds blobs, ``state.db`` rows, ``run/`` what only lives while it runs."""
+    """Paths below one state folder. ``oci/`` holds blobs, ``run/`` what only lives while it runs.
+
+    ``url`` says where the rows are, when they are not in ``state.db``; ``copies`` is a second folder for the
+    checkpoints of the ledger.
+    """
 
     path: Path
+    url: str = ""
+    copies: str = ""
+
+    def __repr__(self) -> str:  # a password may be in the URL
+        return f"Home({str(self.path)!r})"
 
     @classmethod
-    def of(cls, root: Path) -> Home:
-        """``$GUIDEWAY_HOME``, or ``.guideway`` in *root*; made when absent, ``keys`` readable by the owner only."""
+    def of(cls, root: Path, url: str = "") -> Home:
+        """``$GUIDEWAY_HOME``, or ``.guideway`` in *root*; made when absent, ``keys`` readable by the owner only.
+
+        ``$GUIDEWAY_STATE`` goes before *url*; a relative SQLite file starts at *root*.
+        """
         path = Path(os.environ.get("GUIDEWAY_HOME") or root / ".guideway").absolute()
-        home = cls(path)
+        url = os.environ.get("GUIDEWAY_STATE") or url
+        if url.startswith(_SQLITE):
+            url = _SQLITE + str((root / url.removeprefix(_SQLITE)).absolute())
+        home = cls(path, url, os.environ.get("GUIDEWAY_CHECKPOINTS", ""))
         for folder in (home.oci, home.run, home.logs):
             folder.mkdir(parents=True, exist_ok=True)
         for private in (home.keys, home.run):
@@ -34,9 +51,16 @@ class Home(msgspec.Struct, frozen=True):
         return self.path / "oci"
 
     @property
-    def database(self) -> Path:
-        """The SQLite file."""
-        return self.path / "state.db"
+    def database(self) -> Path | str:
+        """What `Database` opens: the SQLite file, or the URL of a server."""
+        if self.url.startswith(_SQLITE):
+            return Path(self.url.removeprefix(_SQLITE))
+        return self.url or self.path / "state.db"
+
+    @property
+    def has_state(self) -> bool:
+        """Is the state still there? Of a server nobody can delete a file; there the blobs count."""
+        return self.database.exists() if isinstance(self.database, Path) else self.oci.is_dir()
 
     @property
     def run(self) -> Path:
@@ -52,6 +76,11 @@ class Home(msgspec.Struct, frozen=True):
     def keys(self) -> Path:
         """Signing keys and the pepper, mode 0700."""
         return self.path / "keys"
+
+    @property
+    def checkpoints(self) -> Path:
+        """Signed checkpoints of the ledger, outside the database."""
+        return self.path / "checkpoints"
 
     def environment(self, name: str) -> Path:
         """What runs in one environment: route, keys and gateway settings."""

@@ -14,6 +14,7 @@ from guideway.core.errors import SpecError, did_you_mean
 from guideway.core.spec.marked import Marked, read_marked
 from guideway.core.spec.model import BUILD_KEYS, ENVIRONMENT_KEYS, LATER_KEYS, Spec
 
+_STATE_URL = re.compile(r"sqlite:///.+|postgres(ql)?(\+psycopg)?://.+")
 _AT_PATH = re.compile(r"^(?P<what>.*?)(?: - at `(?P<path>.*)`)?$", re.DOTALL)
 
 
@@ -132,6 +133,12 @@ def _check_references(spec: Spec, marked: Marked) -> None:
             "recipe 'full' needs a base model",
             where=marked.where(("train", "recipe")),
             try_this="set train.base to a Hugging Face folder",
+        )
+    if spec.state.url and not _STATE_URL.fullmatch(spec.state.url):  # never repeated: it may hold a password
+        raise SpecError(
+            "state.url is no URL of a database",
+            where=marked.where(("state", "url")),
+            try_this="write sqlite:///FILE or postgresql://USER@HOST:PORT/NAME",
         )
 
 

@@ -185,6 +185,12 @@ class Standard(Part, frozen=True):
     overlay: str | None = None
 
 
+class State(Part, frozen=True):
+    """Where the rows are kept; empty: in a SQLite file of the state folder. ``$GUIDEWAY_STATE`` goes before it."""
+
+    url: str = ""
+
+
 class Environment(Part, frozen=True):
     """What one environment may set differently: never anything that is inside a release."""
 
@@ -193,6 +199,7 @@ class Environment(Part, frozen=True):
     gateway: Gateway = Gateway()
     rollout: Rollout = Rollout()
     standard: Standard = Standard()
+    state: State = State()
 
 
 class Spec(Part, frozen=True):
@@ -213,11 +220,12 @@ class Spec(Part, frozen=True):
     gateway: Gateway = Gateway()
     rollout: Rollout = Rollout()
     standard: Standard = Standard()
+    state: State = State()
 
 
 BUILD_KEYS = ("guideway", "name", "task", "data", "train", "evaluate", "compress", "serve", "policy")
-ENVIRONMENT_KEYS = ("target", "replicas", "gateway", "rollout", "standard")
-LATER_KEYS = ("tune", "explain", "watch", "backup", "state")
+ENVIRONMENT_KEYS = ("target", "replicas", "gateway", "rollout", "standard", "state")
+LATER_KEYS = ("tune", "explain", "watch", "backup")
 """Keys of the design that no part of this version reads yet: using one is an error that says so."""
 
 

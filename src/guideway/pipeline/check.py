@@ -1,0 +1,40 @@
+"""Check a spec without the state: names that name nothing, and files that are missing."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from guideway.core.errors import SpecError, did_you_mean
+from guideway.core.spec import SpecFile, build_part
+from guideway.engines import engine
+from guideway.pipeline.stages import STAGES
+from guideway.standard.overlay import check_compression, clauses_for
+from guideway.targets import TARGETS
+
+
+def check(file: SpecFile) -> None:
+    """Check what loading alone cannot: names of engines, targets and clauses, and that every file exists.
+
+    Raises:
+        SpecError: names the line.
+    """
+    spec = file.spec
+    _located(file, ("serve", "engine"), lambda: engine(spec.serve.engine))
+    if spec.target not in TARGETS:
+        raise SpecError(
+            f"there is no target called '{spec.target}'",
+            where=file.where("target"),
+            try_this=did_you_mean(spec.target, TARGETS),
+        )
+    check_compression(file)
+    clauses_for(file, build_part(spec))
+    for keys, stage in ((("data", "sources"), "data"), (("train", "base"), "train"), (("serve", "prompt"), "package")):
+        _located(file, keys, lambda stage=stage: STAGES[stage].sources(spec, file.root))  # type: ignore[misc]
+
+
+def _located(file: SpecFile, keys: tuple[str | int, ...], work: Callable[[], object]) -> None:
+    """Do *work*; an error about the spec gets the line of *keys*."""
+    try:
+        work()
+    except SpecError as error:
+        raise SpecError(error.what, where=file.where(*keys), try_this=error.try_this) from None
