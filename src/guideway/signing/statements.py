@@ -11,6 +11,10 @@ STATEMENT = "https://in-toto.io/Statement/v1"
 PROVENANCE = "https://slsa.dev/provenance/v1"
 VERIFICATION = "https://slsa.dev/verification_summary/v1"
 RELEASE = "https://in-toto.io/attestation/release/v0.1"
+TEST_RESULT = "https://in-toto.io/attestation/test-result/v0.1"
+EVIDENCE = "urn:guideway:evidence:v1"
+APPROVAL = "urn:guideway:approval:v1"
+WAIVER = "urn:guideway:waiver:v1"
 
 
 def statement(kind: str, subjects: Mapping[str, Digest], predicate: Mapping[str, Any]) -> dict[str, Any]:
