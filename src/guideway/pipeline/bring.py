@@ -18,7 +18,7 @@ from guideway.pipeline.workshop import Workshop
 from guideway.sealing.testify import testify
 from guideway.signing.keys import Signer
 from guideway.standard.clauses import About, Clause, Format
-from guideway.standard.imports import Imported, detect, read
+from guideway.standard.imports import LARGEST, Imported, detect, read
 from guideway.standard.overlay import clauses_for
 
 KINDS: dict[About, SubjectKind] = {
@@ -31,8 +31,6 @@ KINDS: dict[About, SubjectKind] = {
     "environment": "environment",
     "organisation": "organisation",
 }
-LARGEST = 32 * 1024 * 1024
-"""Bytes of a report at the most."""
 
 
 class Asked(msgspec.Struct, frozen=True):
@@ -56,7 +54,7 @@ def bring(shop: Workshop, file: SpecFile, release: Release, signer: Signer, aske
     clauses = clauses_for(file, dossier.spec)
     clause = _clause(clauses, asked.clause)
     form = asked.format or detect(data, asked.report.name)
-    found = read(data, form, clause)
+    found = read(data, form, clause, name=asked.report.name, clauses=clauses)
     facts = tuple(_evidence(shop, dossier, one, _about(clauses, clause, one, asked)) for one in found.facts)
     _check_subjects(asked.report, found.subjects, facts)
     original = shop.blobs.put_bytes(data)

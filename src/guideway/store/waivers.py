@@ -28,7 +28,7 @@ def put(database: Database, waiver: Waiver) -> None:
 
 
 def all_of(database: Database, name: str, environment: str | None = None) -> list[Waiver]:
-    """The waivers of a model (those for every environment too), those that end first first; ended ones are among them."""
+    """The waivers of a model, those for every environment included, by the day they end; also ended ones."""
     query = select(_T.c.body).where(_T.c.name == name).order_by(_T.c.until, _T.c.envelope)
     rows = database.rows(query if environment is None else query.where(_T.c.environment.in_((environment, "*"))))
     return [msgspec.json.decode(row.body, type=Waiver) for row in rows]
