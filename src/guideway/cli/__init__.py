@@ -23,6 +23,7 @@ SECTIONS: dict[str, dict[str, str]] = {
         "build": "Run the stages, judge them, seal a release.",
         "releases": "List the sealed releases.",
         "verify": "Read every byte of a release again and check its signature.",
+        "scan": "Judge any model file or folder without running it.",
     },
     "Run it": {
         "up": "Build, admit and ship in one go; print URL, key and a curl line.",
