@@ -165,6 +165,8 @@ class _Tar:
         while (found := self._tar.next()) is not None:
             self._tar.members = []  # type: ignore[attr-defined]  # so that a long archive costs no memory
             _check_mode(found.name, found.mode)
+            if found.size < 0:
+                raise _Forbidden(found.name, "has a negative size")
             if not (found.isdir() or found.isreg()) or found.issparse():
                 raise _Forbidden(found.name, "is no plain file: a link, a device, a pipe or a file with holes")
             self._now = found

@@ -62,8 +62,15 @@ def _named(source: Source, called: str, inside: bytes) -> Said:
     return source.finding("compressed", f"is a file packed with {called}")
 
 
+def _gunzipped(data: bytes) -> bytes | None:
+    try:
+        return zlib.decompressobj(wbits=31).decompress(data, MADE)
+    except zlib.error:
+        return b""  # broken, but nothing else begins like this
+
+
 def _inflated(data: bytes) -> bytes | None:
-    machine = zlib.decompressobj(wbits=47)
+    machine = zlib.decompressobj()
     try:
         made = machine.decompress(data, MADE)
     except zlib.error:
@@ -97,7 +104,7 @@ def _unlzmaed(data: bytes) -> bytes | None:
 
 
 OPENED: tuple[tuple[str, tuple[bytes, ...], Callable[[bytes], bytes | None]], ...] = (
-    ("gzip", (b"\x1f\x8b\x08",), _inflated),
+    ("gzip", (b"\x1f\x8b\x08",), _gunzipped),
     ("zlib", (b"x\x01", b"x\x5e", b"x\x9c", b"x\xda"), _inflated),
     ("bzip2", (b"BZh",), _bunzipped),
     ("xz", (b"\xfd7zXZ\0",), _unxzed),

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import pickletools
 import re
+import sys
 from collections.abc import Iterable
 from typing import Final, NamedTuple
 
@@ -28,7 +29,10 @@ PUTS, GETS = frozenset({"PUT", "BINPUT", "LONG_BINPUT"}), frozenset({"GET", "BIN
 NEWEST = 5
 _LENGTHS = {-2: (1, False), -3: (4, True), -4: (4, False), -5: (8, False)}
 _MARK: Final = object()
-_IN_TEXT = re.compile(rb"[ci]([A-Za-z_][\w.]*)\r?\n([A-Za-z_][\w.]*)\r?\n")
+KNOWN = sys.stdlib_module_names | {"__builtin__", "commands", "torch", "numpy", "joblib", "sklearn", "pip", "setuptools"}
+"""Packages that are likely to be there; in a text, an instance of anything else may be a word in brackets."""
+_IN_TEXT = re.compile(rb"[ci](?=([A-Za-z_][\w.]*)\r?\n([A-Za-z_][\w.]*)\r?\n)")
+_NUMBER = re.compile(rb"\s*[-+]?(?:[\d_]+\.?\d*(?:[eE][-+]?\d+)?L?|\.\d+|inf|nan)\s*")
 
 
 class Op(NamedTuple):
@@ -68,7 +72,7 @@ def look_inside(source: Source) -> Iterable[Said]:
     for match in _IN_TEXT.finditer(source.data):
         for start in _starts(source.data, match.start()):
             walk = walked(source.data, start, limit=left)
-            if walk.runs and walk.end >= match.end():
+            if walk.runs and walk.end > match.end(2):
                 return [source.finding("pickle", f"holds a pickle that calls {_called(walk)}, within its text")]
             left -= walk.ops
         if left <= 0:
@@ -158,6 +162,8 @@ class _Machine:
         """Do to the stack what *op* does; False where an unpickler would stop with an error."""
         if op.name == "PROTO":
             return argument[0][0] <= NEWEST
+        if op.lines == 1 and not _written(op.name, argument[0]):
+            return False
         if op.name in PUTS:
             return self._keep(argument[0], decimal=op.name == "PUT")
         if op.name == "MEMOIZE" and self.stack:
@@ -165,7 +171,7 @@ class _Machine:
         taken = self._take(op)
         if taken is None or not self._import(op, taken, argument):
             return False
-        self.runs = self.runs or op.name in RUNS
+        self.runs = self.runs or (op.name in RUNS and (op.name != "INST" or _known(argument[0])))
         self._leave(op, taken, argument)
         return True
 
@@ -217,6 +223,20 @@ class _Machine:
             return False
         self.memo[_number(argument, decimal=decimal)] = self.stack[-1]
         return True
+
+
+def _known(module: bytes) -> bool:
+    return module.decode("utf-8", "replace").partition(".")[0] in KNOWN
+
+
+def _written(name: str, argument: bytes) -> bool:
+    """Would an unpickler take *argument*, which is written as text, for *name*?"""
+    if name in ("INT", "LONG", "FLOAT"):
+        return _NUMBER.fullmatch(argument) is not None
+    if name == "STRING":
+        bare = argument.strip()
+        return len(bare) > 1 and bare[:1] in (b"'", b'"') and (bare[-1:] == bare[:1] or len(argument) > 250)
+    return name not in ("GET", "PUT") or argument.strip().isdigit()
 
 
 def _number(argument: bytes, *, decimal: bool) -> int:
