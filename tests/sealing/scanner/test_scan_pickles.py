@@ -71,9 +71,7 @@ GADGETS = {
     "builtins.map": one("builtins", "list", one("builtins", "map", Global("os", "system"), [TOUCH])),
     "timeit.timeit": one("timeit", "timeit", OPEN),
     "timeit.main": one("timeit", "main", [OPEN]),
-    "code.InteractiveInterpreter": Call(
-        Call(GETATTR, (one("code", "InteractiveInterpreter"), "runsource")), (OPEN,)
-    ),
+    "code.InteractiveInterpreter": Call(Call(GETATTR, (one("code", "InteractiveInterpreter"), "runsource")), (OPEN,)),
     "ctypes.CDLL": one("ctypes", "CDLL", "libc.so.6"),
     "socket.create_connection": one("socket", "create_connection", ("127.0.0.1", 9)),
     "urllib.request.urlopen": one("urllib.request", "urlopen", "http://127.0.0.1:9/"),
@@ -257,14 +255,30 @@ def test_a_text_that_only_begins_like_a_pickle_is_a_text(said, tmp_path):
     assert rules(judged_files(tmp_path, {"notes.txt": said, "other.txt": "First line.\n" + said})) == []
 
 
+def test_a_long_list_of_words_is_a_text(tmp_path):
+    words = "".join(f"c{first}{second}\n" for first in "abcdefghijklmnopqrst" for second in range(1500))
+    assert rules(judged_files(tmp_path, {"words.txt": words})) == []
+
+
+def test_a_text_with_too_much_that_may_be_pickles_is_refused(tmp_path, monkeypatch):
+    monkeypatch.setattr(pickles, "LIMIT_INSIDE", 1000)
+    halves = "".join("(" * 250 + f"cos\nname{n}\n0,\n" for n in range(200))
+    assert rules(judged_files(tmp_path, {"halves.txt": halves})) == ["pickle"]
+
+
 def test_a_file_that_goes_on_like_a_pickle_for_ever_is_taken_for_one(tmp_path, monkeypatch):
     monkeypatch.setattr(pickles, "LIMIT", 1000)
     assert pickles.is_pickle(pickles.Walk(1000, 1000, False, False, ()), b"N" * 1001, headed=False)
     assert rules(judged_files(tmp_path, {"n.txt": b"N" * 999 + b"\n"})) == []
 
 
-@given(st.recursive(st.none() | st.integers() | st.floats() | st.text() | st.binary(), lambda inner: (
-    st.lists(inner) | st.dictionaries(st.text(), inner) | st.tuples(inner, inner))), st.integers(2, 5))
+@given(
+    st.recursive(
+        st.none() | st.integers() | st.floats() | st.text() | st.binary(),
+        lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner) | st.tuples(inner, inner),
+    ),
+    st.integers(2, 5),
+)
 def test_every_pickle_with_a_head_is_walked_to_its_end(value, protocol):
     data = pickle.dumps(value, protocol)
     walk = pickles.walked(data)

@@ -111,14 +111,21 @@ def test_broken_safetensors_are_refused(case, tmp_path):
 
 
 @pytest.mark.catalogue("B4")
-@given(st.dictionaries(st.text(max_size=4), st.tuples(st.integers(0, 40), st.integers(0, 40)), max_size=5), st.integers(0, 60))
+@given(
+    st.dictionaries(st.text(max_size=4), st.tuples(st.integers(0, 40), st.integers(0, 40)), max_size=5),
+    st.integers(0, 60),
+)
 def test_of_safetensors_passes_exactly_what_covers_the_file(ranges, size):
-    header = {name: tensor(begin, end, dtype="U8", shape=[max(end - begin, 0)]) for name, (begin, end) in ranges.items()}
+    header = {
+        name: tensor(begin, end, dtype="U8", shape=[max(end - begin, 0)]) for name, (begin, end) in ranges.items()
+    }
     header.pop("__metadata__", None)
     data = safetensors(header, bytes(size))
     places = sorted(tuple(entry["data_offsets"]) for entry in header.values())
     whole = all(begin <= end for begin, end in places) and [0, *(end for _, end in places)] == [
-        *(begin for begin, _ in places), size]
+        *(begin for begin, _ in places),
+        size,
+    ]
     try:
         said = format_of_safetensors.look(Source("x.safetensors", data, {}))
         assert whole and said is not None
@@ -210,7 +217,10 @@ def test_external_data_behind_a_link_is_refused(tmp_path):
     (tmp_path / "outside.bin").write_bytes(bytes(64))
     (tmp_path / "model").mkdir()
     (tmp_path / "model" / "w.bin").symlink_to(tmp_path / "outside.bin")
-    assert sorted(rules(judged_files(tmp_path / "model", {"model.onnx": external("w.bin")}))) == ["link", "onnx-external"]
+    assert sorted(rules(judged_files(tmp_path / "model", {"model.onnx": external("w.bin")}))) == [
+        "link",
+        "onnx-external",
+    ]
 
 
 @pytest.mark.catalogue("B7")
@@ -342,7 +352,11 @@ def test_xml_that_reads_or_does_something_is_refused(case, tmp_path):
 
 def test_a_still_picture_passes(tmp_path):
     png = b"\x89PNG\r\n\x1a\n" + struct.pack(">I", 0) + b"IEND" + bytes(4)
-    files = {"a.svg": '<svg><path d="M0 0"/><use href="#x"/></svg>', "b.png": png, "c.jpg": b"\xff\xd8\xff\xe0xx\xff\xd9"}
+    files = {
+        "a.svg": '<svg><path d="M0 0"/><use href="#x"/></svg>',
+        "b.png": png,
+        "c.jpg": b"\xff\xd8\xff\xe0xx\xff\xd9",
+    }
     assert judged_files(tmp_path, files).findings == ()
     files = {"b.png": png + b"more", "c.jpg": b"\xff\xd8\xff\xe0xx"}
     assert rules(judged_files(tmp_path, files)) == ["image", "image"]
@@ -350,7 +364,10 @@ def test_a_still_picture_passes(tmp_path):
 
 BAD_NPY = {
     "objects": (npy("{'descr': '|O', 'fortran_order': False, 'shape': (1,), }\n", b"\x80\x04N."), "numpy-object"),
-    "objects in a structure": (npy("{'descr': [('a', 'O')], 'fortran_order': False, 'shape': (1,), }\n"), "numpy-object"),
+    "objects in a structure": (
+        npy("{'descr': [('a', 'O')], 'fortran_order': False, 'shape': (1,), }\n"),
+        "numpy-object",
+    ),
     "a structure": (npy("{'descr': [('a', '<f4')], 'fortran_order': False, 'shape': (1,), }\n", bytes(4)), "npy"),
     "code": (npy("{'descr': __import__('os').system('x'), 'fortran_order': False, 'shape': (1,), }\n"), "npy"),
     "too little": (npy("{'descr': '<f4', 'fortran_order': False, 'shape': (2,), }\n", bytes(7)), "npy"),

@@ -171,6 +171,7 @@ class _Tar:
                 raise _Forbidden(found.name, "is no plain file: a link, a device, a pipe or a file with holes")
             self._now = found
             yield Member(found.name.rstrip("/") if found.isdir() else found.name, found.size, found.isdir())
+        self._file.end()
 
     def read(self) -> IO[bytes]:
         assert self._now is not None
@@ -235,6 +236,12 @@ class _Forward(io.RawIOBase):
         piece: bytes = self._file.read(size)
         self._at += len(piece)
         return piece
+
+    def end(self) -> None:
+        """Read what is behind the last member: zeros up to a block, and the checksum of what it is packed with."""
+        rest = self.read(HEADER_READ)
+        if any(rest) or self.read(1):
+            raise ValueError("the archive goes on behind its end")
 
 
 def _check_mode(name: str, mode: int) -> None:

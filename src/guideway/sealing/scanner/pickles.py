@@ -29,7 +29,16 @@ PUTS, GETS = frozenset({"PUT", "BINPUT", "LONG_BINPUT"}), frozenset({"GET", "BIN
 NEWEST = 5
 _LENGTHS = {-2: (1, False), -3: (4, True), -4: (4, False), -5: (8, False)}
 _MARK: Final = object()
-KNOWN = sys.stdlib_module_names | {"__builtin__", "commands", "torch", "numpy", "joblib", "sklearn", "pip", "setuptools"}
+KNOWN = sys.stdlib_module_names | {
+    "__builtin__",
+    "commands",
+    "torch",
+    "numpy",
+    "joblib",
+    "sklearn",
+    "pip",
+    "setuptools",
+}
 """Packages that are likely to be there; in a text, an instance of anything else may be a word in brackets."""
 _IN_TEXT = re.compile(rb"[ci](?=([A-Za-z_][\w.]*)\r?\n([A-Za-z_][\w.]*)\r?\n)")
 _NUMBER = re.compile(rb"\s*[-+]?(?:[\d_]+\.?\d*(?:[eE][-+]?\d+)?L?|\.\d+|inf|nan)\s*")
@@ -48,13 +57,14 @@ class Op(NamedTuple):
 
 
 class Walk(NamedTuple):
-    """How far the instructions went: whether to their end, what they would import, whether anything is called."""
+    """How far the instructions went: whether to their end, what they would import and where, and whether they call."""
 
     ops: int
     end: int
     stopped: bool
     runs: bool
     names: tuple[str, ...]
+    imports: tuple[int, ...] = ()
 
 
 def look(source: Source) -> Iterable[Said] | None:
@@ -69,11 +79,15 @@ def look(source: Source) -> Iterable[Said] | None:
 def look_inside(source: Source) -> Iterable[Said]:
     """Pickles of the oldest kind, which are text, anywhere inside the text of *source*."""
     left = LIMIT_INSIDE
+    seen: set[int] = set()  # where a walk with more on its stack has come by in vain, another need not start
     for match in _IN_TEXT.finditer(source.data):
         for start in _starts(source.data, match.start()):
+            if start in seen:
+                continue
             walk = walked(source.data, start, limit=left)
             if walk.runs and walk.end > match.end(2):
                 return [source.finding("pickle", f"holds a pickle that calls {_called(walk)}, within its text")]
+            seen.update(walk.imports)
             left -= walk.ops
         if left <= 0:
             return [source.finding("pickle", "holds too much that may be pickles, within its text")]
@@ -114,17 +128,17 @@ def _called(walk: Walk) -> str:
 
 def walked(data: Bytes, start: int = 0, *, limit: int = LIMIT) -> Walk:
     """Walk the instructions in *data* from *start* until they stop, break off, or reach *limit*."""
-    machine = _Machine()
-    at, ops = start, 0
-    while ops < limit and at < len(data):
+    machine, imports = _Machine(), []
+    at, ops, stopped = start, 0, False
+    while ops < limit and at < len(data) and not stopped:
         op = OPS.get(data[at])
         cut = _argument(data, at + 1, op) if op else None
         if op is None or cut is None or not machine.step(op, *cut[1]):
-            return Walk(ops, at, False, machine.runs, tuple(machine.names))
-        at, ops = cut[0], ops + 1
-        if op.name == "STOP":
-            return Walk(ops, at, True, machine.runs, tuple(machine.names))
-    return Walk(ops, at, False, machine.runs, tuple(machine.names))
+            break
+        if op.lines == 2:
+            imports.append(at)
+        at, ops, stopped = cut[0], ops + 1, op.name == "STOP"
+    return Walk(ops, at, stopped, machine.runs, tuple(machine.names), tuple(imports))
 
 
 def _argument(data: Bytes, at: int, op: Op) -> tuple[int, tuple[bytes, ...]] | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import stat
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -71,6 +72,8 @@ def _judge(path: str, place: Path, sizes: Mapping[str, int]) -> tuple[str, list[
     except Malformed as error:
         return UNKNOWN, [*said, finding(error.rule, path, error.what)]
     except OSError as error:
+        if error.errno == errno.ELOOP:
+            return "link", [*said, finding("link", path, "is a link")]
         what = f"cannot be read: {shown((error.strerror or str(error)).lower())}"
         return "unreadable", [*said, finding("unreadable", path, what)]
 

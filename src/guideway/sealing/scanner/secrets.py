@@ -191,8 +191,9 @@ RULES: tuple[Rule, ...] = (
     _rule(
         "password in a URL",
         "://",
-        r"[a-zA-Z][a-zA-Z0-9+.\-]{1,20}://[^\s:/@\"'<>\\?#]{1,128}:(?P<value>[^\s:/@\"'<>\\?#]{1,256})@[A-Za-z0-9\[]",
+        r"(?<![a-zA-Z0-9])[a-zA-Z][a-zA-Z0-9+.\-]{1,20}://[^\s:/@\"'<>\\?#]{1,128}:(?P<value>[^\s:/@\"'<>\\?#]{1,256})@[A-Za-z0-9\[]",
         _password,
+        anchored=False,
     ),
     _rule(
         "password or key",
