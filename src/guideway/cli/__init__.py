@@ -23,8 +23,22 @@ SECTIONS: dict[str, dict[str, str]] = {
         "plan": "Say which stages will run, and why.",
         "build": "Run the stages, judge them, seal a release.",
         "releases": "List the sealed releases.",
+        "diff": "What changed between two releases: data, parameters, figures, size, licence, policy.",
         "verify": "Read every byte of a release again and check its signature.",
-        "signature": "Verify a folder of model files, or export a release's model signature.",
+        "scan": "Judge any model file or folder without running it.",
+    },
+    "Prove it": {
+        "standard": "List and explain what must be proven; waive a clause for a while.",
+        "assess": "Judge a release by every clause, for one environment.",
+        "evidence": "List, show and import what is proven.",
+        "approve": "Sign that a release may go into an environment.",
+        "report": "Draw a report from the evidence: model card, transparency, Annex IV, score, bill of materials.",
+    },
+    "Move releases": {
+        "push": "Push a release to an OCI registry.",
+        "pull": "Pull a release from an OCI registry.",
+        "export": "Write a release into one file, for a closed network.",
+        "import": "Read a release from such a file.",
     },
     "Run it": {
         "up": "Build, admit and ship in one go; print URL, key and a curl line.",
@@ -38,6 +52,8 @@ SECTIONS: dict[str, dict[str, str]] = {
     "Look after it": {
         "audit": "Show, verify, export or seal the ledger.",
         "signers": "Make, list, trust, rotate and revoke signing keys.",
+        "signature": "Verify a folder of model files, or export a release's model signature.",
+        "gc": "Remove what no release and no kept result needs.",
         "schema": "Print the JSON Schema of guideway.yaml.",
         "doctor": "Check this machine, and say what is missing.",
     },

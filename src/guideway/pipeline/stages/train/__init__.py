@@ -11,7 +11,7 @@ import msgspec
 from guideway.core.errors import SpecError
 from guideway.core.protocols import Job
 from guideway.core.spec import Spec
-from guideway.pipeline.stages.train.base import files_of
+from guideway.pipeline.stages.train.base import files_of, refuse_unsafe
 
 name = "train"
 needs = ("data",)
@@ -21,6 +21,7 @@ code = (
     "guideway.pipeline.stages.threads",
     "guideway.replica.chat",
     "guideway.replica.text",
+    "guideway.sealing.scanner",
 )
 
 
@@ -50,7 +51,13 @@ def sources(spec: Spec, root: Path) -> Sequence[Path]:
 
 
 def run(job: Job) -> None:
-    """Write a Hugging Face folder (safetensors, tokenizer, chat template) and ``curve.json`` to ``job.out``."""
+    """Write a Hugging Face folder (safetensors, tokenizer, chat template) and ``curve.json`` to ``job.out``.
+
+    Raises:
+        Refused: a file of the base is unsafe. It is judged before any library that could load it is imported.
+    """
+    if job.params["base"] is not None:
+        refuse_unsafe(job.root / job.params["base"], job.params["base"])
     from guideway.pipeline.stages.train.learn import learn
 
     learn(job)

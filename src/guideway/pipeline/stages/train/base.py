@@ -6,7 +6,8 @@ import json
 from collections.abc import Sequence
 from pathlib import Path
 
-from guideway.core.errors import SpecError
+from guideway.core.errors import Refused, SpecError
+from guideway.sealing.scanner import scan_folder
 
 CONFIGS = ("config.json", "generation_config.json", "tokenizer_config.json")
 PICKLES = (".bin", ".pt", ".pth", ".pkl", ".pickle", ".ckpt")
@@ -36,6 +37,22 @@ def files_of(folder: Path, said: str) -> Sequence[Path]:
     for name in CONFIGS:
         _refuse_code(folder / name)
     return tuple(files)
+
+
+def refuse_unsafe(folder: Path, said: str) -> None:
+    """Judge every file of the base model in *folder*, which the spec calls *said*; nothing of it is run.
+
+    Raises:
+        Refused: names the first file that is unsafe, and what to do.
+    """
+    unsafe = scan_folder(folder).unsafe
+    if not unsafe:
+        return
+    first = unsafe[0]
+    more = f"; also {len(unsafe) - 1} more (`guideway scan {said}` lists them)" if len(unsafe) > 1 else ""
+    raise Refused(
+        f"a file of the base is unsafe: it {first.what}{more}", where=f"{said}/{first.path}", try_this=first.try_this
+    )
 
 
 def _refuse_code(path: Path) -> None:

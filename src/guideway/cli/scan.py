@@ -1,0 +1,67 @@
+"""``guideway scan``."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import click
+import msgspec
+
+from guideway.cli.draw import drawn, print_json, table
+from guideway.cli.project import json_option
+from guideway.core.errors import Refused, SpecError
+from guideway.core.events import Progress
+from guideway.sealing.scanner import Scan, scan_files, scan_folder
+
+
+@click.command("scan")
+@click.argument("path", type=click.Path(path_type=Path))
+@json_option
+def command(path: Path, as_json: bool) -> None:
+    """Judge a model file or a folder by what is inside, without loading or running anything of it.
+
+    Allowed are safetensors, GGUF, ONNX, OpenVINO, arrays of numbers, tokenizers, pictures and plain text; secrets
+    in them are found too. Ends with 3 when something is found.
+    """
+    found = _scanned(path, quiet=as_json)
+    if as_json:
+        print_json({**msgspec.to_builtins(found), "safe": not found.findings})
+    else:
+        _show(found)
+    if found.findings:
+        files = len({one.path for one in found.findings})
+        raise Refused(
+            f"{_count(len(found.findings), 'finding')} in {files} of {_count(found.files, 'file')}",
+            where=str(path),
+            try_this="do not load it before they are gone",
+        )
+
+
+def _scanned(path: Path, *, quiet: bool) -> Scan:
+    if not path.exists():
+        raise SpecError("there is no such file or folder", where=str(path))
+    if not path.is_dir():
+        return scan_files([(path.name, path)])
+    if quiet or not sys.stdout.isatty():
+        return scan_folder(path)
+    with drawn(as_json=False) as emit:
+        return scan_folder(path, progress=lambda done, total: emit(Progress("scan", done / 1e6, total / 1e6, "MB")))
+
+
+def _show(found: Scan) -> None:
+    against: dict[str, list[tuple[str, str, str]]] = {}
+    for one in found.findings:
+        against.setdefault(one.path, []).append((one.rule, one.what, one.try_this))
+    rows = [
+        (path, found.formats.get(path, "-") if first else "", *line)
+        for path, lines in against.items()
+        for first, line in zip((True, *[False] * len(lines)), lines, strict=False)
+    ]
+    formats = ", ".join(sorted(set(found.formats.values())))
+    safe = f"{_count(found.files, 'file')}, {found.bytes / 1e6:.1f} MB, nothing unsafe, no secret: {formats or 'empty'}"
+    table(("FILE", "FORMAT", "RULE", "FOUND", "DO"), rows, empty=safe)
+
+
+def _count(number: int, noun: str) -> str:
+    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
