@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import errno
 import importlib
+import keyword
 import os
 import sys
 import traceback
@@ -24,6 +25,12 @@ SECTIONS: dict[str, dict[str, str]] = {
         "releases": "List the sealed releases.",
         "verify": "Read every byte of a release again and check its signature.",
     },
+    "Move releases": {
+        "push": "Send a release to an OCI registry.",
+        "pull": "Bring a release from an OCI registry.",
+        "export": "Write a release to one file.",
+        "import": "Bring a release from one file.",
+    },
     "Run it": {
         "up": "Build, admit and ship in one go; print URL, key and a curl line.",
         "ship": "Move an environment to a release.",
@@ -42,6 +49,11 @@ SECTIONS: dict[str, dict[str, str]] = {
 _HELP = {verb: text for section in SECTIONS.values() for verb, text in section.items()}
 
 
+def module_of(verb: str) -> str:
+    """The module of a verb; one that Python keeps for itself has an underscore at its end."""
+    return f"guideway.cli.{verb}{'_' if keyword.iskeyword(verb) else ''}"
+
+
 class _Verbs(click.Group):
     """A group that knows its verbs by name and imports one only to run it."""
 
@@ -51,7 +63,7 @@ class _Verbs(click.Group):
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         if cmd_name not in _HELP:
             return None
-        command: click.Command = importlib.import_module(f"guideway.cli.{cmd_name}").command
+        command: click.Command = importlib.import_module(module_of(cmd_name)).command
         return command
 
     def resolve_command(

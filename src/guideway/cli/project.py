@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -43,3 +43,14 @@ def opened(path: Path, environment: str) -> tuple[SpecFile, Home]:
     """The spec as it holds in *environment*, and the state folder beside it."""
     file = load(path, environment)
     return file, Home.of(file.root)
+
+
+def release_and(words: Sequence[str], what: str) -> tuple[str | None, str]:
+    """``[RELEASE] WHAT`` as typed: the release, or None for the newest, and the other word.
+
+    Raises:
+        click.UsageError: fewer or more words.
+    """
+    if len(words) not in (1, 2):
+        raise click.UsageError(f"give a {what}, and before it a release if not the newest is meant")
+    return (words[0] if len(words) == 2 else None), words[-1]
