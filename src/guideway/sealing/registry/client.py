@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import re
 from typing import NamedTuple, TypeVar
-from urllib.parse import urlencode, urljoin
+from urllib.parse import urlencode
 
 import msgspec
 
 from guideway.core.artifact import Digest, digest_bytes
 from guideway.core.errors import Corrupt, Unavailable
 from guideway.sealing.pack import INDEX, MANIFEST
-from guideway.sealing.registry.http import Body, Http
+from guideway.sealing.registry.http import Body, Http, joined
 from guideway.sealing.registry.wire import Answer, Stream, denied
 
 _ACCEPT = {"Accept": f"{MANIFEST}, {INDEX}"}
@@ -189,7 +189,7 @@ class Repository:
     def _pages(self, path: str) -> list[Answer]:
         answers = [self.http.ask("GET", path)]
         while (found := _NEXT.search(answers[-1].headers.get("link", ""))) and len(answers) < _PAGES:
-            answers.append(self.http.ask("GET", urljoin(path, found[1])))
+            answers.append(self.http.ask("GET", joined(path, found[1])))
         return answers
 
     def _decoded(self, answer: Answer, shape: type[Shape]) -> Shape:
@@ -208,7 +208,7 @@ class Repository:
         location = answer.headers.get("location", base if base != "/" else "")
         if not location:
             raise Unavailable("the registry does not say where to write", where=self.where)
-        return urljoin(urljoin(self.http.origin, base), location)
+        return joined(joined(self.http.origin, base), location)
 
 
 def _sized(size: int, media_type: str = "") -> dict[str, str]:

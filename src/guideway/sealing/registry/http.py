@@ -104,7 +104,7 @@ class Http:
             Unavailable: no answer after all *tries*. A registry that never answered is not tried again.
             Refused: it leads where we must not go.
         """
-        url, left = urljoin(self.origin, url), pauses(tries)
+        url, left = joined(self.origin, url), pauses(tries)
         while True:
             try:
                 response = self._authorised(method, url, headers or {}, body)
@@ -138,7 +138,7 @@ class Http:
             if response.status not in _REDIRECT or method not in ("GET", "HEAD") or not target:
                 return response
             response.close()
-            url = urljoin(url, target)
+            url = joined(url, target)
         raise Unavailable(f"more than {_REDIRECTS} redirects", where=self.host)
 
     def _send(self, method: str, url: str, headers: Mapping[str, str], body: Body | None) -> Stream:
@@ -185,6 +185,18 @@ class Http:
             raise Refused("the registry leads to an address that is not HTTPS", where=shown(url))
         if is_forbidden(host):
             raise Refused("the registry leads to an address that no registry has", where=shown(url))
+
+
+def joined(base: str, target: str) -> str:
+    """*target* as the registry gave it, seen from *base*.
+
+    Raises:
+        Refused: it is no address.
+    """
+    try:
+        return urljoin(base, target)
+    except ValueError:
+        raise Refused("the registry leads to something that is no address", where=shown(target)) from None
 
 
 def _with(headers: Mapping[str, str], authorization: str) -> dict[str, str]:

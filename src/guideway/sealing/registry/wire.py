@@ -107,10 +107,10 @@ def explained(error: Exception, where: str) -> GuidewayError:
     what, advice = "the connection to the registry broke", "run it again: what came is kept"
     if isinstance(error, NameResolutionError):
         what, advice = "there is no host with this name", "is the reference right?"
+    elif isinstance(error, NewConnectionError):  # before the time-outs: it is one of them
+        what, advice = "nothing answers at this address", "is the registry running, and the port right?"
     elif isinstance(error, ConnectTimeoutError | ReadTimeoutError):
         what = "the registry does not answer"
-    elif isinstance(error, NewConnectionError):
-        what, advice = "nothing answers at this address", "is the registry running, and the port right?"
     elif isinstance(error, SSLError):
         return _explained_tls(error, where)
     return Unavailable(what, where=where, try_this=advice)
