@@ -75,7 +75,7 @@ def challenges(text: str) -> list[tuple[str, dict[str, str]]]:
     """The schemes in a ``WWW-Authenticate`` header, in small letters, each with its fields."""
     text = text[:_CHALLENGE_LIMIT]
     starts = list(_SCHEME.finditer(text))
-    ends = [start.start() for start in starts[1:]] + [len(text)]
+    ends = [*(start.start() for start in starts), len(text)][1:]
     return [
         (start[1].lower(), {name.lower(): value for name, value in _FIELD.findall(text[start.end() : end])})
         for start, end in zip(starts, ends, strict=True)
