@@ -9,7 +9,7 @@ import sys
 
 import pytest
 
-from guideway.cli import SECTIONS
+from guideway.cli import SECTIONS, module_of
 from guideway.core.errors import EXIT_CODES
 from guideway.core.spec import json_schema
 
@@ -179,7 +179,7 @@ def test_completion_knows_the_verbs(guideway):
 
 
 def test_no_verb_needs_a_library_that_the_core_install_lacks(guideway):
-    imports = "; ".join(f"import guideway.cli.{verb}" for verb in VERBS)
+    imports = "; ".join(f"import {module_of(verb)}" for verb in VERBS)
     code = f"import sys; {imports}; print(*sys.modules)"
     said = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True)
     loaded = {name.partition(".")[0] for name in said.stdout.split()}

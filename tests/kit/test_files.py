@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from guideway.kit import files
-from guideway.kit.files import locked, write_atomic
+from guideway.kit.files import locked, replacing, write_atomic
 
 
 def test_a_write_is_whole_and_has_its_mode(tmp_path):
@@ -34,3 +34,14 @@ def test_a_lock_is_held_by_one(tmp_path):
         assert first and not second
     with locked(tmp_path / "lock", wait=False) as third:
         assert third
+
+
+def test_a_file_that_is_written_bit_by_bit_appears_whole_or_not_at_all(tmp_path):
+    with replacing(tmp_path / "a", mode=0o600) as file:
+        file.write(b"te")
+        assert not (tmp_path / "a").exists()
+        file.write(b"xt")
+    assert (tmp_path / "a").read_bytes() == b"text" and (tmp_path / "a").stat().st_mode & 0o777 == 0o600
+    with pytest.raises(ZeroDivisionError), replacing(tmp_path / "a") as file:
+        file.write(b"half" * (1 // 0))
+    assert (tmp_path / "a").read_bytes() == b"text" and len(list(tmp_path.iterdir())) == 1

@@ -6,6 +6,7 @@ import contextlib
 import errno
 import gc
 import importlib
+import keyword
 import os
 import sys
 import traceback
@@ -59,6 +60,11 @@ SECTIONS: dict[str, dict[str, str]] = {
     },
 }
 _HELP = {verb: text for section in SECTIONS.values() for verb, text in section.items()}
+
+
+def module_of(verb: str) -> str:
+    """The module of a verb; one that Python keeps for itself has an underscore at its end."""
+    return f"guideway.cli.{verb}{'_' if keyword.iskeyword(verb) else ''}"
 
 
 class _Verbs(click.Group):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -50,3 +50,14 @@ def signer_option(command: Command) -> Command:
     return click.option("--as", "signer", required=True, metavar="NAME", help="Whose key signs (`guideway signers`).")(
         command
     )
+
+
+def release_and(words: Sequence[str], what: str) -> tuple[str | None, str]:
+    """``[RELEASE] WHAT`` as typed: the release, or None for the newest, and the other word.
+
+    Raises:
+        click.UsageError: fewer or more words.
+    """
+    if len(words) not in (1, 2):
+        raise click.UsageError(f"give a {what}, and before it a release if not the newest is meant")
+    return (words[0] if len(words) == 2 else None), words[-1]

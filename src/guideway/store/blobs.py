@@ -69,6 +69,15 @@ class Blobs:
                 digest, size = _copy_in(source, self._blobs)
         return File(path=name or source.name, size=size, digest=digest)
 
+    def adopt(self, source: Path, digest: Digest) -> None:
+        """Move *source* here, whose bytes were checked against *digest* while they were written."""
+        with _explained(self.folder):
+            with source.open("rb") as file:
+                os.fchmod(file.fileno(), 0o444)
+                os.fsync(file.fileno())
+            source.replace(self.path(digest))
+            sync_folder(self._blobs)
+
     def put_tree(self, folder: Path, *, take: bool = False) -> Artifact:
         """Keep every regular file below *folder*. Links and special files are refused."""
         files = []

@@ -24,7 +24,7 @@ PAYLOADS = {
     "namespace": f"{{{{ namespace.__init__.__globals__.os.popen('{RUN}') }}}}",
     "self": "{{ self.__init__.__globals__.__builtins__ }}",
     "a name of the template": "{{ self._TemplateReference__context.cycler }}",
-    "builtins of a message": f"{{{{ messages.__class__.__init__.__globals__['__builtins__']['eval'](\"1\") }}}}",
+    "builtins of a message": "{{ messages.__class__.__init__.__globals__['__builtins__']['eval'](\"1\") }}",
     "import": f"{{{{ ''.__class__.__base__.__import__('os').system('{RUN}') }}}}",
     "subscript": "{{ ''['__class__'] }}",
     "attr filter": "{{ ''|attr('__class__') }}",
@@ -215,7 +215,7 @@ def test_without_jinja_a_template_is_not_taken_on_trust(tmp_path, monkeypatch):
 
 @given(
     st.lists(
-        st.sampled_from("{{ }} {% %} {# #} if for in x . __class__ [ ] ( ) | ~ + ' \" \\ endif endfor attr 1".split()),
+        st.sampled_from(["{{", "}}", "{%", "%}", "{#", "#}", "if", "for", "in", "x", ".", "__class__", "[", "]", "(", ")", "|", "~", "+", "'", '"', "\\", "endif", "endfor", "attr", "1"]),
         max_size=25,
     )
 )

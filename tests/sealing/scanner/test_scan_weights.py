@@ -27,7 +27,8 @@ from scanner_rig import (
     zipped,
 )
 
-from guideway.sealing.scanner import onnx, safetensors as format_of_safetensors
+from guideway.sealing.scanner import onnx
+from guideway.sealing.scanner import safetensors as format_of_safetensors
 from guideway.sealing.scanner.findings import Malformed
 from guideway.sealing.scanner.source import Source
 
