@@ -45,27 +45,28 @@ class Walk:
     def __init__(self, installation: str) -> None:
         self.lines = 0
         self.last = 0
-        self._before = (installation, installation)
+        self._before = installation
         self._found: list[Problem] = []
         self._changed: dict[int, Line] = {}
         self._moved: list[tuple[int, int]] = []
-        self._gap = False
+        self._loose = False  # what stands before the next line is not what stood there: that was said already
 
     def take(self, line: Line) -> None:
         """Look at the next line."""
         self.lines += 1
         if line.seq <= self.last:
-            self._found.append(Problem(line.seq, f"line {line.seq} was inserted"))
+            how = f"stands after line {self.last}" if line.seq > 0 else "was inserted"
+            self._found.append(Problem(line.seq, f"line {line.seq} {how}"))
             return
         if line.seq > self.last + 1:
             self._found.append(_missing(self.last + 1, line.seq - 1))
-            self._gap = True
-        found = line_hash(line[:8])
-        if found != line.hash:
+            self._loose = True
+        changed = line_hash(line[:8]) != line.hash
+        if changed:
             self._take_changed(line)
-        elif line.previous not in self._before and not self._gap:
+        elif line.previous != self._before and not self._loose:
             self._found.append(_stranger(line.seq))
-        self._before, self.last, self._gap = (line.hash, found), line.seq, False
+        self._before, self.last, self._loose = line.hash, line.seq, changed
 
     def problems(self) -> list[Problem]:
         """Everything that is wrong, by line; lines that only changed places are told from changed ones."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from sqlalchemy import DDL, Column, Connection, Integer, MetaData, Table, delete, func, insert, select
+from sqlalchemy import DDL, Column, Connection, Integer, MetaData, Table, delete, func, insert, inspect, select
 from sqlalchemy.schema import CreateTable
 
 _TABLE = Table("schema_version", MetaData(), Column("version", Integer, nullable=False))
@@ -29,4 +29,6 @@ def write(connection: Connection, version: int) -> None:
 
 
 def _has_table(connection: Connection) -> bool:
-    return connection.execute(select(func.to_regclass(_TABLE.name))).scalar() is not None
+    """Is it there? Read from the catalogue as a table: ``to_regclass`` may remember, inside a transaction, that it
+    was not there before somebody else, for whom we waited, made it."""
+    return inspect(connection).has_table(_TABLE.name)
