@@ -9,7 +9,7 @@ import sys
 
 import msgspec
 import pytest
-from test_release_way import PASSED, House
+from release_rig import PASSED, House
 
 from guideway.core.artifact import File, canonical_json, digest_bytes
 from guideway.core.errors import Corrupt, Unavailable

@@ -6,55 +6,14 @@ import shutil
 
 import msgspec
 import pytest
+from release_rig import FAILED, PASSED, UNKNOWN, House
 
 from guideway.core.errors import Corrupt, Refused
-from guideway.core.gate import Judgement, Verdict
-from guideway.sealing import admit, seal, verify, verify_folder
+from guideway.sealing import verify, verify_folder
 from guideway.sealing.pack import ARTIFACT, attachments, files_of, layer_type, read_manifest
 from guideway.signing import dsse
 from guideway.signing.keys import signer, trusted
 from guideway.store import ledger, releases
-from guideway.store.blobs import Blobs
-from guideway.store.database import Database
-
-PASSED = Judgement("EVL-01", "it is better", Verdict.PASS, "1", "< 2")
-FAILED = Judgement("SPEC-1", "exact_match", Verdict.FAIL, "0.02", "≥ 0.8", try_this="mend the prompt")
-UNKNOWN = Judgement("DAT-03", "no overlap", Verdict.UNKNOWN, "no evidence", "≤ 0")
-
-
-class House:
-    """A store with a small model folder in it."""
-
-    def __init__(self, root):
-        self.root = root
-        self.blobs = Blobs(root / "oci")
-        self.database = Database(root / "state.db")
-        self.signer = signer(root / "keys")
-        self.trusted = trusted(root / "keys")
-        folder = root / "model-folder"
-        for path, text in {"model/model.onnx": "weights", "model/tokenizer.json": "{}", "serve.json": "[]"}.items():
-            (folder / path).parent.mkdir(parents=True, exist_ok=True)
-            (folder / path).write_text(text)
-        self.files = self.blobs.put_tree(folder).files
-
-    def seal(self, *judgements, files=None, at=1.0):
-        return seal(
-            self.blobs,
-            self.database,
-            self.signer,
-            name="m",
-            files=files or self.files,
-            judgements=judgements,
-            proofs=[self.blobs.put_bytes(b"proof")],
-            facts={"format": "onnx"},
-            at=at,
-        )
-
-    def admit(self, release, *judgements):
-        return admit(
-            self.blobs, self.database, self.signer, self.trusted, release,
-            environment="dev", judgements=judgements, at=2.0,
-        )  # fmt: skip
 
 
 @pytest.fixture
@@ -115,7 +74,7 @@ def test_an_admission_leaves_a_signed_summary_for_the_environment(house):
     said = dsse.unseal(house.blobs.read(envelope), house.trusted)
     assert said["predicate"]["verificationResult"] == "PASSED"
     assert said["predicate"]["policy"]["uri"] == "urn:guideway:environment:dev"
-    assert house.admit(release, FAILED) == envelope  # admitted before: not judged again
+    assert house.admit(release, PASSED) == envelope  # nothing changed: that summary stands
 
 
 def test_an_unproven_release_is_not_admitted(house):

@@ -10,7 +10,7 @@ from guideway.cli.project import environment_option, opened, signer_option, spec
 from guideway.core.errors import Refused
 from guideway.pipeline.assess import gather
 from guideway.pipeline.workshop import open_workshop
-from guideway.sealing.testify import approve
+from guideway.sealing.attest import approve
 from guideway.signing.keys import load_signer
 from guideway.store import releases
 

@@ -13,7 +13,7 @@ from guideway.cli.project import environment_option, json_option, opened, signer
 from guideway.core.errors import SpecError, did_you_mean
 from guideway.core.spec import SpecFile, build_part
 from guideway.pipeline.workshop import open_workshop
-from guideway.sealing.testify import waive
+from guideway.sealing.attest import waive
 from guideway.signing.keys import load_signer
 from guideway.standard.clauses import Check, Clause, laws
 from guideway.standard.overlay import clauses_for, level_of

@@ -15,7 +15,7 @@ from guideway.core.release import Release
 from guideway.core.spec import SpecFile
 from guideway.pipeline.assess import gather
 from guideway.pipeline.workshop import Workshop
-from guideway.sealing.testify import testify
+from guideway.sealing.attest import attest
 from guideway.signing.keys import Signer
 from guideway.standard.clauses import About, Clause, Format
 from guideway.standard.imports import LARGEST, Imported, detect, read
@@ -61,7 +61,7 @@ def bring(shop: Workshop, file: SpecFile, release: Release, signer: Signer, aske
     facts = tuple(msgspec.structs.replace(one, inputs=(original,)) for one in facts)
     travels = release if any(one.subject.kind not in ("environment", "organisation") for one in facts) else None
     why = f"{form} {asked.report.name}" + (f" for {clause.id}" if clause else "")
-    testify(
+    attest(
         shop.blobs,
         shop.database,
         signer,

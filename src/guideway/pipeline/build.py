@@ -21,8 +21,8 @@ from guideway.pipeline.stages import STAGES
 from guideway.pipeline.tell import tell
 from guideway.pipeline.workshop import Workshop
 from guideway.sealing import seal
+from guideway.sealing.attest import attest
 from guideway.sealing.pack import pack
-from guideway.sealing.testify import testify
 from guideway.store import evidence, releases
 from guideway.store.steps import StepResult
 
@@ -87,7 +87,7 @@ def _circumstances(file: SpecFile, shop: Workshop, results: Mapping[str, StepRes
     same = [newest[one.metric] for one in found if one.metric in newest and _alike(newest[one.metric].evidence, one)]
     if len(same) == len(found) and len({one.envelope for one in same}) == 1:
         return same[0].envelope
-    return testify(shop.blobs, shop.database, shop.signer, found, what="circumstances", at=shop.clock())
+    return attest(shop.blobs, shop.database, shop.signer, found, what="circumstances", at=shop.clock())
 
 
 def _alike(old: Evidence, new: Evidence) -> bool:

@@ -11,10 +11,10 @@ from guideway.core.errors import Corrupt, Refused
 from guideway.core.evidence import Evidence
 from guideway.core.gate import Judgement
 from guideway.core.release import Release
+from guideway.sealing.attest import attest
 from guideway.sealing.dossier import Said, heard
 from guideway.sealing.pack import attach, attachments, descriptor_of
 from guideway.sealing.seal import refuse
-from guideway.sealing.testify import testify
 from guideway.sealing.verify import check_signature
 from guideway.signing import dsse, statements
 from guideway.signing.keys import Signer, Verifier
@@ -67,7 +67,7 @@ def admit(
     for proof in proofs:
         attach(blobs, descriptor, dsse.MEDIA_TYPE, blobs.read(proof))
     if observed:
-        testify(blobs, database, signer, observed, release=release, what="observed", at=at)
+        attest(blobs, database, signer, observed, release=release, what="observed", at=at)
     envelope = attach(blobs, descriptor, dsse.MEDIA_TYPE, dsse.seal(summary, signer))
     with database.transaction():
         releases.put_admission(

@@ -215,7 +215,36 @@ def test_without_jinja_a_template_is_not_taken_on_trust(tmp_path, monkeypatch):
 
 @given(
     st.lists(
-        st.sampled_from(["{{", "}}", "{%", "%}", "{#", "#}", "if", "for", "in", "x", ".", "__class__", "[", "]", "(", ")", "|", "~", "+", "'", '"', "\\", "endif", "endfor", "attr", "1"]),
+        st.sampled_from(
+            [
+                "{{",
+                "}}",
+                "{%",
+                "%}",
+                "{#",
+                "#}",
+                "if",
+                "for",
+                "in",
+                "x",
+                ".",
+                "__class__",
+                "[",
+                "]",
+                "(",
+                ")",
+                "|",
+                "~",
+                "+",
+                "'",
+                '"',
+                "\\",
+                "endif",
+                "endfor",
+                "attr",
+                "1",
+            ]
+        ),
         max_size=25,
     )
 )

@@ -22,7 +22,7 @@ from guideway.store.evidence import Kept
 LONGEST_WAIVER = 365 * 86400.0
 
 
-def testify(
+def attest(
     blobs: Blobs,
     database: Database,
     signer: Signer,
