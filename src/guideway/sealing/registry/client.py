@@ -145,9 +145,7 @@ class Repository:
         """Send the next *size* bytes of an upload; None if the registry did not take them."""
         until = session.offset + size
         headers = _sized(size, _BYTES) | {"Content-Range": f"{session.offset}-{until - 1}"}
-        response = self.http.open("PATCH", session.location, headers=headers, body=body, tries=1)
-        answer = Answer(response.status, {key.lower(): text for key, text in response.headers.items()}, b"")
-        response.drain_conn()
+        answer = self.http.ask("PATCH", session.location, headers=headers, body=body, tries=1)
         self._check_allowed(answer)
         return Session(self._location(answer, session.location), until) if answer.status == 202 else None
 
@@ -155,10 +153,9 @@ class Repository:
         """Close an upload with its last *size* bytes; False if the registry found something else than *digest*."""
         join = "&" if "?" in session.location else "?"
         url = session.location + join + urlencode({"digest": digest})
-        response = self.http.open("PUT", url, headers=_sized(size, _BYTES), body=body, tries=1)
-        response.drain_conn()
-        self._check_allowed(response)
-        return response.status == 201
+        answer = self.http.ask("PUT", url, headers=_sized(size, _BYTES), body=body, tries=1)
+        self._check_allowed(answer)
+        return answer.status == 201
 
     def tags(self) -> list[str]:
         """All tags, in the registry's order."""
@@ -175,14 +172,16 @@ class Repository:
         """The descriptors of what refers to *digest*; None if the registry has no such interface."""
         found: list[dict[str, object]] = []
         for answer in self._pages(f"{self._path}/referrers/{digest}"):
-            if answer.status in (400, 404, 405, 501) or INDEX not in answer.headers.get("content-type", ""):
+            if answer.status in (400, 404, 405, 501):
                 return None
             if answer.status != 200:
                 raise denied(answer, "list what is attached", self.where)
+            if INDEX not in answer.headers.get("content-type", ""):  # a page for people, for instance
+                return None
             found += self._decoded(answer, Page).manifests
         return found
 
-    def _check_allowed(self, answer: Answer | Stream) -> None:
+    def _check_allowed(self, answer: Answer) -> None:
         if answer.status in (401, 403, 413):
             raise denied(answer, "write a blob", self.where)
 

@@ -77,15 +77,22 @@ class Http:
             return self.ask("GET", path)
 
     def ask(
-        self, method: str, url: str, *, headers: Mapping[str, str] | None = None, body: Body | None = None
+        self,
+        method: str,
+        url: str,
+        *,
+        headers: Mapping[str, str] | None = None,
+        body: Body | None = None,
+        tries: int = TRIES,
     ) -> Answer:
         """Send a request and read the whole answer; *url* may be relative to the registry.
 
         Raises:
-            Unavailable: no answer after all tries.
+            Unavailable: no answer after all *tries*. A registry that never answered is not tried again.
             Corrupt: the answer does not end where it should.
+            Refused: it leads where we must not go.
         """
-        response = self.open(method, url, headers=headers, body=body)
+        response = self.open(method, url, headers=headers, body=body, tries=tries)
         data = read_small(response, self.host)
         return Answer(response.status, {name.lower(): value for name, value in response.headers.items()}, data)
 
@@ -98,12 +105,7 @@ class Http:
         body: Body | None = None,
         tries: int = TRIES,
     ) -> Stream:
-        """Send a request; the answer with its body unread, for the caller to close.
-
-        Raises:
-            Unavailable: no answer after all *tries*. A registry that never answered is not tried again.
-            Refused: it leads where we must not go.
-        """
+        """As :meth:`ask`, with the body unread: the caller reads and closes it."""
         url, left = joined(self.origin, url), pauses(tries)
         while True:
             try:
