@@ -1,0 +1,228 @@
+"""Figures: what was measured on the model, as tables with intervals, and in plain words for the public."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from guideway.core.artifact import short
+from guideway.core.dossier import Proof
+from guideway.core.evidence import Evidence
+from guideway.standard.judge import number
+from guideway.standard.reports.drawn import (
+    Drawn,
+    baseline,
+    day,
+    expired,
+    finite,
+    proof,
+    proofs,
+    setting,
+    sliced_metrics,
+)
+from guideway.standard.reports.page import Block, Paragraph, Table, Whisker, Whiskers
+from guideway.standard.reports.words import Cell, Piece, Words, code, missing
+
+METRICS: Mapping[str, Words] = {
+    "exact_match": Words("answers that match exactly", "完全匹配的回答"),
+    "perplexity": Words("perplexity", "困惑度"),
+    "loss": Words("loss", "损失"),
+    "train_loss": Words("loss at the end of training", "训练结束时的损失"),
+    "kl_to_source": Words("divergence from the trained model", "与训练后模型的散度"),
+    "top1_flips": Words("first choices that changed", "首选词元改变的比例"),
+    "model_bytes": Words("size of the weights", "权重大小"),
+    "parity_difference": Words("largest difference of outputs", "输出的最大差异"),
+    "parity_agreement": Words("outputs that agree", "输出一致的比例"),
+    "non_finite_outputs": Words("outputs that are no number", "非数值输出"),
+    "refusal_share": Words("refused, of what must be refused", "应拒答问题的拒答率"),
+    "wrong_refusal_share": Words("refused, of what is harmless", "正常问题的误拒率"),
+}
+UNITS: Mapping[str, Words] = {
+    "nats/token": Words("nats per token", "纳特/词元"),
+    "rows": Words("rows", "行"),
+    "bytes": Words("bytes", "字节"),
+    "weights": Words("weights", "个权重"),
+    "s": Words("s", "秒"),
+}
+COMPRESSION = ("kl_to_source", "top1_flips", "parity_difference", "parity_agreement")
+SAY = {
+    "exact_match": Words(
+        "Of {n} questions that it had not seen (`{slice}`), it answered {share} exactly as expected{around}.",
+        "在 {n} 个它没有见过的问题上（`{slice}`），{share} 的回答与期望完全一致{around}。",
+    ),
+    "perplexity": Words(
+        "On text that it had not seen (`{slice}`), it was on average as unsure as if it had to choose blindly among"
+        " {value} pieces of words{around}; fewer is better.",
+        "在它没有见过的文本上（`{slice}`），它平均的不确定程度相当于在 {value} 个词元之间随意选择{around}；越少越好。",
+    ),
+}
+BUILD_FIRST = Words(
+    "`guideway build` measures every split of `data.splits`.", "`guideway build` 会测量 `data.splits` 的每个拆分。"
+)
+REPORTED = Words(" (reported, not judged)", "（仅报告，不评判）")
+NONE = Words("not measured", "未测量")
+
+
+def label(metric: str) -> tuple[Piece, ...]:
+    """The name of a metric for people, and the one in the evidence."""
+    return (METRICS[metric], " ", code(metric)) if metric in METRICS else (code(metric),)
+
+
+def value(evidence: Evidence, at: float) -> tuple[Piece, ...]:
+    """The value with its unit; and since when it no longer counts."""
+    shown: tuple[Piece, ...] = (number(evidence.value),)
+    if evidence.unit == "bytes":
+        shown = (f"{evidence.value / 1e6:,.1f} MB",)
+    elif evidence.unit and evidence.unit != "share":
+        shown += (" ", UNITS.get(evidence.unit, evidence.unit))
+    if expired(evidence, at):
+        shown += (Words(" (expired {day})", "（已于 {day} 过期）").fill(day=day(evidence.valid_until or 0.0)),)
+    return shown
+
+
+def interval(evidence: Evidence) -> Cell:
+    """``0.91 to 0.95``, at which level and by which method."""
+    found = evidence.interval
+    if found is None:
+        return Words("none", "无")
+    bounds = {"low": number(found.low), "high": number(found.high)}
+    return Words("{low} to {high} ({level}, {how})", "{low} 至 {high}（{level}，{how}）").fill(
+        **bounds, level=f"{found.level:.0%}", how=found.method
+    )
+
+
+def evaluation(drawn: Drawn) -> tuple[Block, ...]:
+    """Every figure of every held-out slice, beside the baseline and the model before compression."""
+    metrics = sliced_metrics(drawn.dossier)
+    if not metrics:
+        return (Paragraph(missing(BUILD_FIRST)),)
+    columns = (
+        Words("Slice", "切片"),
+        Words("Figure", "指标"),
+        Words("Model that ships", "上线模型"),
+        Words("Interval", "区间"),
+        Words("n", "样本数"),
+        Words("Simple baseline", "简单基线"),
+        Words("Before compression", "压缩前"),
+        Words("Proof", "证据"),
+    )
+    rows = [_row(drawn, one) for metric in metrics for one in proofs(drawn.dossier, metric, "shipped")]
+    return (Table(columns, tuple(rows)), *pictures(drawn))
+
+
+def pictures(drawn: Drawn) -> tuple[Whiskers, ...]:
+    """The same as drawings: one for each metric that has intervals."""
+    found = []
+    for metric in sliced_metrics(drawn.dossier):
+        measured = [one.evidence for one in proofs(drawn.dossier, metric, "shipped")]
+        rows = tuple(filter(None, (_whisker(drawn, one) for one in measured)))
+        if rows:
+            title = Words(
+                "{metric}: value, interval, and the baseline (dashed)", "{metric}：数值、区间与基线（虚线）"
+            ).fill(metric=METRICS.get(metric, metric))
+            found.append(Whiskers(title, rows))
+    return tuple(found)
+
+
+def compression(drawn: Drawn) -> tuple[Block, ...]:
+    """What compression changed; a paragraph says so when nothing was compressed, or when it was not measured."""
+    dossier = drawn.dossier
+    if dossier.ships == "train":
+        said = Words("The model ships as it was trained; nothing was compressed.", "模型按训练结果直接上线，未经压缩。")
+        return (Paragraph(said),)
+    found = [one for metric in (*COMPRESSION, "model_bytes") for one in proofs(dossier, metric, "shipped")]
+    if not found:
+        return (Paragraph(missing(Words("`guideway build` compares both models.", "`guideway build` 会比较两个模型。"))),)
+    columns = (
+        Words("Figure", "指标"),
+        Words("Value", "数值"),
+        Words("Interval", "区间"),
+        Words("n", "样本数"),
+        Words("Proof", "证据"),
+    )
+    rows = [
+        (label(one.evidence.metric), value(one.evidence, drawn.at), interval(one.evidence), _n(one.evidence), _code(one))
+        for one in found
+    ]
+    return (Table(columns, tuple(rows)),)
+
+
+def in_plain_words(drawn: Drawn) -> tuple[Words, ...]:
+    """One sentence for each figure that means something to everybody, and one for its baseline."""
+    found = []
+    for metric, words in SAY.items():
+        for one in proofs(drawn.dossier, metric, "shipped"):
+            found.append(_sentence(words, one.evidence))
+            if (simple := baseline(drawn.dossier, one.evidence)) is not None:
+                found.append(_against(simple, one.evidence))
+    flips = proof(drawn.dossier, "top1_flips", "shipped")
+    if flips is not None:
+        words = Words(
+            "To run faster it was made smaller; at {share} of the places looked at, its first choice changed.",
+            "为了更快运行，模型经过压缩；在所检查的位置中，{share} 的首选发生了变化。",
+        )
+        found.append(words.fill(share=_percent(flips.evidence.value)))
+    return tuple(found)
+
+
+def _sentence(words: Words, evidence: Evidence) -> Words:
+    around: Words | str = ""
+    if evidence.interval is not None:
+        low, high = evidence.interval.low, evidence.interval.high
+        show = _percent if evidence.unit == "share" else number
+        around = Words(
+            " (with {level} confidence between {low} and {high})", "（在 {level} 的置信水平下介于 {low} 与 {high} 之间）"
+        ).fill(level=f"{evidence.interval.level:.0%}", low=show(low), high=show(high))
+    return words.fill(
+        n=f"{evidence.n:,}",
+        slice=evidence.slice,
+        share=_percent(evidence.value),
+        value=number(evidence.value),
+        around=around,
+    )
+
+
+def _against(simple: Evidence, evidence: Evidence) -> Words:
+    show = _percent if evidence.unit == "share" else number
+    words = Words(
+        "A simple method without a neural network reached {value} there.",
+        "在同一处，不用神经网络的简单方法达到 {value}。",
+    )
+    return words.fill(value=show(simple.value))
+
+
+def _row(drawn: Drawn, one: Proof) -> tuple[Cell, ...]:
+    evidence, dossier = one.evidence, drawn.dossier
+    simple = baseline(dossier, evidence)
+    before = [found.evidence for found in proofs(dossier, evidence.metric, "train") if dossier.ships != "train"]
+    same = next((found for found in before if found.slice == evidence.slice), None)
+    judged = setting(dossier, "data", "splits", evidence.slice, "judged") is not False
+    return (
+        (code(evidence.slice),) if judged else (code(evidence.slice), REPORTED),
+        label(evidence.metric),
+        value(evidence, drawn.at),
+        interval(evidence),
+        _n(evidence),
+        number(simple.value) if simple else NONE,
+        number(same.value) if same else NONE,
+        _code(one),
+    )
+
+
+def _whisker(drawn: Drawn, evidence: Evidence) -> Whisker | None:
+    found, simple = evidence.interval, baseline(drawn.dossier, evidence)
+    if found is None or not all(map(finite, (evidence.value, found.low, found.high))):
+        return None
+    against = simple.value if simple and finite(simple.value) else None
+    return Whisker(evidence.slice, evidence.value, found.low, found.high, against)
+
+
+def _n(evidence: Evidence) -> str:
+    return f"{evidence.n:,}" if evidence.n else "–"
+
+
+def _code(one: Proof) -> Cell:
+    return code(short(one.digest))
+
+
+def _percent(share: float) -> str:
+    return f"{100 * share:.3g} %"
