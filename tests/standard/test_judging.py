@@ -95,7 +95,7 @@ def test_a_proof_that_is_too_old_or_from_the_future_is_no_proof(one, proof, verd
 def test_the_worst_check_decides_and_says_how_many_hold():
     both = clause(check(at_least=0.8), check(metric="other", at_most=1))
     said = judged(both, fact(0.9))
-    assert said.verdict is Verdict.UNKNOWN and said.figure == "other no evidence (1 of 2 proven)"
+    assert said.verdict is Verdict.UNKNOWN and said.figure == "other: no evidence (1 of 2 proven)"
     assert judged(both, fact(0.9), fact(2, "other")).verdict is Verdict.FAIL
     assert judged(both, fact(0.9), fact(1, "other")).verdict is Verdict.PASS
 
@@ -178,7 +178,7 @@ def test_a_split_that_is_only_reported_judges_nothing():
 
 def test_a_judgement_shows_figure_interval_slice_and_limit():
     said = judged(clause(MIN), fact(0.875, slice="a", interval=Interval(0.85, 0.9, 0.95, "wilson")))
-    assert (said.figure, said.limit) == ("score 0.875 [0.85, 0.9] on a", "≥ 0.8")
+    assert (said.figure, said.limit) == ("score: 0.875 [0.85, 0.9] on a", "≥ 0.8")
     assert said.evidence is not None
 
 

@@ -12,6 +12,7 @@ import msgspec
 from guideway.cli.draw import print_json, table
 from guideway.cli.project import environment_option, json_option, opened, signer_option, spec_option
 from guideway.core.artifact import short
+from guideway.core.dossier import Proof
 from guideway.pipeline.assess import gather
 from guideway.pipeline.bring import Asked, bring
 from guideway.pipeline.workshop import open_workshop
@@ -51,7 +52,7 @@ def list_(release: str | None, path: Path, environment: str, as_json: bool) -> N
             one.evidence.metric,
             f"{figure_of(one.evidence)} {one.evidence.unit}".rstrip(),
             names.get(one.evidence.subject.digest, short(one.evidence.subject.digest)),
-            one.signer if one.evidence.automatic else f"{one.signer} (by hand)",
+            _signed(one),
             _day(one.evidence.at),
         )
         for one in proofs
@@ -117,6 +118,13 @@ def import_(
             + f" about {one.subject.kind} {short(one.subject.digest)}"
         )
     click.echo(f"signed by {signer}, by hand; `guideway assess` counts it")
+
+
+def _signed(one: Proof) -> str:
+    """Who signed; what is seen in the release itself is signed when it is admitted."""
+    if not one.envelope:
+        return "seen now"
+    return one.signer if one.evidence.automatic else f"{one.signer} (by hand)"
 
 
 def _day(at: float) -> str:

@@ -27,6 +27,7 @@ def tell(judgements: Sequence[Judgement], emit: Emit) -> None:
 
 def _told(one: Judgement) -> Note:
     """One line per clause: verdict, what it asks, the figure and the limit."""
-    bite = f" (waived {one.waived})" if one.waived else "" if one.blocking else f" ({one.bite}s)"
+    soft = one.verdict is not Verdict.PASS and not one.blocking
+    bite = f" (waived {one.waived})" if one.waived else f" ({one.bite}s)" if soft else ""
     text = f"{one.clause:<7} {one.verdict} {one.asks}: {one.figure}, limit {one.limit}{bite}"
     return Note(text, {"clause": one.clause, "verdict": one.verdict, "evidence": one.evidence})

@@ -43,7 +43,8 @@ def judge(clause: Clause, checks: Sequence[Check], dossier: Dossier, *, level: L
     results = [examine(check, dossier, at) for check in checks]
     worst = min(results, key=lambda result: _ORDER[result.verdict])
     bite = clause.bites(level)
-    named = "" if worst.check.metric in clause.en else f"{worst.check.metric} "
+    named = "" if worst.check.metric in clause.en else f"{worst.check.metric}: "
+    shown = worst.figure.removesuffix(f" on {worst.check.slice}") if worst.check.slice in clause.en else worst.figure
     held = sum(result.verdict is Verdict.PASS for result in results)
     more = f" ({held} of {len(results)} proven)" if 0 < held < len(results) else ""
     return Judgement(
@@ -51,7 +52,7 @@ def judge(clause: Clause, checks: Sequence[Check], dossier: Dossier, *, level: L
         asks=clause.en,
         asks_zh=clause.zh,
         verdict=worst.verdict,
-        figure=named + worst.figure + more,
+        figure=named + shown + more,
         limit=worst.limit,
         blocking=bite == "block",
         evidence=worst.proof.digest if worst.proof else None,
