@@ -11,7 +11,7 @@ from guideway.core.errors import Refused
 from guideway.pipeline.assess import gather
 from guideway.pipeline.workshop import open_workshop
 from guideway.sealing.attest import approve
-from guideway.signing.keys import load_signer
+from guideway.signing.keys import person
 from guideway.store import releases
 
 
@@ -30,7 +30,7 @@ def command(*, release: str | None, why: str, older: bool, signer: str, path: Pa
     file, home = opened(path, environment)
     shop = open_workshop(home)
     found = releases.find(shop.database, release) if release else releases.newest(shop.database, file.spec.name)
-    own = load_signer(home.keys, signer)
+    own = person(home.keys, signer)
     if own.id in gather(shop, file, found).authors:
         raise Refused(
             f"'{signer}' sealed this release and cannot approve it",

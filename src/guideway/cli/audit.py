@@ -55,7 +55,7 @@ def log(*, limit: int, what: str | None, subject: str | None, path: Path, enviro
             f"{line.who} ({line.data['user']})" if "user" in line.data else line.who,
             line.what,
             short(line.subject) if line.subject.startswith("sha256:") else line.subject,
-            line.why,
+            _cut(line.why),
         )
         for line in lines
     ]
@@ -134,3 +134,8 @@ def _show(report: Report) -> None:
         click.echo(f"✗ and {len(report.problems) - SHOWN} more (--json lists all)")
     whole = "" if report.problems else ", chain whole"
     click.echo(f"{report.lines} lines{whole}; {report.checkpoints} checkpoints, {report.bare} lines after the last")
+
+
+def _cut(text: str, longest: int = 120) -> str:
+    """The beginning of a long reason; `--json` has all of it."""
+    return text if len(text) <= longest else text[: longest - 1] + "…"

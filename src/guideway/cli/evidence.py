@@ -16,7 +16,7 @@ from guideway.core.dossier import Proof
 from guideway.pipeline.assess import gather
 from guideway.pipeline.bring import Asked, bring
 from guideway.pipeline.workshop import open_workshop
-from guideway.signing.keys import load_signer
+from guideway.signing.keys import person
 from guideway.standard.clauses import About
 from guideway.standard.judge import figure_of
 from guideway.store import evidence as kept
@@ -108,7 +108,7 @@ def import_(
     shop = open_workshop(home)
     found = releases.find(shop.database, release) if release else releases.newest(shop.database, file.spec.name)
     asked = Asked(report=report, clause=clause, about=about, format=form)
-    brought = bring(shop, file, found, load_signer(home.keys, signer), asked)
+    brought = bring(shop, file, found, person(home.keys, signer), asked)
     if as_json:
         print_json([msgspec.to_builtins(one) for one in brought])
         return

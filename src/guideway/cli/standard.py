@@ -14,7 +14,7 @@ from guideway.core.errors import SpecError, did_you_mean
 from guideway.core.spec import SpecFile, build_part
 from guideway.pipeline.workshop import open_workshop
 from guideway.sealing.attest import waive
-from guideway.signing.keys import load_signer
+from guideway.signing.keys import person
 from guideway.standard.clauses import Check, Clause, laws
 from guideway.standard.overlay import clauses_for, level_of
 from guideway.store import waivers
@@ -94,13 +94,13 @@ def waive_(
     made = waive(
         shop.blobs,
         shop.database,
-        load_signer(home.keys, signer),
+        person(home.keys, signer),
         name=file.spec.name,
         environment=environment,
         clauses=clauses,
         reason=reason,
         since=shop.clock(),
-        until=until.replace(tzinfo=datetime.UTC).timestamp() + 86400,
+        until=until.replace(tzinfo=datetime.UTC).timestamp() + 86399,
     )
     click.echo(
         f"{', '.join(made.clauses)} may pass unproven in '{environment}' until {until.date()}, signed by {signer}"

@@ -23,7 +23,7 @@ def admitted(shop: Workshop, file: SpecFile, release: Release, emit: Emit) -> As
     found = assess(shop, file, release, at=shop.clock(), when=("seal", "admit"))
     if found.level != "dev":  # in dev, going back and forth is the work
         check_not_older(shop.database, release, found.dossier.approvals, environment=file.environment)
-        tell([one for one in found.judgements if one.stops or one.waived], emit)
+        tell([one for one in found.judgements if one.waived], emit)
     seen = [one.evidence for one in found.dossier.proofs if not one.envelope]
     beside = {one.envelope for one in found.dossier.proofs if one.envelope}
     admit(

@@ -113,7 +113,7 @@ def refuse(
     ledger.append(database, at=at, who=signer.name, what=f"{step} refused", subject=subject, why=reasons)
     more = "".join(f"; also {one.clause} {one.verdict}: {one.asks}" for one in against[1:SHOWN])
     if len(against) > SHOWN:
-        more += f"; and {len(against) - SHOWN} more (`guideway assess` lists them)"
+        more += f"; and {len(against) - SHOWN} more (`guideway assess --open` lists them)"
     first = against[0]
     raise Refused(
         f"{step} refused: {first.clause} {first.verdict}: {first.asks}: {first.figure}, limit {first.limit}{more}",

@@ -14,7 +14,7 @@ from collections.abc import Mapping
 from contextlib import AbstractContextManager
 from pathlib import Path
 
-from guideway.core.errors import Refused, SpecError, Unavailable
+from guideway.core.errors import Refused, SpecError, Unavailable, did_you_mean
 from guideway.kit.files import locked, write_atomic
 from guideway.signing.keypair import Signer, Verifier
 from guideway.signing.revocation import revoked
@@ -50,6 +50,22 @@ def signer(folder: Path, name: str = DEFAULT) -> Signer:
                 f"the key of '{name}' is revoked", where=str(folder), try_this=f"`guideway signers rotate {name}`"
             )
     return found
+
+
+def person(folder: Path, name: str) -> Signer:
+    """The signer called *name*, who exists already: nobody approves or waives with a key that was made in passing.
+
+    Raises:
+        SpecError: there is no such key here.
+        Refused: it is revoked.
+    """
+    if not os.path.lexists(key_path(folder, name)):
+        names = [path.name.removesuffix(".key.pem") for path in folder.glob("*.key.pem")]
+        raise SpecError(
+            f"nobody called '{name}' signs here",
+            try_this=f"`guideway signers new {name}`; {did_you_mean(name, names)}",
+        )
+    return signer(folder, name)
 
 
 def trusted(folder: Path) -> dict[str, Verifier]:
