@@ -34,6 +34,7 @@ SECTIONS: dict[str, dict[str, str]] = {
         "keys": "Make, list and revoke client keys.",
     },
     "Look after it": {
+        "report": "Draw a model card, a bill of materials or another report from evidence.",
         "audit": "Show or verify the ledger.",
         "schema": "Print the JSON Schema of guideway.yaml.",
         "doctor": "Check this machine, and say what is missing.",
