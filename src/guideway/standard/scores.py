@@ -125,9 +125,7 @@ def by_theme(clauses: Sequence[Clause], judgements: Sequence[Judgement]) -> tupl
 
 def by_level(clauses: Sequence[Clause], judgements: Sequence[Judgement]) -> tuple[Coverage, ...]:
     """For dev, staging and prod, how many of the clauses that block there are proven."""
-    return tuple(
-        _coverage(level, Text(en=level, zh=level), _blocking(clauses, level), judgements) for level in LEVELS
-    )
+    return tuple(_coverage(level, Text(en=level, zh=level), _blocking(clauses, level), judgements) for level in LEVELS)
 
 
 def overall(clauses: Sequence[Clause], judgements: Sequence[Judgement]) -> Coverage:

@@ -16,8 +16,8 @@ from guideway.standard.reports.clean import clean
 from guideway.standard.reports.drawn import (
     Completeness,
     Drawn,
-    finite,
     files,
+    finite,
     policy,
     proofs,
     setting,
@@ -27,17 +27,17 @@ from guideway.standard.reports.drawn import (
 from guideway.standard.reports.fields import Field, facts
 from guideway.standard.reports.figures import METRICS, compression, evaluation
 from guideway.standard.reports.page import Heading, Page, Paragraph
-from guideway.standard.reports.words import Cell, Words, code, missing
+from guideway.standard.reports.words import Cell, Words, missing
 from guideway.standard.scores import ml_test_score
 
-HUB_LICENCES = frozenset(
-    "apache-2.0 mit openrail afl-3.0 artistic-2.0 bsl-1.0 bsd bsd-2-clause bsd-3-clause bsd-3-clause-clear c-uda cc"
-    " cc0-1.0 cc-by-2.0 cc-by-2.5 cc-by-3.0 cc-by-4.0 cc-by-sa-3.0 cc-by-sa-4.0 cc-by-nc-2.0 cc-by-nc-3.0 cc-by-nc-4.0"
-    " cc-by-nd-4.0 cc-by-nc-nd-3.0 cc-by-nc-nd-4.0 cc-by-nc-sa-2.0 cc-by-nc-sa-3.0 cc-by-nc-sa-4.0 cdla-sharing-1.0"
-    " cdla-permissive-1.0 cdla-permissive-2.0 wtfpl ecl-2.0 epl-1.0 epl-2.0 etalab-2.0 eupl-1.1 eupl-1.2 agpl-3.0 gfdl"
-    " gpl gpl-2.0 gpl-3.0 lgpl lgpl-2.1 lgpl-3.0 isc lppl-1.3c ms-pl mpl-2.0 odc-by odbl osl-3.0 postgresql ofl-1.1"
-    " ncsa unlicense zlib pddl".split()
-)
+_HUB_LICENCES = """
+apache-2.0 mit openrail afl-3.0 artistic-2.0 bsl-1.0 bsd bsd-2-clause bsd-3-clause bsd-3-clause-clear c-uda cc cc0-1.0
+cc-by-2.0 cc-by-2.5 cc-by-3.0 cc-by-4.0 cc-by-sa-3.0 cc-by-sa-4.0 cc-by-nc-2.0 cc-by-nc-3.0 cc-by-nc-4.0 cc-by-nd-4.0
+cc-by-nc-nd-3.0 cc-by-nc-nd-4.0 cc-by-nc-sa-2.0 cc-by-nc-sa-3.0 cc-by-nc-sa-4.0 cdla-sharing-1.0 cdla-permissive-1.0
+cdla-permissive-2.0 wtfpl ecl-2.0 epl-1.0 epl-2.0 etalab-2.0 eupl-1.1 eupl-1.2 agpl-3.0 gfdl gpl gpl-2.0 gpl-3.0 lgpl
+lgpl-2.1 lgpl-3.0 isc lppl-1.3c ms-pl mpl-2.0 odc-by odbl osl-3.0 postgresql ofl-1.1 ncsa unlicense zlib pddl
+"""
+HUB_LICENCES = frozenset(_HUB_LICENCES.split())
 """What the Hub takes under ``license``; everything else is ``other`` with a ``license_name``."""
 LANGUAGES = Words(
     "Languages: not recorded; see what the data holds.", "语言：没有记录；请参见数据内容。", style="missing"
@@ -101,7 +101,7 @@ def front_matter(drawn: Drawn) -> str:
 
 
 def metadata(drawn: Drawn) -> dict[str, Any]:
-    """The metadata of a card on the Hugging Face Hub. A key without evidence is left out; the licence is ``unknown``."""
+    """The metadata of a card on the Hugging Face Hub. Keys without evidence are left out."""
     dossier = drawn.dossier
     found = _licence(policy(dossier, "licence"))
     found |= {"pipeline_tag": HUB_TASK, "tags": _tags(drawn)}
@@ -138,7 +138,9 @@ def _empty(drawn: Drawn) -> Cell:
     share, empty = card_completeness(drawn.dossier)
     if not empty:
         return Words("Every field of this card is filled in.", "本卡的全部字段均已填写。")
-    words = Words("This card is {share} complete. Empty: {names}.", "本卡完整度 {share}。空缺字段：{names}。", style="missing")
+    words = Words(
+        "This card is {share} complete. Empty: {names}.", "本卡完整度 {share}。空缺字段：{names}。", style="missing"
+    )
     return words.fill(share=f"{share:.0%}", names=", ".join(empty))
 
 
@@ -180,7 +182,11 @@ def _results(dossier: Dossier) -> list[dict[str, Any]]:
 
 
 def _result(dossier: Dossier, slice: str, source: Digest, metrics: list[dict[str, Any]]) -> dict[str, Any]:
-    dataset = {"type": _slug(f"{dossier.name}-{slice}"), "name": clean(f"{dossier.name}: {slice}"), "split": clean(slice)}
+    dataset = {
+        "type": _slug(f"{dossier.name}-{slice}"),
+        "name": clean(f"{dossier.name}: {slice}"),
+        "split": clean(slice),
+    }
     if revision := dossier.subjects.get("data"):
         dataset["revision"] = revision
     return {

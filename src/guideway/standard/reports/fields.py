@@ -165,8 +165,11 @@ def _signers(drawn: Drawn) -> Cell | None:
 
 
 def _commit(drawn: Drawn) -> Cell | None:
+    """The commit as evidence names it; its digest where no evidence does."""
     found = drawn.dossier.subjects.get("code")
-    return code(short(found)) if found else None
+    sources = [one.evidence.source for one in drawn.dossier.proofs if one.evidence.source is not None]
+    named = next((one.role for one in sources if one.kind == "code" and one.digest == found and one.role), None)
+    return code(named or short(found)) if found else None
 
 
 INTENDED_USE = _policy("intended_use", "Intended use", "预期用途")

@@ -131,7 +131,9 @@ def compression(drawn: Drawn) -> tuple[Block, ...]:
         return (Paragraph(said),)
     found = [one for metric in (*COMPRESSION, "model_bytes") for one in proofs(dossier, metric, "shipped")]
     if not found:
-        return (Paragraph(missing(Words("`guideway build` compares both models.", "`guideway build` 会比较两个模型。"))),)
+        return (
+            Paragraph(missing(Words("`guideway build` compares both models.", "`guideway build` 会比较两个模型。"))),
+        )
     columns = (
         Words("Figure", "指标"),
         Words("Value", "数值"),
@@ -140,7 +142,13 @@ def compression(drawn: Drawn) -> tuple[Block, ...]:
         Words("Proof", "证据"),
     )
     rows = [
-        (label(one.evidence.metric), value(one.evidence, drawn.at), interval(one.evidence), _n(one.evidence), _code(one))
+        (
+            label(one.evidence.metric),
+            value(one.evidence, drawn.at),
+            interval(one.evidence),
+            _n(one.evidence),
+            _code(one),
+        )
         for one in found
     ]
     return (Table(columns, tuple(rows)),)
@@ -170,7 +178,8 @@ def _sentence(words: Words, evidence: Evidence) -> Words:
         low, high = evidence.interval.low, evidence.interval.high
         show = _percent if evidence.unit == "share" else number
         around = Words(
-            " (with {level} confidence between {low} and {high})", "（在 {level} 的置信水平下介于 {low} 与 {high} 之间）"
+            " (with {level} confidence between {low} and {high})",
+            "（在 {level} 的置信水平下介于 {low} 与 {high} 之间）",
         ).fill(level=f"{evidence.interval.level:.0%}", low=show(low), high=show(high))
     return words.fill(
         n=f"{evidence.n:,}",

@@ -12,7 +12,6 @@ from guideway.standard.reports.clean import clean
 from guideway.standard.reports.page import (
     Bars,
     Block,
-    Cell,
     Commands,
     Facts,
     Heading,
@@ -23,7 +22,7 @@ from guideway.standard.reports.page import (
     Whisker,
     Whiskers,
 )
-from guideway.standard.reports.words import Language, Run, Words, runs
+from guideway.standard.reports.words import Cell, Language, Run, Words, runs
 
 LANG = {"en": "en", "zh": "zh-CN"}
 POLICY = "default-src 'none'; style-src 'unsafe-inline'; base-uri 'none'; form-action 'none'"
@@ -111,9 +110,7 @@ def _table(table: Table, language: Language) -> str:
     head = "".join(f'<th scope="col">{_inline(column, language)}</th>' for column in table.columns)
     rows = ["".join(_data(cell, language) for cell in row) for row in table.rows]
     body = "\n".join(f"<tr>{row}</tr>" for row in rows)
-    return (
-        f'<div class="wide"><table>\n<thead><tr>{head}</tr></thead>\n<tbody>\n{body}\n</tbody>\n</table></div>'
-    )
+    return f'<div class="wide"><table>\n<thead><tr>{head}</tr></thead>\n<tbody>\n{body}\n</tbody>\n</table></div>'
 
 
 def _data(cell: Cell, language: Language) -> str:

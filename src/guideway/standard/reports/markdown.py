@@ -9,7 +9,6 @@ from guideway.standard.reports.clean import clean
 from guideway.standard.reports.page import (
     Bars,
     Block,
-    Cell,
     Commands,
     Facts,
     Heading,
@@ -19,7 +18,7 @@ from guideway.standard.reports.page import (
     Table,
     Whiskers,
 )
-from guideway.standard.reports.words import Language, Run, Words, runs
+from guideway.standard.reports.words import Cell, Language, Run, Words, runs
 
 _MEANT = re.compile(r"([\\`*_\[\]<>|~&$])")
 _LINK = re.compile(r"(?i)(?<=[a-z]):(?=//)|(?<=\bwww)\.|(?<=\bmailto):")

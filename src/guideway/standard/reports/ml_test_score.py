@@ -12,8 +12,9 @@ from guideway.standard.scores import Item, MlTestScore, Section, ml_test_score, 
 
 RULE = Words(
     "Four sections of seven items (Breck et al. 2017). A proof by a tool counts 1, a proof by people 0.5, and what is"
-    " waived, failed or not proven counts 0. The score is the least of the four sums, because the weakest part decides.",
-    "共四个部分，每部分七项（Breck 等，2017）。工具给出的证据计 1 分，人工证据计 0.5 分，豁免、未通过或未证明的计 0 分。"
+    " waived, failed or not proven counts 0. The score is the least of the four sums: the weakest part decides.",
+    "共四个部分，每部分七项（Breck 等，2017）。工具证据计 1 分，人工证据计 0.5 分，"
+    "豁免、未通过或未证明的计 0 分。"
     "总分取四部分之和的最小值，因为最薄弱处决定整体。",
 )
 LEFT_OUT = Words(
@@ -66,7 +67,9 @@ def _bar(section: Section) -> Bar:
 
 
 def _section(section: Section) -> tuple[Block, ...]:
-    title = Words("{title}: {points}", "{title}：{points}").fill(title=both(section.title), points=f"{section.points:g}")
+    title = Words("{title}: {points}", "{title}：{points}").fill(
+        title=both(section.title), points=f"{section.points:g}"
+    )
     columns = (Words("Item", "项目"), Words("What it asks", "要求"), Words("Points", "得分"), Words("By", "依据"))
     rows = tuple((code(one.id), both(one.text), f"{one.points:g}", _by(one)) for one in section.items)
     return (Heading(2, title), Table(columns, rows))
@@ -87,7 +90,8 @@ def _mlops(drawn: Drawn) -> tuple[Block, ...]:
         "Google's levels of MLOps, read through the clauses: level {level}. Level 1 is a pipeline that runs and checks"
         " by itself; level 2 adds that its code is tested and delivered by a machine. Only proofs by a tool count, and"
         " which clause stands for which sentence is our reading.",
-        "按条款解读 Google 的 MLOps 等级：第 {level} 级。第 1 级指流水线自动运行和检查；第 2 级还要求代码由机器测试和交付。"
+        "按条款解读 Google 的 MLOps 等级：第 {level} 级。第 1 级指流水线自动运行和检查；"
+        "第 2 级还要求代码由机器测试和交付。"
         "只计工具给出的证据；条款与原文的对应是我们的解读。",
     )
     blocks: list[Block] = [Paragraph(said.fill(level=level))]

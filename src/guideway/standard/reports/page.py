@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 
 import msgspec
 
-from guideway.standard.reports.words import Cell, Language, Words, runs, spoken
+from guideway.standard.reports.words import Cell, Language, Words, runs
 
 
 class Heading(NamedTuple):
@@ -124,12 +124,14 @@ def _plain_fields(block: Block, language: Language) -> dict[str, Any]:
         case Commands(lines):
             return {"lines": list(lines)}
         case Bars(bars):
-            shares = [(bar.share, text(bar.note, language)) for bar in bars]
-            names = [text(bar.name, language) for bar in bars]
-            return {"bars": [{"name": name, "share": s, "note": n} for name, (s, n) in zip(names, shares, strict=True)]}
+            return {"bars": [_plain_bar(bar, language) for bar in bars]}
         case Whiskers(title, whiskers):
-            rows = [{**one._asdict(), "name": text(one.name, language)} for one in whiskers]
-            return {"title": spoken(title, language), "rows": rows}
+            drawn = [{**one._asdict(), "name": text(one.name, language)} for one in whiskers]
+            return {"title": title.said(language), "rows": drawn}
+
+
+def _plain_bar(bar: Bar, language: Language) -> dict[str, Any]:
+    return {"name": text(bar.name, language), "share": bar.share, "note": text(bar.note, language)}
 
 
 def _plain_pairs(rows: tuple[tuple[Cell, Cell], ...], language: Language) -> list[dict[str, str]]:

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Collection
+from typing import NamedTuple
 
 from guideway.core.artifact import short
+from guideway.core.gate import Verdict
+from guideway.standard.clauses import Law, laws
 from guideway.standard.reports import sayings
 from guideway.standard.reports.drawn import DataSource, Drawn, day, document, files, sources, waivers_in_force
 from guideway.standard.reports.fields import HEADER, shown
@@ -77,7 +80,9 @@ def datasheets(drawn: Drawn) -> tuple[Block, ...]:
 
 def _sheet(source: DataSource) -> tuple[tuple[Cell, Cell], ...]:
     origin = (Words("Origin", "出处"), source.origin or missing(ORIGIN))
-    rows = [(name, source.datasheet.get(key) or missing(DATASHEET_HOW.fill(key=key))) for key, name in DATASHEET.items()]
+    rows = [
+        (name, source.datasheet.get(key) or missing(DATASHEET_HOW.fill(key=key))) for key, name in DATASHEET.items()
+    ]
     return (origin, *rows)
 
 
@@ -176,7 +181,41 @@ _LEVEL = Words("blocks in {level}", "在 {level} 阻断的条款")
 
 
 def _bar(one: Coverage, name: Words) -> Bar:
-    return Bar(name, one.share, Words("{proven} of {total}", "{proven} / {total}").fill(proven=one.proven, total=one.total))
+    return Bar(
+        name, one.share, Words("{proven} of {total}", "{proven} / {total}").fill(proven=one.proven, total=one.total)
+    )
+
+
+class Asked(NamedTuple):
+    """One law or standard, and how many of the clauses that it asks for are proven."""
+
+    law: Law
+    clauses: int
+    proven: int
+
+
+def asked_by(drawn: Drawn) -> tuple[Asked, ...]:
+    """The texts that ask for the clauses that were judged."""
+    ids: dict[str, set[str]] = {}
+    for clause in drawn.clauses:
+        for place in clause.asked_by:
+            ids.setdefault(place.partition(":")[0], set()).add(clause.id)
+    found = []
+    for key, law in laws().items():
+        judged = [one for one in drawn.judgements if one.clause in ids.get(key, ())]
+        found.append(Asked(law, len(judged), sum(one.verdict is Verdict.PASS for one in judged)))
+    return tuple(one for one in found if one.clauses)
+
+
+def laws_asked(drawn: Drawn) -> tuple[Block, ...]:
+    """Which laws and standards ask for the clauses, and how much of each is proven."""
+    found = asked_by(drawn)
+    if not found:
+        return ()
+    columns = (Words("Text", "文件"), Words("Edition", "版本"), Words("Clauses proven", "已证明条款"))
+    said = Words("{proven} of {total}", "{proven} / {total}")
+    rows = tuple((one.law.title, one.law.text, said.fill(proven=one.proven, total=one.clauses)) for one in found)
+    return (Table(columns, rows),)
 
 
 def provenance(drawn: Drawn) -> tuple[Block, ...]:
@@ -200,8 +239,9 @@ def how_to_verify(drawn: Drawn) -> tuple[Block, ...]:
     release = drawn.dossier.release
     name = short(release.digest) if release else "RELEASE"
     said = Words(
-        "Everything above comes from signed statements. Anybody who has the release can check it, without a network:",
-        "以上内容均来自签名的声明。任何持有该发布的人都可以离线核验：",
+        "What stands above was drawn from the sealed release and from statements that trusted keys signed about it."
+        " Anybody who has both can check it, without a network:",
+        "以上内容来自已封装的发布，以及可信密钥就其签署的声明。任何持有二者的人都可以离线核验：",
     )
     environment = drawn.dossier.environment
     lines = (f"guideway verify {name}", f"guideway assess {name} --env {environment}")

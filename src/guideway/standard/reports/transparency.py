@@ -1,4 +1,4 @@
-"""Transparency: for the people who meet the model. What it is for, what it learned from, how good it is, whom to ask."""
+"""Transparency: for the people who meet the model. Its purpose, its data, how good it is, whom to ask."""
 
 from __future__ import annotations
 
@@ -24,7 +24,8 @@ RIGHTS: tuple[tuple[str, Words], ...] = (
             "Where {law} holds: you may ask what is kept about you, have it corrected or erased, have its use limited,"
             " take it with you, and object (articles 15 to 21); you need not accept a decision made by a machine alone"
             " that weighs heavily on you (article 22).",
-            "在 {law} 适用之处：您可以查询、更正、删除与您有关的数据，限制其使用，带走数据，并提出反对（第 15 至 21 条）；"
+            "在 {law} 适用之处：您可以查询、更正、删除与您有关的数据，限制其使用，带走数据，"
+            "并提出反对（第 15 至 21 条）；"
             "对您有重大影响且完全由机器作出的决定，您可以不接受（第 22 条）。",
         ),
     ),
@@ -35,7 +36,8 @@ RIGHTS: tuple[tuple[str, Words], ...] = (
             " (45), have it corrected (46) or erased (47), and ask for an explanation (48); of a decision made by a"
             " machine alone you may ask for the reasons, and refuse it (24).",
             "在 {law} 适用之处：您对个人信息的处理享有知情权和决定权（第 44 条），可以查阅、复制（第 45 条）、"
-            "更正（第 46 条）、删除（第 47 条），并要求说明处理规则（第 48 条）；对自动化决策可以要求说明并拒绝（第 24 条）。",
+            "更正（第 46 条）、删除（第 47 条），并要求说明处理规则（第 48 条）；"
+            "对自动化决策可以要求说明并拒绝（第 24 条）。",
         ),
     ),
     (
@@ -126,7 +128,9 @@ def _scanned(drawn: Drawn) -> tuple[Block, ...]:
     found = judgement(drawn, "DAT-04")
     if found is None or found.verdict is Verdict.UNKNOWN:
         words = Words(
-            "It is not proven that the data was searched for personal data.", "尚未证明对数据做过个人信息扫描。", style="missing"
+            "It is not proven that the data was searched for personal data.",
+            "尚未证明对数据做过个人信息扫描。",
+            style="missing",
         )
     elif found.verdict is Verdict.PASS:
         words = Words(
@@ -134,7 +138,9 @@ def _scanned(drawn: Drawn) -> tuple[Block, ...]:
             "数据做过个人信息扫描，残留在限值之内，并写明了合法性基础。",
         )
     else:
-        words = Words("A search of the data found more personal data than allowed.", "扫描发现的个人信息超过限值。", style="bad")
+        words = Words(
+            "A search of the data found more personal data than allowed.", "扫描发现的个人信息超过限值。", style="bad"
+        )
     return (Paragraph(words),)
 
 
@@ -164,7 +170,11 @@ def _rights(drawn: Drawn) -> tuple[Block, ...]:
     erased = (
         Words("A test showed that erasing a person leaves nothing behind.", "测试表明按人删除后不留痕迹。")
         if holds(drawn, "PRV-03")
-        else Words("It is not proven that erasing a person leaves nothing behind.", "尚未证明按人删除后不留痕迹。", style="missing")
+        else Words(
+            "It is not proven that erasing a person leaves nothing behind.",
+            "尚未证明按人删除后不留痕迹。",
+            style="missing",
+        )
     )
     return (Items((*lines, erased)),)
 
@@ -173,7 +183,9 @@ def _unknown(drawn: Drawn) -> tuple[Block, ...]:
     """Fields that nobody filled in, and clauses that are not proven: what an honest reader must reckon with."""
     empty: list[Cell] = [_field(field) for field in lacking(ASKED, drawn)]
     open_: list[Cell] = [
-        (sayings.asks(one), " (", sayings.verdict(one), ")") for one in drawn.judgements if one.verdict is not Verdict.PASS
+        (sayings.asks(one), " (", sayings.verdict(one), ")")
+        for one in drawn.judgements
+        if one.verdict is not Verdict.PASS
     ]
     if not drawn.judgements:
         empty.append(Words("No clause of the Standard was judged.", "没有评判标准中的任何条款。"))

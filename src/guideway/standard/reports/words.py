@@ -1,4 +1,4 @@
-"""Words: one text in both languages, with gaps for what was measured. Markup is ours alone, what fills a gap is text."""
+"""Words: one text in both languages, with gaps for what was measured. What fills a gap is never markup."""
 
 from __future__ import annotations
 
