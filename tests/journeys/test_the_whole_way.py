@@ -21,12 +21,17 @@ pytestmark = pytest.mark.journey
 def test_the_first_up_runs_every_stage_judges_and_serves(built):
     events = built.first_events
     finished = [event["step"] for event in events if event["event"] == "finished"]
-    assert finished == ["data", "train", "compress", "evaluate", "package"]
+    assert finished == ["data", "train", "compress", "evaluate", "package", "scan"]
     verdicts = {
         event["data"]["clause"]: event["data"]["verdict"] for event in events if "clause" in event.get("data", {})
     }
     assert set(verdicts) == {"DAT-03", "EVL-01", "ROB-04", "CMP-01", "SPEC-1"}
     assert set(verdicts.values()) == {"PASS"}
+
+
+def test_the_scan_of_what_ships_found_nothing(built):
+    told = {event["step"]: event["facts"] for event in built.first_events if event["event"] == "finished"}
+    assert any("nothing unsafe, no secret" in fact for fact in told["scan"])
 
 
 def test_the_openai_client_gets_an_answer_whole_and_streamed(service):
@@ -86,7 +91,7 @@ def test_a_second_release_takes_over_and_a_rollback_brings_the_first_one_back(se
     first = service.release_that_answers()
     service.edit("replicas: 2", "policy: {intended_use: 'the days of the week'}\nreplicas: 2")
     events = service.up()
-    assert [event["step"] for event in events if event["event"] == "started"] == ["package"]
+    assert [event["step"] for event in events if event["event"] == "started"] == ["package", "scan"]
     second = eventually(lambda: (now := service.release_that_answers()) != first and now)
     assert "serves in 'dev' again" in service("rollback").stdout
     assert eventually(lambda: service.release_that_answers() == first)

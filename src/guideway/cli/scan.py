@@ -50,17 +50,16 @@ def _scanned(path: Path, *, quiet: bool) -> Scan:
 
 
 def _show(found: Scan) -> None:
-    against: dict[str, list[tuple[str, str, str]]] = {}
-    for one in found.findings:
-        against.setdefault(one.path, []).append((one.rule, one.what, one.try_this))
-    rows = [
-        (path, found.formats.get(path, "-") if first else "", *line)
-        for path, lines in against.items()
-        for first, line in zip((True, *[False] * len(lines)), lines, strict=False)
-    ]
-    formats = ", ".join(sorted(set(found.formats.values())))
-    safe = f"{_count(found.files, 'file')}, {found.bytes / 1e6:.1f} MB, nothing unsafe, no secret: {formats or 'empty'}"
-    table(("FILE", "FORMAT", "RULE", "FOUND", "DO"), rows, empty=safe)
+    """One line per finding, and below what to do about each kind."""
+    formats = ", ".join(sorted(set(found.formats.values()))) or "empty"
+    safe = f"{_count(found.files, 'file')}, {found.bytes / 1e6:.1f} MB, nothing unsafe, no secret: {formats}"
+    rows = [(one.path, one.rule, one.what) for one in found.findings]
+    table(("FILE", "RULE", "FOUND"), rows, empty=safe)
+    advice = {one.rule: one.try_this for one in found.findings}
+    if advice:
+        click.echo("\nwhat to do")
+    for rule, text in advice.items():
+        click.echo(f"  {rule}: {text}")
 
 
 def _count(number: int, noun: str) -> str:

@@ -15,7 +15,7 @@ from safetensors.numpy import load_file
 from stage_rig import colour_spec, run_stage, spec_of, write_jsonl
 from tokenizers import Tokenizer
 
-from guideway.core.errors import GuidewayError, SpecError
+from guideway.core.errors import GuidewayError, Refused, SpecError
 from guideway.pipeline.stages import train
 from guideway.pipeline.stages.examples import Example, Voice
 from guideway.pipeline.stages.train.batches import batches, packed
@@ -242,6 +242,26 @@ def test_a_base_that_lacks_a_file_is_refused(base, tmp_path, name):
     (base / name).unlink()
     with pytest.raises(SpecError, match=f"the base has no {name}"):
         train.sources(full(), tmp_path)
+
+
+UNSAFE = {
+    "pytorch_model.bin": (b"\x80\x02cos\nsystem\n(X\x01\x00\x00\x00xtR.", "is a pickle that calls os.system"),
+    "modeling.py": (b"import os\n", "is code by its name"),
+    "chat_template.jinja": (b"{{ ''.__class__ }}", "reaches for '__class__'"),
+    "model.safetensors": (b"\x40\0\0\0\0\0\0\0{}", "claims a header of 64 bytes"),
+}
+
+
+@pytest.mark.catalogue("B8")
+@pytest.mark.parametrize("name", UNSAFE)
+def test_a_base_with_an_unsafe_file_is_refused_before_anything_of_it_is_loaded(base, tmp_path, name, monkeypatch):
+    data, what = UNSAFE[name]
+    (base / name).write_bytes(data)
+    monkeypatch.setitem(sys.modules, "guideway.pipeline.stages.train.learn", None)  # importing it would fail
+    with pytest.raises(Refused) as refused:
+        run_stage("train", full(), tmp_path, tmp_path / "tuned", data=tmp_path)
+    assert refused.value.where == f"base/{name}" and what in refused.value.what and refused.value.try_this
+    assert list((tmp_path / "tuned").iterdir()) == []
 
 
 def test_a_base_with_broken_weights_is_one_clear_line(colours, base, tmp_path):

@@ -11,6 +11,7 @@ import stat
 import struct
 import tarfile
 import zipfile
+from pathlib import Path
 
 import pytest
 from hypothesis import given
@@ -55,10 +56,16 @@ def zip_of(*members):
 
 PLAIN = tarred(*FILES.items())
 WHOLE = {
-    "tar": PLAIN, "gzip": gzip.compress(PLAIN), "bzip2": bz2.compress(PLAIN), "xz": lzma.compress(PLAIN),
-    "zip": zipped(FILES), "packed zip": zipped(FILES, compression=zipfile.ZIP_DEFLATED),
-    "tar with folders": tarred(info("blobs/", kind=tarfile.DIRTYPE), info("blobs/sha256", kind=tarfile.DIRTYPE), *FILES.items()),
-}  # fmt: skip
+    "tar": PLAIN,
+    "gzip": gzip.compress(PLAIN),
+    "bzip2": bz2.compress(PLAIN),
+    "xz": lzma.compress(PLAIN),
+    "zip": zipped(FILES),
+    "packed zip": zipped(FILES, compression=zipfile.ZIP_DEFLATED),
+    "tar with folders": tarred(
+        info("blobs/", kind=tarfile.DIRTYPE), info("blobs/sha256", kind=tarfile.DIRTYPE), *FILES.items()
+    ),
+}
 
 
 def tree(folder):
@@ -123,7 +130,7 @@ SLIPS = {
     "nothing": b"",
     "no archive": b"hello " * 400,
     "something behind its end": PLAIN + PLAIN,
-}  # fmt: skip
+}
 
 
 @pytest.mark.catalogue("B9")
@@ -135,7 +142,7 @@ def test_an_archive_with_a_trick_is_refused_and_leaves_nothing(case, tmp_path):
     before = sorted(tmp_path.rglob("*"))
     with pytest.raises(Refused) as refused:
         unpack(place / "archive", place / "out")
-    assert sorted(tmp_path.rglob("*")) == before and not os.path.exists("/tmp/guideway-slip")
+    assert sorted(tmp_path.rglob("*")) == before and not Path("/tmp/guideway-slip").exists()
     assert "\n" not in str(refused.value) and refused.value.try_this
 
 

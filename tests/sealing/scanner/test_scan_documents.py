@@ -43,7 +43,7 @@ CODE = {
     "Keras": ({"module": "keras.layers", "class_name": "Lambda", "config": {}}, "keras"),
     "weights elsewhere": ({"weight_map": {"a": "../../other.safetensors"}}, "path"),
     "weights at a place": ({"weight_map": {"a": "/data/model.safetensors"}}, "path"),
-}  # fmt: skip
+}
 HARMLESS = {
     "auto_map of nothing": {"auto_map": {}, "trust_remote_code": False, "custom_pipelines": {}},
     "auto_map null": {"auto_map": None},
@@ -125,7 +125,12 @@ def test_links_and_whatever_is_no_file_are_findings(tmp_path):
         os.close(here)
         scan = scan_folder(tmp_path)
     assert {one.path: one.rule for one in scan.findings} == {
-        "link.json": "link", "folder": "link", "dangling": "link", "pipe": "special-file", "socket": "special-file"}  # fmt: skip
+        "link.json": "link",
+        "folder": "link",
+        "dangling": "link",
+        "pipe": "special-file",
+        "socket": "special-file",
+    }
     assert scan.files == 1
 
 

@@ -160,7 +160,7 @@ OTHER_WAYS = {
     "a lie about a frame": b"\x80\x04\x95\xff\xff\xff\xff\xff\xff\xff\x7f" + assembled(GADGETS["os.system"], 4)[11:],
     "several in a row": b"\x80\x02N." + CALL,
     "line ends of Windows": b"cos\r\nsystem\r\n(S'touch x'\r\ntR.",
-}  # fmt: skip
+}
 
 
 @pytest.mark.catalogue("B1")
@@ -176,9 +176,25 @@ def test_pickles_of_plain_data_are_refused_too(protocol, tmp_path):
 
 
 NAMES = (
-    "model.bin", "model.safetensors", "config.json", "model.onnx", "tokenizer.model", "x.npy", "README.md", "a.gguf",
-    "data", "x.txt", "x.jsonl", "chat_template.jinja", "x.yaml", "x.png", "x.xml", "x.pt", "x.pkl", ".hidden",
-)  # fmt: skip
+    "model.bin",
+    "model.safetensors",
+    "config.json",
+    "model.onnx",
+    "tokenizer.model",
+    "x.npy",
+    "README.md",
+    "a.gguf",
+    "data",
+    "x.txt",
+    "x.jsonl",
+    "chat_template.jinja",
+    "x.yaml",
+    "x.png",
+    "x.xml",
+    "x.pt",
+    "x.pkl",
+    ".hidden",
+)
 
 
 @pytest.mark.catalogue("B2")
@@ -225,14 +241,17 @@ WRAPPED = {
     "zip with a comment": (WHOLE[:-2] + b"\x04\0note", "torch-pickle"),
     "zip behind weights": (good_safetensors() + WHOLE, "torch-pickle"),
     "zip, half": (WHOLE[: len(WHOLE) // 2], "archive"),
-    "zip, encrypted flag": (WHOLE.replace(b"PK\x01\x02\x14\x03\x14\0\0\0", b"PK\x01\x02\x14\x03\x14\0\1\0"), "torch-pickle"),
+    "zip, encrypted flag": (
+        WHOLE.replace(b"PK\x01\x02\x14\x03\x14\0\0\0", b"PK\x01\x02\x14\x03\x14\0\1\0"),
+        "torch-pickle",
+    ),
     "old torch": (b"\x80\x02\x8a\nl\xfc\x9cF\xf9 j\xa8P\x19.\x80\x02M\xe9\x03." + CALL, "torch-pickle"),
     "joblib": (assembled(one("joblib.numpy_pickle", "NumpyArrayWrapper"), 3) + bytes(64), "joblib"),
     "joblib in zlib": (zlib.compress(assembled(one("joblib.numpy_pickle", "NumpyArrayWrapper"), 3)), "joblib"),
     "behind garbage": (b"\0garbage\0" + CALL, "unknown-format"),
     "in the middle of a text": (b"# A model\n\nUse it.\n" + SHORT, "pickle"),
     "in the middle of a text, INST": (b"# A model\n\n(S'touch x'\nios\nsystem\n.\nmore\n", "pickle"),
-}  # fmt: skip
+}
 
 
 @pytest.mark.catalogue("B2")
@@ -244,10 +263,25 @@ def test_no_wrapping_hides_a_pickle(way, name, tmp_path):
 
 
 TEXTS = [
-    "cat\ndog\nfish\n", "copyright notice\nby somebody\n", "(c) 2024 Somebody\nAll rights reserved\n", "N.\n", "I am.\n",
-    "Some text.\n", "cos\nsin\ntan\n", "import\nthis\n", "(ipython\nkernel\n", "]\n", "}\n", "a\nb\nc\nd\n", "0.5\n1.5\n",
-    "Name\nVersion\n", "The mimic\nos\nsystem\n", "ccc\nccc\nccc\n", "G12345678N\n", "\N{CJK UNIFIED IDEOGRAPH-4E2D}\n",
-]  # fmt: skip
+    "cat\ndog\nfish\n",
+    "copyright notice\nby somebody\n",
+    "(c) 2024 Somebody\nAll rights reserved\n",
+    "N.\n",
+    "I am.\n",
+    "Some text.\n",
+    "cos\nsin\ntan\n",
+    "import\nthis\n",
+    "(ipython\nkernel\n",
+    "]\n",
+    "}\n",
+    "a\nb\nc\nd\n",
+    "0.5\n1.5\n",
+    "Name\nVersion\n",
+    "The mimic\nos\nsystem\n",
+    "ccc\nccc\nccc\n",
+    "G12345678N\n",
+    "\N{CJK UNIFIED IDEOGRAPH-4E2D}\n",
+]
 
 
 @pytest.mark.parametrize("said", TEXTS)

@@ -70,7 +70,7 @@ PAYLOADS = {
     "broken": "{% for x in %}",
     "unbalanced": "{{ messages",
     "an unknown tag": "{% python %}import os{% endpython %}",
-}  # fmt: skip
+}
 
 
 @pytest.fixture(autouse=True)
@@ -144,9 +144,11 @@ GOOD = {
     {%- else %}{%- set date_string = "26 Jul 2024" %}{%- endif %}
 {%- endif %}
 {%- set system_message = messages[0]['content']|trim %}{%- set messages = messages[1:] %}
-{%- if builtin_tools is defined %}{{- "Tools: " + builtin_tools | reject('equalto', 'code_interpreter') | join(", ") }}{%- endif %}
+{%- if builtin_tools is defined %}
+{{- "Tools: " + builtin_tools | reject('equalto', 'code_interpreter') | join(", ") }}{%- endif %}
 {{- "Today Date: " + date_string + "\\n\\n" }}{{- system_message }}<|eot_id|>""",
-    "alternating": """{{ bos_token }}{% if messages[0]['role'] == 'system' %}{{ raise_exception('System role not supported') }}{% endif %}
+    "alternating": """{{ bos_token }}{% if messages[0]['role'] == 'system' %}
+{{ raise_exception('System role not supported') }}{% endif %}
 {% for message in messages %}{% if (message['role'] == 'user') != (loop.index0 % 2 == 0) %}
 {{ raise_exception('Conversation roles must alternate user/assistant/user/assistant/...') }}{% endif %}
 {% if (message['role'] == 'assistant') %}{% set role = 'model' %}{% else %}{% set role = message['role'] %}{% endif %}
@@ -154,22 +156,26 @@ GOOD = {
     "with tool calls": """{%- set user_messages = messages | selectattr("role", "equalto", "user") | list %}
 {%- for message in messages | rejectattr("role", "equalto", "system") %}{%- if message.tool_calls is not none %}
 {%- for tool_call in message.tool_calls %}{%- set out = tool_call.function|tojson %}{{- out[:-1] }}
-{%- if not tool_call.id is defined or tool_call.id|length != 9 %}{{- raise_exception("Tool call IDs should be alphanumeric") }}{%- endif %}
-{{- ', "id": "' + tool_call.id + '"}' }}{%- if not loop.last %}{{- ", " }}{%- else %}{%- break %}{%- endif %}{%- endfor %}{%- endif %}{%- endfor %}""",
+{%- if not tool_call.id is defined or tool_call.id|length != 9 %}
+{{- raise_exception("Tool call IDs should be alphanumeric") }}{%- endif %}
+{{- ', "id": "' + tool_call.id + '"}' }}{%- if not loop.last %}{{- ", " }}{%- else %}{%- break %}{%- endif %}
+{%- endfor %}{%- endif %}{%- endfor %}""",
     "with macros": """{%- macro render_type(spec) -%}{%- if spec.type == "array" -%}{{- spec['items'].type + "[]" -}}
 {%- else -%}{{- spec.type -}}{%- endif -%}{%- endmacro -%}
 {%- for tool in tools -%}{%- for param_name, param in tool.parameters.properties.items() -%}
 {{- param_name + ": " + render_type(param) -}}{%- for key in param|list -%}{{ param[key] }}{%- endfor -%}
 {%- if param_name not in tool.parameters.required %}?{% endif -%}{%- endfor -%}{%- endfor -%}""",
-    "with generation marks": "{% for m in messages %}{% generation %}{{ m.content }}{{ eos_token }}{% endgeneration %}{% endfor %}",
-    "with pictures": """{% for message in messages %}{% if message['content'] is string %}{{ message['content'] }}{% else %}
-{% for content in message['content'] %}{% if content['type'] == 'image' or 'image_url' in content %}<|vision_start|><|image_pad|>
+    "with generation marks": "{% for m in messages %}{% generation %}{{ m.content }}{% endgeneration %}{% endfor %}",
+    "with pictures": """{% for message in messages %}{% if message['content'] is string %}
+{{ message['content'] }}{% else %}
+{% for content in message['content'] %}{% if content['type'] == 'image' or 'image_url' in content %}
+<|vision_start|><|image_pad|>
 {% elif 'text' in content %}{{ content['text'] }}{% endif %}{% endfor %}{% endif %}{% endfor %}""",
-    "names of its own": "{% set config = namespace(n=0) %}{% set input = messages[-1] %}{{ config.n }}{{ input.content }}",
+    "names of its own": "{% set config = namespace(n=0) %}{% set input = messages[-1] %}{{ config.n ~ input }}",
     "nothing but text": "You are a helpful assistant.",
     "a comment": "{# made by us #}{{ messages[0].content }}",
     "counting a little": "{% for i in range(messages|length - 1, -1, -1) %}{{ messages[i].content * 2 }}{% endfor %}",
-}  # fmt: skip
+}
 
 
 @pytest.mark.parametrize("case", GOOD)
@@ -185,8 +191,16 @@ def test_a_template_that_is_too_long_is_refused(tmp_path):
     assert rules(judged_files(tmp_path, files)) == ["template", "template"]
 
 
-@pytest.mark.parametrize("deep", ["{{ " + "(" * 5000 + "1" + ")" * 5000 + " }}", "{% if x %}" * 3000, "{{ " + "-" * 9000 + "1 }}",
-                                  "{{ " + "a." * 20000 + "b }}", "{{ 1" + "+ 1" * 20000 + " }}"])  # fmt: skip
+@pytest.mark.parametrize(
+    "deep",
+    [
+        "{{ " + "(" * 5000 + "1" + ")" * 5000 + " }}",
+        "{% if x %}" * 3000,
+        "{{ " + "-" * 9000 + "1 }}",
+        "{{ " + "a." * 20000 + "b }}",
+        "{{ 1" + "+ 1" * 20000 + " }}",
+    ],
+)
 def test_depth_is_no_way_out(deep, tmp_path):
     assert set(rules(judged_files(tmp_path, {"chat_template.jinja": deep + "{{ ''.__class__ }}"}))) == {"template"}
 

@@ -14,6 +14,8 @@ PAIRS, TENSORS, DIMENSIONS, NESTING, KEY = 1 << 16, 1 << 20, 4, 3, 1 << 10
 """Limits: metadata pairs, tensors, dimensions, arrays within arrays, bytes of a key."""
 SEARCHED = 32 << 20
 """Bytes of strings that are searched for secrets."""
+STRINGS, KEPT, LONGEST = 1 << 23, 1 << 10, 1 << 20
+"""Strings in all arrays together, entries of an array that are looked at, and bytes of a string that are."""
 STRING, ARRAY = 8, 9
 NUMBERS = {0: "<B", 1: "<b", 2: "<H", 3: "<h", 4: "<I", 5: "<i", 6: "<f", 7: "<B", 10: "<Q", 11: "<q", 12: "<d"}
 WIDTHS = {0: 1, 1: 1, 2: 2, 3: 2, 4: 4, 5: 4, 6: 4, 7: 1, 10: 8, 11: 8, 12: 8}
@@ -68,7 +70,7 @@ class _Reader:
     def __init__(self, source: Source, at: int) -> None:
         self.source, self.at = source, at
         self.strings: list[bytes] = []
-        self._searched = 0
+        self._searched = self._strings = 0
 
     def skip(self, size: int) -> int:
         """Step over *size* bytes; where they began."""
@@ -84,10 +86,10 @@ class _Reader:
         if size > limit:
             raise Malformed("gguf", f"has a name of {size} bytes")
         begin = self.skip(size)
-        text = self.source.data[begin : begin + size]
+        text = self.source.data[begin : begin + min(size, LONGEST)]
         if self._searched < SEARCHED:
             self.strings.append(text)
-            self._searched += size
+            self._searched += len(text) + 1
         return text
 
     def value(self, kind: int, depth: int = 0) -> Any:
@@ -102,9 +104,13 @@ class _Reader:
         if inner in WIDTHS:
             self.skip(count * WIDTHS[inner])
             return []
-        if count * 8 > self.source.size - self.at:
+        self._strings += count
+        if count * 8 > self.source.size - self.at or self._strings > STRINGS:
             raise Malformed("gguf", f"declares an array of {count} entries in a file of {self.source.size} bytes")
-        return [self.value(inner, depth + 1) for _ in range(count)]
+        kept = [self.value(inner, depth + 1) for _ in range(min(count, KEPT))]
+        for _ in range(count - len(kept)):
+            self.value(inner, depth + 1)
+        return kept
 
     def tensor(self, alignment: int) -> Tensor:
         """The place of the next tensor, when its type and shape make sense."""

@@ -7,11 +7,15 @@ from collections.abc import Iterable
 from guideway.sealing.scanner.findings import Malformed
 from guideway.sealing.scanner.source import Said, Source
 
+LIMIT = 64 << 20
+"""Bytes of a picture."""
 PNG = b"\x89PNG\r\n\x1a\n"
 
 
 def look(source: Source) -> Iterable[Said] | None:
     """What is wrong with a file that begins as a picture does."""
+    if source.starts(PNG, b"\xff\xd8\xff") and source.size > LIMIT:
+        raise Malformed("too-large", f"is a picture of {source.size} bytes")
     if source.starts(PNG):
         return _png(source)
     if source.starts(b"\xff\xd8\xff"):

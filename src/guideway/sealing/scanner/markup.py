@@ -9,6 +9,8 @@ from guideway.sealing.scanner import paths
 from guideway.sealing.scanner.findings import Malformed, shown
 from guideway.sealing.scanner.source import CHUNK, Claim, Said, Source, Strings
 
+LIMIT = 256 << 20
+"""Bytes of a description."""
 DEPTH = 256
 ACTIVE = frozenset({"script", "foreignobject", "iframe", "embed", "object", "handler", "animate", "set"})
 """Elements of a picture that do something."""
@@ -19,6 +21,8 @@ def look(source: Source) -> Iterable[Said] | None:
     head = bytes(source.data[:4096]).removeprefix(b"\xef\xbb\xbf").lstrip()
     if not head.startswith((b"<?xml", b"<!DOCTYPE", b"<net", b"<svg")):
         return None
+    if source.size > LIMIT:
+        raise Malformed("too-large", f"is XML of {source.size} bytes")
     return _judge(source)
 
 

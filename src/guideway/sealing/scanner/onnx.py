@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 from guideway.sealing.scanner import paths
 from guideway.sealing.scanner.findings import Malformed, shown
-from guideway.sealing.scanner.protobuf import BYTES, FIXED32, FIXED64, VARINT, Field, fields
+from guideway.sealing.scanner.protobuf import BYTES, FIELDS, FIXED32, FIXED64, VARINT, Field, fields
 from guideway.sealing.scanner.source import Bytes, Claim, Said, Source, Strings
 
 DEPTH = 64
@@ -18,7 +18,11 @@ DEPTH = 64
 SEARCHED = 16 << 20
 """Bytes of texts that are searched for secrets."""
 PYTHON_OPS = frozenset({b"PyOp", b"PyCustomOp", b"PyFunc", b"EagerPyFunc", b"PythonOp", b"PythonOpGrad"})
+OP_TYPE, EXTERNAL_DATA, DATA_LOCATION = 4, 13, 14
+"""Fields of a node, and of a tensor."""
 EXTERNAL = 1
+ENTRIES, LONGEST = 64, 4096
+"""Entries about the external data of one tensor, and bytes of each."""
 
 WIRES: dict[str, tuple[int, ...]] = {
     "int": (VARINT,), "ints": (VARINT, BYTES), "float": (FIXED32,), "floats": (FIXED32, BYTES),
@@ -48,86 +52,107 @@ SCHEMA: dict[str, dict[int, str]] = {
 
 
 class _Message(NamedTuple):
+    """A message that is being read: its fields, one at a time, and what is known of its external data."""
+
     kind: str
-    begin: int
-    end: int
-    depth: int
+    fields: Iterator[Field]
+    external: list[Field]
 
 
 def look(source: Source) -> Iterable[Said] | None:
     """What is wrong with a file whose top level is an ONNX model: a version and one graph."""
     if not source.size or source.data[0] & 7 not in (VARINT, BYTES):
         return None
+    graphs = versions = 0
     try:
-        top = list(_read(source.data, _Message("model", 0, source.size, 0)))
+        for field in _read(source.data, "model", 0, source.size):
+            graphs += field.number == 7
+            versions += field.number == 1
     except Malformed:
         return None
-    numbers = [field.number for field in top]
-    if numbers.count(7) != 1 or 1 not in numbers:
-        return None
-    return _judge(source)
+    return _judge(source) if graphs == 1 and versions else None
 
 
 def _judge(source: Source) -> Iterator[Said]:
-    texts: list[bytes] = []
-    searched = 0
-    todo = [_Message("model", 0, source.size, 0)]
-    while todo:
-        message = todo.pop()
-        if message.depth > DEPTH:
-            raise Malformed("onnx", f"nests more than {DEPTH} messages")
-        found = list(_read(source.data, message))
-        kinds = SCHEMA[message.kind]
-        for field in found:
-            kind = kinds[field.number]
-            if kind in SCHEMA:
-                todo.append(_Message(kind, field.begin, field.end, message.depth + 1))
-            elif kind == "text" and searched < SEARCHED:
-                texts.append(source.data[field.begin : min(field.end, field.begin + SEARCHED)])
-                searched += len(texts[-1])
-        if message.kind == "node":
-            yield from _node(source, found)
-        elif message.kind == "tensor":
-            yield from _tensor(source, found)
-    yield Strings(b"\n".join(texts))
+    """Walk the whole model; of each message only what is being read is kept."""
+    texts = _Texts()
+    open_ = [_Message("model", _read(source.data, "model", 0, source.size), [])]
+    count = 0
+    while open_:
+        message = open_[-1]
+        field = next(message.fields, None)
+        if field is None:
+            yield from _external(source, open_.pop().external)
+            continue
+        count += 1
+        if count > FIELDS or len(open_) > DEPTH:
+            raise Malformed("onnx", f"holds more than {FIELDS} fields, or more than {DEPTH} messages within another")
+        kind = SCHEMA[message.kind][field.number]
+        if message.kind == "tensor" and field.number in (EXTERNAL_DATA, DATA_LOCATION):
+            message.external.append(field)
+            if len(message.external) > ENTRIES:
+                raise Malformed("onnx", "has a tensor with too many places")
+        if kind in SCHEMA:
+            open_.append(_Message(kind, _read(source.data, kind, field.begin, field.end), []))
+        elif kind == "text":
+            texts.add(source.data, field)
+        elif message.kind == "node" and field.number == OP_TYPE:
+            yield from _operator(source, field)
+    yield Strings(b"\n".join(texts.found))
 
 
-def _read(data: Bytes, message: _Message) -> Iterator[Field]:
-    """The fields of *message*, each known and of its wire type."""
-    kinds = SCHEMA[message.kind]
-    for field in fields(data, message.begin, message.end):
+class _Texts:
+    """The texts of a model, up to a bound."""
+
+    def __init__(self) -> None:
+        self.found: list[bytes] = []
+        self._left = SEARCHED
+
+    def add(self, data: Bytes, field: Field) -> None:
+        size = min(field.end - field.begin, self._left)
+        self._left -= size
+        if size:
+            self.found.append(data[field.begin : field.begin + size])
+
+
+def _read(data: Bytes, message: str, begin: int, end: int) -> Iterator[Field]:
+    """The fields of a *message*, each known and of its wire type."""
+    kinds = SCHEMA[message]
+    for field in fields(data, begin, end):
         kind = kinds.get(field.number)
         if kind is None or field.wire not in WIRES.get(kind, (BYTES,)):
-            raise Malformed("onnx", f"has a field that no {message.kind} has, at byte {field.begin}")
+            raise Malformed("onnx", f"has a field that no {message} has, at byte {field.begin}")
         yield field
 
 
-def _node(source: Source, found: list[Field]) -> Iterator[Said]:
-    for field in found:
-        if field.number == 4 and source.data[field.begin : field.end] in PYTHON_OPS:
-            name = shown(source.data[field.begin : field.end])
-            yield source.finding("onnx-python-op", f"has an operator that calls Python ({name})")
+def _operator(source: Source, field: Field) -> Iterator[Said]:
+    name = source.data[field.begin : min(field.end, field.begin + 256)]
+    if name in PYTHON_OPS:
+        yield source.finding("onnx-python-op", f"has an operator that calls Python ({shown(name)})")
 
 
-def _tensor(source: Source, found: list[Field]) -> Iterator[Said]:
+def _external(source: Source, found: list[Field]) -> Iterator[Said]:
     """Claims on, or findings about, the external data of one tensor."""
-    entries = [_entry(source.data, field) for field in found if field.number == 13]
-    outside = any(field.number == 14 and field.value == EXTERNAL for field in found)
+    entries = [_entry(source.data, field) for field in found if field.number == EXTERNAL_DATA]
+    outside = any(field.number == DATA_LOCATION and field.value == EXTERNAL for field in found)
     if not entries and not outside:
         return
     said = dict(entries)
     if len(said) != len(entries) or b"location" not in said:
         yield source.finding("onnx-external", "has a tensor whose external data has no place, or two")
         return
-    yield from _external(source, said)
+    yield from _placed(source, said)
 
 
 def _entry(data: Bytes, field: Field) -> tuple[bytes, bytes]:
-    parts = {part.number: data[part.begin : part.end] for part in fields(data, field.begin, field.end)}
+    parts = {
+        part.number: data[part.begin : min(part.end, part.begin + LONGEST)]
+        for part in fields(data, field.begin, field.end)
+    }
     return parts.get(1, b""), parts.get(2, b"")
 
 
-def _external(source: Source, said: dict[bytes, bytes]) -> Iterator[Said]:
+def _placed(source: Source, said: dict[bytes, bytes]) -> Iterator[Said]:
     try:
         location = said[b"location"].decode("utf-8")
         offset, length = (_count(said.get(key, b"0")) for key in (b"offset", b"length"))

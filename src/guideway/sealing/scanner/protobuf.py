@@ -10,6 +10,8 @@ from guideway.sealing.scanner.source import Bytes
 
 VARINT, FIXED64, BYTES, FIXED32 = 0, 1, 2, 5
 LONGEST_VARINT = 10
+FIELDS = 10_000_000
+"""Fields of one message; a stranger chooses how many there are, and each costs time."""
 
 
 class Field(NamedTuple):
@@ -23,12 +25,16 @@ class Field(NamedTuple):
 
 
 def fields(data: Bytes, begin: int, end: int) -> Iterator[Field]:
-    """The fields of the message in ``data[begin:end]``, one level deep.
+    """The fields of the message in ``data[begin:end]``, one level deep and one at a time.
 
     Raises:
-        Malformed: this is no message.
+        Malformed: this is no message, or a longer one than any model has.
     """
+    count = 0
     while begin < end:
+        count += 1
+        if count > FIELDS:
+            raise Malformed("unknown-format", f"has a message of more than {FIELDS} fields")
         key, at = varint(data, begin, end)
         number, wire = key >> 3, key & 7
         value, stop = 0, at

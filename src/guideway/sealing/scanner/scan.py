@@ -16,6 +16,8 @@ from guideway.sealing.scanner.source import Claim, Said, Source, Strings, opened
 
 Progress = Callable[[int, int], None]
 UNKNOWN = "unknown"
+SHOWN = 20
+"""Secrets of one file that are findings of their own."""
 SEARCHED = 64 << 20
 """Bytes up to which a file of no known format is searched for secrets."""
 
@@ -96,8 +98,12 @@ def _secrets(source: Source, name: str, said: Iterable[Said]) -> Iterator[Findin
         searched = [source.data]
     for data in searched:
         whole = data is source.data
-        for one in find_secrets(data):
-            yield source.finding("secret", f"holds a {one.rule}" + (f" on line {one.line}" if whole else ""))
+        found = find_secrets(data)
+        for one in found[:SHOWN]:
+            article = "an" if one.rule[0] in "AO" else "a"
+            yield source.finding("secret", f"holds {article} {one.rule}" + (f" on line {one.line}" if whole else ""))
+        if len(found) > SHOWN:
+            yield source.finding("secret", f"holds {len(found) - SHOWN} secrets more")
 
 
 def _unknown(formats: dict[str, str], claims: Mapping[str, str]) -> Iterator[Finding]:

@@ -185,7 +185,7 @@ RULES: tuple[Rule, ...] = (
     _rule(
         "JSON web token",
         "eyJ",
-        r"eyJ[A-Za-z0-9_\-]{8,2048}\.eyJ[A-Za-z0-9_\-]{4,8192}\.[A-Za-z0-9_\-]{16,2048}",
+        r"(?<![\-.])eyJ[A-Za-z0-9_\-]{8,2048}\.eyJ[A-Za-z0-9_\-]{4,8192}\.[A-Za-z0-9_\-]{16,2048}",
         _token,
     ),
     _rule(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterable, Iterator
 
 from guideway.sealing.scanner.findings import Malformed
@@ -9,6 +10,8 @@ from guideway.sealing.scanner.protobuf import BYTES, FIXED32, VARINT, Field, fie
 from guideway.sealing.scanner.source import Said, Source, Strings
 
 PIECE, TRAINER, NORMALIZER = 1, 2, 3
+SETTINGS = 64
+"""Parts with settings; there are four in a real model."""
 TOP = frozenset({PIECE, TRAINER, NORMALIZER, 4, 5})
 PIECES = {1: BYTES, 2: FIXED32, 3: VARINT}
 """Text, score and type of a piece."""
@@ -19,8 +22,10 @@ def look(source: Source) -> Iterable[Said] | None:
     if not source.starts(b"\x0a"):
         return None
     try:
-        settings = list(_settings(source))
+        settings = list(itertools.islice(_settings(source), SETTINGS + 1))
     except Malformed:
+        return None
+    if len(settings) > SETTINGS:
         return None
     numbers = {field.number for field in settings}
     if not {TRAINER, NORMALIZER} <= numbers:
@@ -33,7 +38,8 @@ def _settings(source: Source) -> Iterator[Field]:
         if field.number not in TOP or field.wire != BYTES:
             raise Malformed("unknown-format", "is no sentencepiece model")
         if field.number != PIECE:
-            list(fields(source.data, field.begin, field.end))
+            for _ in fields(source.data, field.begin, field.end):
+                pass
             yield field
         elif any(PIECES.get(part.number) != part.wire for part in fields(source.data, field.begin, field.end)):
             raise Malformed("unknown-format", "is no sentencepiece model")

@@ -105,8 +105,11 @@ def _parsed(text: str) -> nodes.Template:
 
 def _judged(tree: nodes.Template) -> Iterator[str]:
     built, own = _built_names(tree), _own_names(tree)
+    joined: set[int] = set()
     for node in _walk(tree):
         kind = type(node).__name__
+        if kind in ("Concat", "Add") and id(node) not in joined:
+            yield from _joined(node, joined)
         if kind in _JUDGES and not (kind == "Name" and node.name in own):
             yield from _JUDGES[kind](node, built)
 
@@ -179,10 +182,21 @@ def _times(node: Any, _built: frozenset[str]) -> Iterator[str]:
         yield "has a template that computes without end"
 
 
-def _joined(node: Any, _built: frozenset[str]) -> Iterator[str]:
-    text = _folded(node)
-    if text is not None and _DUNDER.search(text):
-        yield f"has a template that builds '{shown(text, 40)}'"
+def _joined(tree: Any, joined: set[int]) -> Iterator[str]:
+    """What a chain of ``~`` and ``+`` spells where its parts are written out; its links are noted in *joined*."""
+    parts: list[str] = []
+    todo = [tree]
+    while todo:
+        node = todo.pop()
+        kind = type(node).__name__
+        joined.add(id(node))
+        if kind in ("Concat", "Add"):
+            todo.extend(reversed(node.nodes if kind == "Concat" else (node.left, node.right)))
+        else:
+            parts.append(str(node.value) if kind == "Const" else "\n")
+    spelled = _DUNDER.search("".join(parts))
+    if spelled:
+        yield f"has a template that builds '{shown(spelled.string[max(0, spelled.start() - 8) :], 40)}'"
 
 
 def _loads(node: Any, _built: frozenset[str]) -> Iterator[str]:
@@ -198,8 +212,6 @@ _JUDGES: dict[str, Any] = {
     "Call": _call,
     "Mul": _times,
     "Pow": _times,
-    "Concat": _joined,
-    "Add": _joined,
     "Include": _loads,
     "Import": _loads,
     "FromImport": _loads,
@@ -219,7 +231,7 @@ def _builds(tree: Any) -> bool:
         kind = type(node).__name__
         if kind == "Concat" or (kind == "Mod" and isinstance(getattr(node.left, "value", None), str)):
             return True
-        if kind == "Add" and any(isinstance(getattr(one, "value", None), str) for one in _walk(node)):
+        if kind == "Add" and any(isinstance(getattr(one, "value", None), str) for one in (node.left, node.right)):
             return True
         if kind == "Filter" and node.name in BUILDERS:
             return True
@@ -249,21 +261,3 @@ def _own_names(tree: Any) -> frozenset[str]:
 
 def _names(target: Any) -> set[str]:
     return {node.name for node in _walk(target) if type(node).__name__ == "Name"}
-
-
-def _folded(tree: Any) -> str | None:
-    """The text that *tree* of ``~`` and ``+`` makes, when all of it is written out."""
-    parts: list[str] = []
-    todo = [tree]
-    while todo:
-        node = todo.pop()
-        kind = type(node).__name__
-        if kind == "Concat":
-            todo.extend(reversed(node.nodes))
-        elif kind == "Add":
-            todo.extend((node.right, node.left))
-        elif kind == "Const":
-            parts.append(str(node.value))
-        else:
-            return None
-    return "".join(parts)
