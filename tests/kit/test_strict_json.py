@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from guideway.kit.strict_json import DEPTH, NotJson, read_json
@@ -21,11 +21,13 @@ PLAIN = st.recursive(
 )
 
 
+@settings(deadline=None)
 @given(PLAIN)
 def test_what_python_writes_comes_back(value):
     assert read_json(json.dumps(value).encode()) == value
 
 
+@settings(deadline=None)
 @given(PLAIN)
 def test_a_byte_order_mark_is_passed_over(value):
     assert read_json(b"\xef\xbb\xbf" + json.dumps(value, ensure_ascii=False).encode()) == value
@@ -79,6 +81,7 @@ def test_a_whole_surrogate_pair_is_one_character():
     assert read_json(b'["\\ud83d\\ude00", "\\\\ud800"]') == ["\N{GRINNING FACE}", "\\ud800"]
 
 
+@settings(deadline=None)
 @given(st.binary(max_size=80))
 def test_no_bytes_give_anything_but_a_value_or_a_refusal(data):
     try:

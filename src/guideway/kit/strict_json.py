@@ -78,7 +78,7 @@ def _float(digits: str) -> float:
 
 
 def _integer(digits: str) -> int:
-    if len(digits) > _DIGITS:
+    if len(digits.lstrip("-")) > _DIGITS:
         raise NotJson(f"the number {digits[:20]}… is out of range")
     return int(digits)
 

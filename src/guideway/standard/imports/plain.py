@@ -71,7 +71,7 @@ def _fact(entry: Any, where: str, known: Collection[str], refuse: dict[str, str]
         raise SpecError(refuse[fact.metric], where=where)
     if fact.metric not in known:
         shown = one_line(fact.metric)
-        raise SpecError(f"no clause asks for '{shown}'", where=where, try_this=did_you_mean(fact.metric, known))
+        raise SpecError(f"no clause asks for '{shown}'", where=where, try_this=_advice(fact.metric, known))
     at, until = _time(fact.at, where), _time(fact.valid_until, where)
     if at is not None and until is not None and until <= at:
         raise SpecError("valid_until is not later than at", where=where)
@@ -85,6 +85,12 @@ def _fact(entry: Any, where: str, known: Collection[str], refuse: dict[str, str]
         at=at,
         valid_until=until,
     )
+
+
+def _advice(metric: str, known: Collection[str]) -> str:
+    """The nearest metric, or where to read what is asked for: all of them would not be one line."""
+    said = did_you_mean(metric, known)
+    return said if len(said) < 200 else "`guideway standard` lists what is asked for"
 
 
 def _check_keys(entry: Any, kind: type[msgspec.Struct], where: str) -> None:
