@@ -41,6 +41,8 @@ class Address(msgspec.Struct, frozen=True):
             raise _refused(f"'{kind}' is no database that state can be kept in")
         if not url.database:
             raise _refused("the URL does not name a database")
+        if "@" in (url.host or ""):  # the end of a password that has a bare '@' in it: it would be said aloud
+            raise _refused("the URL has one '@' too many")
         return cls(url.set(drivername="postgresql+psycopg"), _label(url))
 
     @classmethod
