@@ -78,7 +78,7 @@ class _Verbs(click.Group):
             return None
         gc.disable()  # what is imported stays to the end: a fifth of `guideway plan` went into looking at it
         try:
-            command: click.Command = importlib.import_module(f"guideway.cli.{cmd_name}").command
+            command: click.Command = importlib.import_module(module_of(cmd_name)).command
         finally:
             gc.freeze()
             gc.enable()

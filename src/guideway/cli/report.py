@@ -7,10 +7,10 @@ from pathlib import Path
 import click
 
 from guideway.cli.project import environment_option, opened, spec_option
-from guideway.core.errors import Unavailable
 from guideway.core.release import Release
 from guideway.core.spec import SpecFile
 from guideway.kit.files import write_atomic
+from guideway.pipeline.assess import assess
 from guideway.pipeline.workshop import Workshop, open_workshop
 from guideway.standard.reports import REPORTS, Drawn, Form, Language, render
 from guideway.store import releases
@@ -56,7 +56,5 @@ def form_of(kind: str, output: Path | None) -> Form:
 
 def _drawn(shop: Workshop, file: SpecFile, release: Release, *, at: float) -> Drawn:
     """Everything that is known about *release* in the environment of *file*, judged at *at* by every clause."""
-    # TO FILL IN when the pipeline opens dossiers (guideway.pipeline.assess):
-    #     assessed = assess(shop, file, release, at=at)
-    #     return Drawn(assessed.dossier, assessed.judgements, assessed.clauses, at)
-    raise Unavailable(f"no dossier of {release.name} can be opened in '{file.environment}' at {at:.0f} by {shop.signer.name}")
+    found = assess(shop, file, release, at=at)
+    return Drawn(found.dossier, found.judgements, found.clauses, at)

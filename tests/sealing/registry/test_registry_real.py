@@ -28,7 +28,7 @@ def test_a_release_comes_back_with_equal_digests_and_everything_attached(registr
     assert got.size == sent.size == seen[-1][0] == seen[-1][1] > 300 * KIB
     assert verify(user.blobs, release, user.trusted) > 300 * KIB
     beside = [{one["digest"] for one in attached_here(store.blobs, release)} for store in (maker, user)]
-    assert beside[0] == beside[1] and len(beside[0]) == 2
+    assert beside[0] == beside[1] and len(beside[0]) == 3  # a proof, the model signature, the release statement
     assert user.left_over() == maker.left_over() == []
 
 
@@ -51,7 +51,7 @@ def test_only_what_is_missing_moves(registry, maker, user, requests):
     del requests[:]
     sent = push(maker.blobs, second, registry.here("v2"), wait=no_wait)
     uploads = [url for method, url in requests if method == "POST"]
-    assert len(uploads) == 3 and sent.size < 10 * KIB  # the other file, the config, the release statement
+    assert len(uploads) == 4 and sent.size < 10 * KIB  # the other file, the config, the model signature, the release statement
     pull(user.blobs, registry.here(), user.trusted, wait=no_wait)
     del requests[:]
     got = pull(user.blobs, registry.here("v2"), user.trusted, wait=no_wait)
@@ -81,7 +81,7 @@ def test_a_later_attachment_follows_alone(registry, maker, user):
     attach(maker.blobs, {"mediaType": "m", "digest": release, "size": size}, "text/plain", b"card")
     assert push(maker.blobs, release, registry.here(), wait=no_wait).moved == 2
     assert pull(user.blobs, registry.here(), user.trusted, wait=no_wait).moved == 2
-    assert len(attached_here(user.blobs, release)) == 3
+    assert len(attached_here(user.blobs, release)) == 4
 
 
 def test_a_release_can_be_asked_for_by_its_digest(registry, maker, user):
