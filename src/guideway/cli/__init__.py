@@ -34,6 +34,7 @@ SECTIONS: dict[str, dict[str, str]] = {
         "keys": "Make, list and revoke client keys.",
     },
     "Look after it": {
+        "gc": "Remove what no release and no kept result needs.",
         "audit": "Show or verify the ledger.",
         "schema": "Print the JSON Schema of guideway.yaml.",
         "doctor": "Check this machine, and say what is missing.",

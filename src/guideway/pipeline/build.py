@@ -62,6 +62,11 @@ def build(file: SpecFile, shop: Workshop, emit: Emit) -> Built:
         Refused: a blocking clause is not proven.
     """
     check(file)
+    with shop.blobs.writing():
+        return _build(file, shop, emit)
+
+
+def _build(file: SpecFile, shop: Workshop, emit: Emit) -> Built:
     spec = file.spec
     results = run(spec, file.root, STAGES, shop, emit)
     judgements = judged(spec, results)

@@ -53,8 +53,8 @@ def admit(
     )
     size = blobs.path(release.digest).stat().st_size
     descriptor = {"mediaType": manifest["mediaType"], "digest": release.digest, "size": size}
-    envelope = attach(blobs, descriptor, dsse.MEDIA_TYPE, dsse.seal(summary, signer))
-    with database.transaction():
+    with blobs.writing(), database.transaction():
+        envelope = attach(blobs, descriptor, dsse.MEDIA_TYPE, dsse.seal(summary, signer))
         releases.put_admission(
             database, release=release.digest, environment=environment, verdict="PASS", envelope=envelope, at=at
         )

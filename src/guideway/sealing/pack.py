@@ -80,7 +80,14 @@ def files_of(manifest: Mapping[str, Any]) -> tuple[File, ...]:
 
 
 def attach(blobs: Blobs, subject: Mapping[str, Any], kind: str, payload: bytes) -> Digest:
-    """Attach *payload* (media type *kind*) to the release of descriptor *subject*; the digest of the payload.
+    """Attach *payload* (media type *kind*) to the release of descriptor *subject*; the digest of the payload."""
+    with blobs.writing():
+        blobs.add_to_index(attachment(blobs, subject, kind, payload))
+    return digest_bytes(payload)
+
+
+def attachment(blobs: Blobs, subject: Mapping[str, Any], kind: str, payload: bytes) -> dict[str, Any]:
+    """Keep *payload* as an attachment of *subject*; the entry that makes it known in the index.
 
     Attachments are manifests with a ``subject``, listed under the fallback tag ``sha256-…`` of the
     OCI distribution specification, so that registries without a referrers interface can hold them too.
@@ -97,8 +104,7 @@ def attach(blobs: Blobs, subject: Mapping[str, Any], kind: str, payload: bytes) 
     }
     descriptor = {**_put(blobs, MANIFEST, manifest), "artifactType": kind}
     tag = subject["digest"].replace(":", "-")
-    blobs.add_to_index({**descriptor, "annotations": {REF_NAME: tag}})
-    return str(layer["digest"])
+    return {**descriptor, "annotations": {REF_NAME: tag}}
 
 
 def attachments(blobs: Blobs, release: Digest, kind: str) -> list[bytes]:

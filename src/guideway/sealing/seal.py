@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
 
 from guideway.core.artifact import Digest, File
 from guideway.core.errors import Refused
 from guideway.core.gate import Judgement, Verdict
 from guideway.core.release import Release
-from guideway.sealing.pack import attach, pack
+from guideway.sealing.pack import REF_NAME, attachment, pack
 from guideway.signing import dsse, statements
 from guideway.signing.keys import Signer
 from guideway.store import ledger, releases
@@ -36,25 +37,39 @@ def seal(
         Refused: a blocking judgement is FAIL or UNKNOWN. The refusal goes to the ledger, nothing else is kept.
     """
     refuse(database, signer, judgements, subject=name, step="seal", at=at)
-    descriptor = pack(blobs, name, files, facts=facts)
-    known = releases.by_digest(database, descriptor["digest"])
-    if known:
-        return known
-    for proof in proofs:
-        attach(blobs, descriptor, dsse.MEDIA_TYPE, blobs.read(proof))
-    said = statements.statement(
-        statements.RELEASE, {name: descriptor["digest"]}, {"purl": f"pkg:oci/{name}@{descriptor['digest']}"}
-    )
-    attach(blobs, descriptor, dsse.MEDIA_TYPE, dsse.seal(said, signer))
-    release = Release(digest=descriptor["digest"], name=name, number=0, created=at, files=tuple(files))
+    with blobs.writing():
+        descriptor = pack(blobs, name, files, facts=facts)
+        known = releases.by_digest(database, descriptor["digest"])
+        if known:
+            return known
+        payloads = [*map(blobs.read, proofs), dsse.seal(_statement(name, descriptor["digest"]), signer)]
+        beside = [attachment(blobs, descriptor, dsse.MEDIA_TYPE, payload) for payload in payloads]
+        release = Release(digest=descriptor["digest"], name=name, number=0, created=at, files=tuple(files))
+        return _make_known(blobs, database, signer, release, descriptor, beside)
+
+
+def _statement(name: str, digest: Digest) -> dict[str, Any]:
+    return statements.statement(statements.RELEASE, {name: digest}, {"purl": f"pkg:oci/{name}@{digest}"})
+
+
+def _make_known(
+    blobs: Blobs,
+    database: Database,
+    signer: Signer,
+    release: Release,
+    descriptor: Mapping[str, Any],
+    beside: Sequence[dict[str, Any]],
+) -> Release:
+    """List the release and what lies beside it in one write, and commit the row after it: a row means a whole release."""
     with database.transaction():
+        known = releases.by_digest(database, release.digest)
+        if known:  # another publisher came first
+            return known
         numbered = releases.add(database, release)
-        ledger.append(
-            database, at=at, who=signer.name, what="seal", subject=numbered.digest, why="every blocking clause passed"
-        )
-    blobs.add_to_index(
-        {**descriptor, "annotations": {"org.opencontainers.image.ref.name": f"{name}-{numbered.number}"}}
-    )
+        why = "every blocking clause passed"
+        ledger.append(database, at=release.created, who=signer.name, what="seal", subject=numbered.digest, why=why)
+        listed = {**descriptor, "annotations": {REF_NAME: f"{numbered.name}-{numbered.number}"}}
+        blobs.add_to_index(*beside, listed)
     return numbered
 
 

@@ -30,12 +30,8 @@ def verify(
     check_signature(blobs, release, trusted)
     blobs.verify(manifest["config"]["digest"], manifest["config"]["size"], name="config")
     files = files_of(manifest)
-    total, done = sum(file.size for file in files), 0
-    for file in files:
-        done += blobs.verify(file.digest, file.size, name=file.path)
-        if progress:
-            progress(done, total)
-    return total
+    total = sum(file.size for file in files)
+    return blobs.verify_files(files, lambda done: progress(done, total) if progress else None)
 
 
 def check_signature(blobs: Blobs, release: Digest, trusted: Mapping[str, Verifier]) -> None:
