@@ -45,7 +45,7 @@ def seal(
         payloads = [*map(blobs.read, proofs), dsse.seal(_statement(name, descriptor["digest"]), signer)]
         beside = [attachment(blobs, descriptor, dsse.MEDIA_TYPE, payload) for payload in payloads]
         release = Release(digest=descriptor["digest"], name=name, number=0, created=at, files=tuple(files))
-        return _make_known(blobs, database, signer, release, descriptor, beside)
+        return _make_known(blobs, database, signer, release, descriptor=descriptor, beside=beside)
 
 
 def _statement(name: str, digest: Digest) -> dict[str, Any]:
@@ -57,10 +57,11 @@ def _make_known(
     database: Database,
     signer: Signer,
     release: Release,
+    *,
     descriptor: Mapping[str, Any],
     beside: Sequence[dict[str, Any]],
 ) -> Release:
-    """List the release and what lies beside it in one write, and commit the row after it: a row means a whole release."""
+    """List the release and what lies beside it in one write, and commit the row after it: a row means all of it."""
     with database.transaction():
         known = releases.by_digest(database, release.digest)
         if known:  # another publisher came first
