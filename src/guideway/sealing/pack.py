@@ -109,13 +109,18 @@ def attachment(blobs: Blobs, subject: Mapping[str, Any], kind: str, payload: byt
 
 def attachments(blobs: Blobs, release: Digest, kind: str) -> list[bytes]:
     """The payloads of one media type attached to a release, in the order they came."""
-    tag = release.replace(":", "-")
     found: list[bytes] = []
-    for entry in blobs.index()["manifests"]:
-        if entry.get("annotations", {}).get(REF_NAME) == tag and entry.get("artifactType") == kind:
+    for entry in entries_beside(blobs, release):
+        if entry.get("artifactType") == kind:
             manifest = msgspec.json.decode(blobs.read(entry["digest"]))
             found.extend(blobs.read(layer["digest"]) for layer in manifest["layers"])
     return found
+
+
+def entries_beside(blobs: Blobs, release: Digest) -> list[dict[str, Any]]:
+    """The entries of the index that are attached to a release, in the order they came."""
+    tag = release.replace(":", "-")
+    return [one for one in blobs.index()["manifests"] if one.get("annotations", {}).get(REF_NAME) == tag]
 
 
 def _put(blobs: Blobs, media_type: str, value: Any) -> dict[str, Any]:

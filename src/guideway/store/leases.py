@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import fcntl
+import itertools
 import os
 import tempfile
 import threading
@@ -47,10 +48,7 @@ class Leases:
     def hidden(self) -> Path:
         """A path that nobody uses, for a file that is not named yet. Ask inside ``writing``."""
         assert self._lease
-        folder = self.folder / "incoming"
-        folder.mkdir(exist_ok=True)
-        self._lease.files += 1
-        return folder / f".incoming.{self._lease.path.name}.{threading.get_ident()}.{self._lease.files}"
+        return self.folder / "incoming" / f".incoming.{self._lease.path.name}.{next(self._lease.files)}"
 
     def lock(self) -> contextlib.AbstractContextManager[bool]:
         """The lock of collection: rescues and collections take turns."""
@@ -64,9 +62,10 @@ class Leases:
 
     def sweep_hidden(self) -> int:
         """Remove what dead writers left half-written; how many bytes. Hold the lock, after ``oldest``."""
+        files = _names(self.folder / "incoming")  # before the leases: a writer that begins now has its lease first
         live = {path.name for path in _names(self.folder / "leases")}
         freed = 0
-        for path in _names(self.folder / "incoming"):
+        for path in files:
             if path.name.split(".")[2] not in live:
                 with contextlib.suppress(FileNotFoundError):
                     freed += path.stat().st_size
@@ -90,6 +89,7 @@ class Leases:
     def _enter(self) -> _Lease:
         with self._mutex:
             if self._lease is None or self._lease.pid != os.getpid():  # a fork holds its parent's, and needs its own
+                (self.folder / "incoming").mkdir(parents=True, exist_ok=True)
                 self._lease, self._holders = _Lease(self.folder / "leases", self.generation()), 0
             self._holders += 1
             return self._lease
@@ -109,7 +109,7 @@ class _Lease:
 
     def __init__(self, folder: Path, generation: int) -> None:
         folder.mkdir(parents=True, exist_ok=True)
-        self.pid, self.files = os.getpid(), 0
+        self.pid, self.files = os.getpid(), itertools.count()
         while True:
             self._handle, name = tempfile.mkstemp(prefix=f"{generation}-{self.pid}-", dir=folder)
             self.path = Path(name)
