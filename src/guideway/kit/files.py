@@ -20,6 +20,14 @@ def sync_folder(folder: Path) -> None:
         os.close(handle)
 
 
+def make_folder(folder: Path) -> None:
+    """Make *folder* and what is missing above it, each name on the disk before the next one is made."""
+    if not folder.is_dir():
+        make_folder(folder.parent)
+        folder.mkdir(exist_ok=True)
+        sync_folder(folder.parent)
+
+
 def write_atomic(path: Path, data: bytes, *, mode: int = 0o644, durable: bool = True) -> None:
     """Write *data* to *path* so that a reader, or a crash, sees the old file or the new one, never a part."""
     with replacing(path, mode=mode, durable=durable) as file:

@@ -48,6 +48,11 @@ def build(file: SpecFile, shop: Workshop, emit: Emit) -> Built:
         Refused: a clause that blocks in this environment is not proven.
     """
     check(file)
+    with shop.blobs.writing():
+        return _build(file, shop, emit)
+
+
+def _build(file: SpecFile, shop: Workshop, emit: Emit) -> Built:
     spec = file.spec
     results = run(spec, file.root, STAGES, shop, emit)
     files = results["package"].artifact.files

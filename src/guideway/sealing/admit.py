@@ -64,12 +64,12 @@ def admit(
         inputs=inputs,
     )
     descriptor = descriptor_of(blobs, release.digest)
-    for proof in proofs:
-        attach(blobs, descriptor, dsse.MEDIA_TYPE, blobs.read(proof))
-    if observed:
-        attest(blobs, database, signer, observed, release=release, what="observed", at=at)
-    envelope = attach(blobs, descriptor, dsse.MEDIA_TYPE, dsse.seal(summary, signer))
-    with database.transaction():
+    with blobs.writing(), database.transaction():
+        for proof in proofs:
+            attach(blobs, descriptor, dsse.MEDIA_TYPE, blobs.read(proof))
+        if observed:
+            attest(blobs, database, signer, observed, release=release, what="observed", at=at)
+        envelope = attach(blobs, descriptor, dsse.MEDIA_TYPE, dsse.seal(summary, signer))
         releases.put_admission(
             database, release=release.digest, environment=environment, verdict="PASS", envelope=envelope, at=at
         )

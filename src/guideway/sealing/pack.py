@@ -91,7 +91,14 @@ def files_of(manifest: Mapping[str, Any]) -> tuple[File, ...]:
 
 
 def attach(blobs: Blobs, subject: Mapping[str, Any], kind: str, payload: bytes) -> Digest:
-    """Attach *payload* (media type *kind*) to the release of descriptor *subject*; the digest of the payload.
+    """Attach *payload* (media type *kind*) to the release of descriptor *subject*; the digest of the payload."""
+    with blobs.writing():
+        blobs.add_to_index(attachment(blobs, subject, kind, payload))
+    return digest_bytes(payload)
+
+
+def attachment(blobs: Blobs, subject: Mapping[str, Any], kind: str, payload: bytes) -> dict[str, Any]:
+    """Keep *payload* as an attachment of *subject*; the entry that makes it known in the index.
 
     Attachments are manifests with a ``subject``, listed under the fallback tag ``sha256-…`` of the
     OCI distribution specification, so that registries without a referrers interface can hold them too.
@@ -108,19 +115,23 @@ def attach(blobs: Blobs, subject: Mapping[str, Any], kind: str, payload: bytes) 
     }
     descriptor = {**_put(blobs, MANIFEST, manifest), "artifactType": kind}
     tag = subject["digest"].replace(":", "-")
-    blobs.add_to_index({**descriptor, "annotations": {REF_NAME: tag}})
-    return str(layer["digest"])
+    return {**descriptor, "annotations": {REF_NAME: tag}}
 
 
 def attachments(blobs: Blobs, release: Digest, kind: str) -> list[bytes]:
     """The payloads of one media type attached to a release, in the order they came."""
-    tag = release.replace(":", "-")
     found: list[bytes] = []
-    for entry in blobs.index()["manifests"]:
-        if entry.get("annotations", {}).get(REF_NAME) == tag and entry.get("artifactType") == kind:
+    for entry in entries_beside(blobs, release):
+        if entry.get("artifactType") == kind:
             manifest = msgspec.json.decode(blobs.read(entry["digest"]))
             found.extend(blobs.read(layer["digest"]) for layer in manifest["layers"])
     return found
+
+
+def entries_beside(blobs: Blobs, release: Digest) -> list[dict[str, Any]]:
+    """The entries of the index that are attached to a release, in the order they came."""
+    tag = release.replace(":", "-")
+    return [one for one in blobs.index()["manifests"] if one.get("annotations", {}).get(REF_NAME) == tag]
 
 
 def _put(blobs: Blobs, media_type: str, value: Any) -> dict[str, Any]:

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from guideway.core.artifact import Digest, File
+from guideway.core.artifact import Digest, File, digest_bytes
 from guideway.core.errors import Refused
 from guideway.core.gate import Judgement, Verdict
 from guideway.core.release import Release
-from guideway.sealing.pack import attach, pack
+from guideway.sealing.pack import REF_NAME, attachment, pack
 from guideway.sealing.verify import release_statements
 from guideway.signing import dsse, oms, statements
 from guideway.signing.keypair import P256
@@ -44,30 +44,46 @@ def seal(
         Refused: a blocking judgement is FAIL or UNKNOWN. The refusal goes to the ledger, nothing else is kept.
     """
     refuse(database, signer, judgements, subject=name, step="seal", at=at)
-    descriptor = pack(blobs, name, files, facts=facts)
-    known = releases.by_digest(database, descriptor["digest"])
-    if known and release_statements(blobs, known.digest, {signer.id: signer}):
-        for proof in proofs:
-            attach(blobs, descriptor, dsse.MEDIA_TYPE, blobs.read(proof))
-        return known
-    texts = [*(blobs.read(proof) for proof in proofs), *_result(signer, descriptor, name, judgements, policy)]
-    _sign(blobs, signer, descriptor, name=name, files=files, texts=texts)
-    if known:  # sealed before, but not by this key: the one that did may be revoked by now
-        ledger.append(database, at=at, who=signer.name, what="sign again", subject=known.digest, why=signer.id)
-        return known
-    release = Release(digest=descriptor["digest"], name=name, number=0, created=at, files=tuple(files))
+    with blobs.writing():
+        descriptor = pack(blobs, name, files, facts=facts)
+        known = releases.by_digest(database, descriptor["digest"])
+        texts = [blobs.read(proof) for proof in proofs]
+        if known and release_statements(blobs, known.digest, {signer.id: signer}):
+            blobs.add_to_index(*(attachment(blobs, descriptor, dsse.MEDIA_TYPE, text) for text in texts))
+            return known
+        texts += _result(signer, descriptor, name, judgements, policy)
+        beside = _signed(blobs, signer, descriptor, name=name, files=files, texts=texts)
+        if known:  # sealed before, but not by this key: the one that did may be revoked by now
+            blobs.add_to_index(*beside)
+            ledger.append(database, at=at, who=signer.name, what="sign again", subject=known.digest, why=signer.id)
+            return known
+        release = Release(digest=descriptor["digest"], name=name, number=0, created=at, files=tuple(files))
+        return _make_known(blobs, database, signer, release, descriptor=descriptor, beside=beside)
+
+
+def _make_known(
+    blobs: Blobs,
+    database: Database,
+    signer: Signer,
+    release: Release,
+    *,
+    descriptor: Mapping[str, Any],
+    beside: Sequence[dict[str, Any]],
+) -> Release:
+    """List the release and what lies beside it in one write, and commit the row after it: a row means all of it."""
     with database.transaction():
+        known = releases.by_digest(database, release.digest)
+        if known:  # another publisher came first
+            return known
         numbered = releases.add(database, release)
-        ledger.append(
-            database, at=at, who=signer.name, what="seal", subject=numbered.digest, why="every blocking clause passed"
-        )
-    blobs.add_to_index(
-        {**descriptor, "annotations": {"org.opencontainers.image.ref.name": f"{name}-{numbered.number}"}}
-    )
+        why = "every blocking clause passed"
+        ledger.append(database, at=release.created, who=signer.name, what="seal", subject=numbered.digest, why=why)
+        listed = {**descriptor, "annotations": {REF_NAME: f"{numbered.name}-{numbered.number}"}}
+        blobs.add_to_index(*beside, listed)
     return numbered
 
 
-def _sign(
+def _signed(
     blobs: Blobs,
     signer: Signer,
     descriptor: Mapping[str, Any],
@@ -75,14 +91,15 @@ def _sign(
     name: str,
     files: Sequence[File],
     texts: Iterable[bytes],
-) -> None:
-    """Attach *texts*, a model signature if installation and key can make one, and the statement that names all."""
-    beside = [(dsse.MEDIA_TYPE, attach(blobs, descriptor, dsse.MEDIA_TYPE, text)) for text in texts]
+) -> list[dict[str, Any]]:
+    """Index entries of *texts*, of a model signature if installation and key can make one, and of what names them."""
+    payloads = [(dsse.MEDIA_TYPE, text) for text in texts]
     if signer.kind == P256 and oms.available():
-        bundle = oms.sign_model(files, signer, name=name)
-        beside.append((oms.MEDIA_TYPE, attach(blobs, descriptor, oms.MEDIA_TYPE, bundle)))
-    said = statements.released(name=name, release=descriptor["digest"], beside=beside)
-    attach(blobs, descriptor, dsse.MEDIA_TYPE, dsse.seal(said, signer))
+        payloads.append((oms.MEDIA_TYPE, oms.sign_model(files, signer, name=name)))
+    named = [(kind, digest_bytes(payload)) for kind, payload in payloads]
+    said = statements.released(name=name, release=descriptor["digest"], beside=named)
+    payloads.append((dsse.MEDIA_TYPE, dsse.seal(said, signer)))
+    return [attachment(blobs, descriptor, kind, payload) for kind, payload in payloads]
 
 
 def _result(

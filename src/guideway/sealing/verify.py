@@ -6,9 +6,11 @@ import contextlib
 from collections.abc import Callable, Mapping, Set
 from pathlib import Path
 
+import msgspec
+
 from guideway.core.artifact import Digest, digest_bytes, short
 from guideway.core.errors import Corrupt, Unavailable
-from guideway.sealing.pack import ARTIFACT, attachments, files_of, read_manifest
+from guideway.sealing.pack import ARTIFACT, attachments, entries_beside, files_of, read_manifest
 from guideway.signing import dsse, oms, statements
 from guideway.signing.keys import Verifier
 from guideway.store.blobs import Blobs
@@ -30,12 +32,18 @@ def verify(
     check_signature(blobs, release, trusted)
     blobs.verify(manifest["config"]["digest"], manifest["config"]["size"], name="config")
     files = files_of(manifest)
-    total, done = sum(file.size for file in files), 0
-    for file in files:
-        done += blobs.verify(file.digest, file.size, name=file.path)
-        if progress:
-            progress(done, total)
+    total = sum(file.size for file in files)
+    blobs.verify_files(files, lambda done: progress(done, total) if progress else None)
+    _check_beside(blobs, release)
     return total
+
+
+def _check_beside(blobs: Blobs, release: Digest) -> None:
+    """Read every byte of what is attached to *release*, of whatever kind it is."""
+    for entry in entries_beside(blobs, release):
+        manifest = msgspec.json.decode(blobs.read(entry["digest"]))
+        for one in (manifest["config"], *manifest["layers"]):
+            blobs.verify(one["digest"], one["size"], name="attached")
 
 
 def check_signature(blobs: Blobs, release: Digest, trusted: Mapping[str, Verifier]) -> tuple[Verifier, ...]:

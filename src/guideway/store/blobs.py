@@ -1,46 +1,88 @@
-"""An OCI image layout: blobs named by their digest, whole or absent, each kept once."""
+"""An OCI image layout: blobs named by their digest, whole or absent, each kept once.
+
+``intake`` says how bytes come in, ``leases`` and ``garbage`` how they go, ``scrub`` how damage is found.
+"""
 
 from __future__ import annotations
 
 import contextlib
-import errno
-import hashlib
 import os
-import shutil
-import tempfile
-from collections.abc import Iterable
+import re
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
 import msgspec
 
 from guideway.core.artifact import Artifact, Digest, File, digest_bytes, short
-from guideway.core.errors import Corrupt, Unavailable
-from guideway.kit.files import locked, sync_folder, write_atomic
+from guideway.core.errors import Corrupt
+from guideway.kit.files import locked, make_folder, sync_folder, write_atomic
+from guideway.store import intake
+from guideway.store.condemned import Mark, Marks
+from guideway.store.intake import Fill, Staged, explained
+from guideway.store.leases import NOBODY, Leases
+from guideway.store.reading import BUFFER, digest_file, in_parallel
 
-_CHUNK = 1 << 20
 _AGAIN = "`guideway verify --discard`, then build it again"
 _LAYOUT = b'{"imageLayoutVersion":"1.0.0"}'
+_DIGEST = re.compile(r"sha256:[0-9a-f]{64}")
+_FEW = 4 * BUFFER
+"""Bytes up to which threads cost more than they save."""
 
 
 class Blobs:
-    """The folder ``oci/``. Every method may be called by several processes at once."""
+    """The folder ``oci/``. Every method may be called by several processes and threads at once."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self._blobs = folder / "blobs" / "sha256"
-        self._blobs.mkdir(parents=True, exist_ok=True)
+        self.leases = Leases(folder / ".guideway")
+        self.marks = Marks(folder / ".guideway" / "condemned")
+        make_folder(self._blobs)
         if not (folder / "oci-layout").exists():
-            write_atomic(folder / "oci-layout", _LAYOUT)
+            with self.index_locked():
+                write_atomic(folder / "oci-layout", _LAYOUT)
 
     def path(self, digest: Digest) -> Path:
-        """Where the blob lies, or would lie."""
-        return self._blobs / digest.removeprefix("sha256:")
+        """Where the blob lies, or would lie.
+
+        Raises:
+            Corrupt: *digest* is none, and might name a file elsewhere.
+        """
+        if not _DIGEST.fullmatch(digest):
+            raise Corrupt("this is no sha256 digest", where=digest[:80])
+        return self._blobs / digest[7:]
+
+    def all(self) -> Iterator[tuple[Digest, int]]:
+        """Digest and size in bytes of every blob that is here now."""
+        for entry in os.scandir(self._blobs):
+            if _DIGEST.fullmatch("sha256:" + entry.name):
+                with contextlib.suppress(FileNotFoundError):  # collected meanwhile
+                    yield "sha256:" + entry.name, entry.stat().st_size
+
+    @contextlib.contextmanager
+    def writing(self) -> Iterator[None]:
+        """Whatever is found or put inside stays until the block ends; make it known (index, row) before that.
+
+        Garbage collection counts on it. May be nested.
+        """
+        make_folder(self.leases.folder)
+        with contextlib.ExitStack() as stack:
+            with explained(self.folder):
+                stack.enter_context(self.leases.writing())
+            yield
 
     def has(self, digest: Digest, size: int | None = None) -> bool:
-        """Is it here, with that *size* in bytes if one is given? Says nothing about its bytes."""
+        """Is it here, with that *size* in bytes if one is given? Says nothing about its bytes.
+
+        Inside ``writing`` a blob that was found is not collected.
+        """
+        path = self.path(digest)
+        if self.leases.held and self.marks.has(digest):  # the mark first: a collection takes the blob before its mark
+            with self.leases.lock():
+                self.marks.lift(digest)
         try:
-            found = self.path(digest).stat().st_size
+            found = path.stat().st_size
         except FileNotFoundError:
             return False
         return size in (None, found)
@@ -52,22 +94,23 @@ class Blobs:
     def put_bytes(self, data: bytes) -> Digest:
         """Keep *data*; its digest."""
         digest = digest_bytes(data)
-        if not self.has(digest, len(data)):
-            with _explained(self.folder):
-                write_atomic(self.path(digest), data, mode=0o444)
+        with self.writing(), explained(self.folder):
+            fresh = not self.has(digest, len(data))
+            if fresh:
+                self._take_in(intake.from_bytes(data))
+            self._settle([digest] if fresh else [])
         return digest
 
     def put_file(self, source: Path, *, name: str = "", take: bool = False) -> File:
         """Keep the file *source* under the path *name* of an artifact.
 
-        With *take* the caller gives the file up: it is linked, not copied, and must not be written again.
+        With *take* the caller gives the file up: it is linked where that is possible, becomes read-only, and must not
+        be written again.
+
+        Raises:
+            Corrupt: it is no plain file.
         """
-        with _explained(self.folder):
-            if take:
-                digest, size = _link_in(source, self._blobs)
-            else:
-                digest, size = _copy_in(source, self._blobs)
-        return File(path=name or source.name, size=size, digest=digest)
+        return self._put_files([(source, name or source.name)], take=take)[0]
 
     def adopt(self, source: Path, digest: Digest) -> None:
         """Move *source* here, whose bytes were checked against *digest* while they were written."""
@@ -80,25 +123,33 @@ class Blobs:
 
     def put_tree(self, folder: Path, *, take: bool = False) -> Artifact:
         """Keep every regular file below *folder*. Links and special files are refused."""
-        files = []
+        found = []
         for path in sorted(folder.rglob("*")):
             if path.is_symlink() or not (path.is_file() or path.is_dir()):
                 raise Corrupt("only plain files can be kept", where=str(path))
             if path.is_file():
-                files.append(self.put_file(path, name=path.relative_to(folder).as_posix(), take=take))
-        with _explained(self.folder):
-            sync_folder(self._blobs)
-        return Artifact.of(files)
+                found.append((path, path.relative_to(folder).as_posix()))
+        return Artifact.of(self._put_files(found, take=take))
 
     def lay_out(self, files: Iterable[File], folder: Path) -> Path:
-        """Make *files* visible below *folder* as links to the blobs: nothing is copied, nobody may write there."""
+        """Make *files* visible below *folder* as links to the blobs: nothing is copied, nobody may write there.
+
+        What lies there under the same paths is replaced. On another file system the blobs are copied.
+
+        Raises:
+            Corrupt: a blob is missing, or a path leaves the folder.
+        """
+        inside = folder.resolve()
         for file in files:
             target = folder / file.path
-            if not target.resolve().is_relative_to(folder.resolve()):
+            if inside not in target.resolve().parents:
                 raise Corrupt(f"'{file.path}' leaves its folder", where=short(file.digest))
             target.parent.mkdir(parents=True, exist_ok=True)
-            with contextlib.suppress(FileExistsError), _explained(folder):
-                _link_or_copy(self.path(file.digest), target)
+            with explained(folder):
+                try:
+                    intake.lay(self.path(file.digest), target)
+                except FileNotFoundError:
+                    raise Corrupt("this blob is missing", where=file.digest, try_this=_AGAIN) from None
         return folder
 
     def read(self, digest: Digest) -> bytes:
@@ -123,92 +174,112 @@ class Blobs:
         """
         called = f" ({name})" if name else ""
         try:
-            with self.path(digest).open("rb") as file:
-                found = hashlib.file_digest(file, "sha256").hexdigest()
-                length = file.tell()
+            handle = os.open(self.path(digest), os.O_RDONLY | os.O_CLOEXEC)
         except FileNotFoundError:
             raise Corrupt(f"this blob is missing{called}", where=digest, try_this=_AGAIN) from None
-        if "sha256:" + found != digest or (size is not None and length != size):
+        try:
+            short_of = size is not None and os.fstat(handle).st_size != size
+            found, length = ("", 0) if short_of else digest_file(handle)
+        except OSError as error:
+            raise Corrupt(f"the disk cannot read this blob{called}: {error.strerror}", where=digest) from None
+        finally:
+            os.close(handle)
+        if found != digest:
             raise Corrupt(f"this blob is not what its digest says{called}", where=digest, try_this=_AGAIN)
         return length
 
+    def verify_files(self, files: Iterable[File], progress: Callable[[int], None] = lambda _: None) -> int:
+        """Read every byte of *files* again, several at a time; how many bytes. *progress* hears them as they come.
+
+        Raises:
+            Corrupt: names the first file, in their order, that is not what its digest says.
+        """
+        done = 0
+        for size in in_parallel(lambda file: self.verify(file.digest, file.size, name=file.path), files):
+            done += size
+            progress(done)
+        return done
+
     def index(self) -> dict[str, Any]:
-        """``index.json``: which manifests the layout offers."""
+        """``index.json``: which manifests the layout offers.
+
+        Raises:
+            Corrupt: it is no JSON object.
+        """
         path = self.folder / "index.json"
         if not path.exists():
             return {"schemaVersion": 2, "mediaType": "application/vnd.oci.image.index.v1+json", "manifests": []}
-        index: dict[str, Any] = msgspec.json.decode(path.read_bytes())
-        return index
-
-    def add_to_index(self, entry: dict[str, Any]) -> None:
-        """List one manifest; the same digest and annotations are listed once."""
-        with locked(self.folder / ".index.lock"), _explained(self.folder):
-            index = self.index()
-            if entry not in index["manifests"]:
-                index["manifests"].append(entry)
-                write_atomic(self.folder / "index.json", msgspec.json.format(msgspec.json.encode(index)))
-
-
-def _link_in(source: Path, blobs: Path) -> tuple[Digest, int]:
-    with source.open("rb") as file:
-        digest = hashlib.file_digest(file, "sha256").hexdigest()
-        size = file.tell()
-        os.fsync(file.fileno())
-    target = blobs / digest
-    if target.exists() and target.stat().st_size != size:
-        target.unlink()  # a part of it, left by a machine that went down: the whole one is here now
-    if not target.exists():
-        source.chmod(0o444)
-        with contextlib.suppress(FileExistsError):
-            try:
-                os.link(source, target)
-            except OSError as error:
-                if error.errno not in (errno.EXDEV, errno.EPERM, errno.EMLINK):
-                    raise
-                return _copy_in(source, blobs)
-    return "sha256:" + digest, size
-
-
-def _copy_in(source: Path, blobs: Path) -> tuple[Digest, int]:
-    """One pass: copy and digest together, then rename. A crash leaves only a hidden temporary file."""
-    handle, name = tempfile.mkstemp(dir=blobs.parent, prefix=".incoming.")
-    hasher = hashlib.sha256()
-    size = 0
-    try:
-        with os.fdopen(handle, "wb") as out, source.open("rb") as file:
-            while chunk := file.read(_CHUNK):
-                hasher.update(chunk)
-                size += len(chunk)
-                out.write(chunk)
-            out.flush()
-            os.fchmod(out.fileno(), 0o444)
-            os.fsync(out.fileno())
-        Path(name).replace(blobs / hasher.hexdigest())
-    except BaseException:
-        Path(name).unlink(missing_ok=True)
-        raise
-    return "sha256:" + hasher.hexdigest(), size
-
-
-def _link_or_copy(blob: Path, target: Path) -> None:
-    try:
-        os.link(blob, target)
-    except FileNotFoundError:
-        raise Corrupt("this blob is missing", where=blob.name, try_this=_AGAIN) from None
-    except OSError as error:
-        if error.errno not in (errno.EXDEV, errno.EPERM, errno.EMLINK):
-            raise
-        shutil.copyfile(blob, target)
-
-
-@contextlib.contextmanager
-def _explained(folder: Path) -> Any:
-    """A full disk in people's words."""
-    try:
-        yield
-    except OSError as error:
-        if error.errno in (errno.ENOSPC, errno.EDQUOT):
-            raise Unavailable(
-                "the disk is full, nothing was changed", where=str(folder), try_this="free some space and run it again"
+        try:
+            return {"manifests": [], **msgspec.json.decode(path.read_bytes(), type=dict[str, Any])}
+        except msgspec.DecodeError as error:
+            raise Corrupt(
+                f"not the index of a layout: {error}", where=str(path), try_this="restore it from a backup"
             ) from None
-        raise
+
+    def add_to_index(self, *entries: dict[str, Any]) -> None:
+        """List manifests, all of them or none; the same digest and annotations are listed once."""
+        path = self.folder / "index.json"
+        with self.index_locked(), explained(self.folder):
+            index = self.index()
+            fresh = [entry for entry in entries if entry not in index["manifests"]]
+            if fresh:
+                index["manifests"] += fresh
+                write_atomic(path, msgspec.json.format(msgspec.json.encode(index)))
+            elif path.exists():  # whoever listed them may have failed before they were on the disk
+                sync_folder(self.folder)
+
+    @contextlib.contextmanager
+    def index_locked(self) -> Iterator[None]:
+        """Nobody else writes ``index.json`` inside."""
+        make_folder(self.leases.folder)
+        with locked(self.leases.folder / "index.lock"):
+            yield
+
+    def _put_files(self, sources: list[tuple[Path, str]], *, take: bool) -> list[File]:
+        """Keep files, each with the path it has in its artifact; all are on the disk when this returns."""
+
+        def put(source: tuple[Path, str]) -> tuple[File, bool]:
+            staged, fresh = self._take_in(fill(source[0]), instead=intake.copied(source[0]))
+            return File(path=source[1], size=staged.size, digest=staged.digest), fresh
+
+        fill = intake.linked if take else intake.copied
+        with self.writing(), explained(self.folder):
+            small = sum(source.stat().st_size for source, _ in sources) <= _FEW
+            put_in = list(map(put, sources) if small else in_parallel(put, sources))
+            self._settle([file.digest for file, fresh in put_in if fresh])
+        return [file for file, _ in put_in]
+
+    def _take_in(self, fill: Fill, *, instead: Fill | None = None) -> tuple[Staged, bool]:
+        """Fill a hidden file and give it its name; was the blob not here before?"""
+        hidden = self.leases.hidden()
+        try:
+            staged = fill(hidden)
+            fresh = not self.has(staged.digest, staged.size)
+            if fresh and staged.shared and instead:  # under its other name it could be written again
+                hidden.unlink()
+                staged = instead(hidden)
+            if fresh:
+                hidden.replace(self.path(staged.digest))
+            return staged, fresh
+        finally:
+            hidden.unlink(missing_ok=True)
+
+    def _settle(self, fresh: list[Digest]) -> None:
+        """Make the names durable. If the disk will not, the *fresh* ones go again, unless another writer found them."""
+        try:
+            sync_folder(self._blobs)
+        except OSError:
+            with contextlib.suppress(OSError):
+                self._withdraw(fresh)
+            raise
+
+    def _withdraw(self, fresh: list[Digest]) -> None:
+        with self.leases.lock():
+            generation = self.leases.generation() + 1
+            for digest in fresh:
+                self.marks.set(Mark(digest, generation, 0.0))
+            self.leases.raise_generation(generation)
+            if self.leases.oldest(but_mine=True) == NOBODY:
+                for digest in fresh:
+                    self.path(digest).unlink(missing_ok=True)
+                    self.marks.lift(digest)

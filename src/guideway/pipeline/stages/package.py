@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import platform
 import shutil
 from collections.abc import Mapping, Sequence
@@ -18,10 +17,12 @@ from guideway.core.protocols import Job
 from guideway.core.release import Decoding, ServeSettings
 from guideway.core.spec import Spec, build_part
 from guideway.engines import engine
+from guideway.sealing.reshard import reshard
 
 name = "package"
 needs = ("data", "train", "compress")
 libraries: tuple[str, ...] = ()
+code = ("guideway.sealing.reshard", "guideway.sealing.tensors")
 
 LOCKED = ("guideway", "numpy", "onnxruntime", "onnxruntime-genai", "tokenizers", "torch", "transformers")
 """Distributions whose versions a release records: those that made its bytes or will read them."""
@@ -61,7 +62,7 @@ def run(job: Job) -> None:
         template=(job.root / template).read_text(encoding="utf-8") if template else "",
         decoding=msgspec.convert(serve["decoding"], Decoding),
     )
-    _link_tree(job.inputs[job.params["model"]], job.out / "model")
+    reshard(job.inputs[job.params["model"]], job.out / "model")
     _write(job.out / "serve.json", msgspec.to_builtins(settings))
     _write(job.out / "policy.json", spec["policy"])
     _write(job.out / "spec.json", spec)
@@ -70,17 +71,6 @@ def run(job: Job) -> None:
     shutil.copyfile(job.inputs["data"] / "manifest.json", job.out / "data" / "manifest.json")
     size = sum(path.stat().st_size for path in job.out.rglob("*") if path.is_file())
     job.fact(f"{size / 1e6:.1f} MB")
-
-
-def _link_tree(source: Path, target: Path) -> None:
-    """The same tree as links: inputs are blobs already, so nothing is copied."""
-    for path in sorted(source.rglob("*")):
-        place = target / path.relative_to(source)
-        if path.is_dir():
-            place.mkdir(parents=True, exist_ok=True)
-        else:
-            place.parent.mkdir(parents=True, exist_ok=True)
-            os.link(path, place)
 
 
 def _write(path: Path, value: Any) -> None:
