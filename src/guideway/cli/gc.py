@@ -11,7 +11,7 @@ import msgspec
 from guideway.cli.draw import print_json
 from guideway.cli.project import json_option, opened, spec_option
 from guideway.core.artifact import Digest
-from guideway.store import ledger, releases, steps
+from guideway.store import evidence, ledger, releases, steps, waivers
 from guideway.store.blobs import Blobs
 from guideway.store.database import Database
 from guideway.store.garbage import GRACE, Collected, collect
@@ -40,7 +40,8 @@ def command(dry_run: bool, grace: float, path: Path, as_json: bool) -> None:
     with Database(home.database) as database:
 
         def roots() -> set[Digest]:
-            return steps.digests(database) | releases.digests(database)
+            rooms = (steps, releases, evidence, waivers)
+            return set().union(*(room.digests(database) for room in rooms))
 
         now = time.time()
         done = collect(blobs, roots, at=now, grace=grace * 60, dry_run=dry_run)

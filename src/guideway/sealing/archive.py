@@ -18,7 +18,6 @@ from guideway.kit.files import replacing
 from guideway.sealing.arrive import (
     Arriving,
     Attachment,
-    attached_here,
     attachment,
     check_signed,
     check_whole,
@@ -26,7 +25,7 @@ from guideway.sealing.arrive import (
     list_release,
     read_small,
 )
-from guideway.sealing.pack import ARTIFACT, INDEX
+from guideway.sealing.pack import ARTIFACT, INDEX, entries_beside
 from guideway.sealing.shape import (
     LARGEST_MANIFEST,
     MOST_ATTACHMENTS,
@@ -88,7 +87,7 @@ def import_(blobs: Blobs, path: Path, trusted: Mapping[str, Verifier], *, progre
     size = path.stat().st_size
     if size > shutil.disk_usage(blobs.folder).free:
         raise Unavailable("the disk is too small for this file", where=str(blobs.folder), try_this="free some space")
-    with path.open("rb") as file, Transfers(blobs.folder).staging() as staged:
+    with blobs.writing(), path.open("rb") as file, Transfers(blobs.folder).staging() as staged:
         try:
             found = _read(file, blobs, staged, Meter(size, progress))
             return _accept(blobs, found, staged, trusted)
@@ -100,7 +99,7 @@ def _contents(blobs: Blobs, release: Digest) -> tuple[bytes, dict[Digest, int], 
     """The index, then the manifests, then all other blobs with their sizes, in the order of their digests."""
     data = read_small(blobs, release)
     manifest = release_manifest(data, release)
-    beside = _attachments(blobs, (one["digest"] for one in attached_here(blobs, release)), release)
+    beside = _attachments(blobs, (one["digest"] for one in entries_beside(blobs, release)), release)
     name = name_of(read_small(blobs, manifest.config.digest, manifest.config.size), release)
     entries = entries_for(release, len(data), name, beside)
     index = {"schemaVersion": 2, "mediaType": INDEX, "manifests": entries}

@@ -50,11 +50,6 @@ class Arriving(Blobs):
         return {**index, "manifests": [*index["manifests"], *self._entries]}
 
 
-def attached_here(blobs: Blobs, release: Digest) -> list[Entry]:
-    """The index entries of everything attached to *release*."""
-    return [one for one in blobs.index()["manifests"] if _tag_of(one) == _tag(release)]
-
-
 def attachment(data: bytes, digest: Digest, release: Digest) -> Attachment:
     """What is attached, from the manifest in *data*.
 
@@ -126,12 +121,11 @@ def check_signed(
 
 
 def list_release(blobs: Blobs, release: Digest, entries: Iterable[Entry]) -> None:
-    """List what arrived: attachments first, so that the release is never seen without them."""
+    """List what arrived in one write, so that the release is never seen without what belongs to it."""
     here = {(one["digest"], _tag_of(one)) for one in blobs.index()["manifests"]}
     known = any(digest == release for digest, _ in here)
-    for entry in entries:
-        if (entry["digest"], _tag_of(entry)) not in here and not (known and entry["digest"] == release):
-            blobs.add_to_index(entry)
+    fresh = (one for one in entries if (one["digest"], _tag_of(one)) not in here)
+    blobs.add_to_index(*(one for one in fresh if not (known and one["digest"] == release)))
 
 
 def record(

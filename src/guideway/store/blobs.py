@@ -114,12 +114,16 @@ class Blobs:
 
     def adopt(self, source: Path, digest: Digest) -> None:
         """Move *source* here, whose bytes were checked against *digest* while they were written."""
-        with _explained(self.folder):
+        with self.writing(), explained(self.folder):
             with source.open("rb") as file:
                 os.fchmod(file.fileno(), 0o444)
                 os.fsync(file.fileno())
-            source.replace(self.path(digest))
-            sync_folder(self._blobs)
+                fresh = not self.has(digest, os.fstat(file.fileno()).st_size)
+            if fresh:
+                source.replace(self.path(digest))
+            else:
+                source.unlink()
+            self._settle([digest] if fresh else [])
 
     def put_tree(self, folder: Path, *, take: bool = False) -> Artifact:
         """Keep every regular file below *folder*. Links and special files are refused."""

@@ -73,8 +73,10 @@ def all_of(database: Database, *, limit: int = 100) -> list[Kept]:
 
 
 def digests(database: Database) -> set[Digest]:
-    """Every blob that rows name: the envelopes."""
-    return {str(row.envelope) for row in database.rows(select(_T.c.envelope).distinct())}
+    """Every blob that rows name: the envelopes, and the reports that people brought."""
+    envelopes = {str(row.envelope) for row in database.rows(select(_T.c.envelope).distinct())}
+    brought = _kept(database, _all().where(_T.c.automatic.is_(False)))
+    return envelopes | {digest for one in brought for digest in one.evidence.inputs}
 
 
 def _all() -> Select[tuple[str, str, str, str]]:

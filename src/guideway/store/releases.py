@@ -102,12 +102,6 @@ def digests(database: Database) -> set[Digest]:
     return envelopes | {digest for one in found for digest in (one.digest, *(file.digest for file in one.files))}
 
 
-def digests(database: Database) -> set[Digest]:
-    """Every blob that rows name: manifests and files of releases, envelopes of admissions."""
-    envelopes = {str(row["envelope"]) for row in database.rows("SELECT envelope FROM admissions")}
-    found = all_of(database)
-    return envelopes | {digest for one in found for digest in (one.digest, *(file.digest for file in one.files))}
-
 
 def label(release: Release) -> str:
     """What people read: ``pydoc-assistant:3 (1f3a9c0b2d4e)``."""

@@ -62,11 +62,6 @@ def digests(database: Database) -> set[Digest]:
     return {digest for one in results for digest in (one.envelope, *(file.digest for file in one.artifact.files))}
 
 
-def digests(database: Database) -> set[Digest]:
-    """Every blob that a kept result needs: the files of its artifact, and its envelope."""
-    results = (msgspec.json.decode(row["result"], type=StepResult) for row in database.rows("SELECT result FROM steps"))
-    return {digest for one in results for digest in (one.envelope, *(file.digest for file in one.artifact.files))}
-
 
 def file_digest(database: Database, path: Path) -> Digest:
     """The digest of a source file; read only when size, time or inode differ from last time."""

@@ -18,7 +18,8 @@ from guideway.core.errors import Corrupt, SpecError, Unavailable
 from guideway.kit import files
 from guideway.sealing import archive, verify, verify_folder
 from guideway.sealing.archive import export, import_
-from guideway.sealing.arrive import attached_here, record
+from guideway.sealing.arrive import record
+from guideway.sealing.pack import entries_beside
 from guideway.store import ledger, releases
 
 
@@ -57,7 +58,7 @@ def test_a_release_goes_out_and_comes_in_with_everything_attached(maker, user, r
     got = import_(user.blobs, file, user.trusted)
     assert got.digest == release and got.there == 0 and got.moved == len(user.kept()) == len(read(file)) - 2
     assert verify(user.blobs, release, user.trusted) > 200 * KIB
-    beside = [{one["digest"] for one in attached_here(store.blobs, release)} for store in (maker, user)]
+    beside = [{one["digest"] for one in entries_beside(store.blobs, release)} for store in (maker, user)]
     assert beside[0] == beside[1]
     assert verify_folder(user.blobs.folder, user.trusted) == 1 and user.left_over() == []
 
@@ -196,10 +197,13 @@ REASONS = {
 @pytest.mark.catalogue("B9")
 @pytest.mark.catalogue("B11")
 def test_a_member_that_has_no_place_is_refused_and_nothing_is_written(user, file, tmp_path, kind):
-    outside = {path for path in tmp_path.rglob("*") if "transfers" not in path.parts}
+    def files() -> set[Path]:
+        return {path for path in tmp_path.rglob("*") if not {"transfers", ".guideway"} & set(path.parts)}
+
+    outside = files()
     bad = write(tmp_path / "bad.tar", [*read(file), ADDED[kind]])
     refused(user, bad, REASONS.get(kind, "has no place in a release"))
-    assert {path for path in tmp_path.rglob("*") if "transfers" not in path.parts} - outside == {bad}
+    assert files() - outside == {bad}
 
 
 def test_a_blob_that_comes_twice_is_refused(user, file, tmp_path):

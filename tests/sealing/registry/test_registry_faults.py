@@ -13,8 +13,7 @@ from registry_rig import KIB, Mortal, no_wait
 
 from guideway.core.errors import Corrupt, GuidewayError, Refused, Unavailable
 from guideway.sealing import verify
-from guideway.sealing.arrive import attached_here
-from guideway.sealing.pack import FILE_PATH
+from guideway.sealing.pack import FILE_PATH, entries_beside
 from guideway.sealing.registry import Access, pull, push, wire
 from guideway.sealing.registry.client import Repository
 from guideway.sealing.registry.credentials import Credentials
@@ -66,7 +65,7 @@ def pull_it(user, fake, **more):
 
 def test_attachments_come_and_go_through_the_referrers_interface_page_by_page(fake, maker, user, pushed):
     assert pull_it(user, fake).digest == pushed
-    assert len(attached_here(user.blobs, pushed)) == 3
+    assert len(entries_beside(user.blobs, pushed)) == 3
     assert pushed.replace(":", "-") not in fake.manifests  # where referrers are known, no tag is needed
     assert len([path for path in fake.asked("GET") if "/referrers/" in path]) == 3
 
@@ -406,7 +405,7 @@ def test_what_others_list_meanwhile_stays_listed(fake, maker):
     fake.faults.append(interfere)
     push(maker.blobs, release, fake.reference(), wait=no_wait)
     listed = {entry["digest"] for entry in json.loads(fake.manifests[tag][1])["manifests"]}
-    assert replaced and listed == {theirs["digest"]} | {one["digest"] for one in attached_here(maker.blobs, release)}
+    assert replaced and listed == {theirs["digest"]} | {one["digest"] for one in entries_beside(maker.blobs, release)}
 
 
 PART = 64 * KIB

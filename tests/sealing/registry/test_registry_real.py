@@ -10,8 +10,7 @@ from registry_rig import KIB, Mortal, Registry, Store, Valve, no_wait, wait_unti
 
 from guideway.core.errors import Corrupt, SpecError, Unavailable
 from guideway.sealing import verify
-from guideway.sealing.arrive import attached_here
-from guideway.sealing.pack import attach
+from guideway.sealing.pack import attach, entries_beside
 from guideway.sealing.registry import Access, pull, push
 from guideway.sealing.registry.client import Repository
 from guideway.sealing.registry.credentials import Credentials
@@ -27,7 +26,7 @@ def test_a_release_comes_back_with_equal_digests_and_everything_attached(registr
     assert got.digest == release and got.moved == sent.moved and got.there == sent.there == 0
     assert got.size == sent.size == seen[-1][0] == seen[-1][1] > 300 * KIB
     assert verify(user.blobs, release, user.trusted) > 300 * KIB
-    beside = [{one["digest"] for one in attached_here(store.blobs, release)} for store in (maker, user)]
+    beside = [{one["digest"] for one in entries_beside(store.blobs, release)} for store in (maker, user)]
     assert beside[0] == beside[1] and len(beside[0]) == 3  # a proof, the model signature, the release statement
     assert user.left_over() == maker.left_over() == []
 
@@ -41,7 +40,7 @@ def test_attachments_are_listed_under_the_fallback_tag(registry, maker):
     tag = release.replace(":", "-")
     assert sorted(repository.tags()) == sorted([tag, "v1"])
     entries = json.loads(repository.manifest(tag).data)["manifests"]
-    assert {one["digest"] for one in entries} == {one["digest"] for one in attached_here(maker.blobs, release)}
+    assert {one["digest"] for one in entries} == {one["digest"] for one in entries_beside(maker.blobs, release)}
     assert all(one["artifactType"] for one in entries)
 
 
@@ -81,7 +80,7 @@ def test_a_later_attachment_follows_alone(registry, maker, user):
     attach(maker.blobs, {"mediaType": "m", "digest": release, "size": size}, "text/plain", b"card")
     assert push(maker.blobs, release, registry.here(), wait=no_wait).moved == 2
     assert pull(user.blobs, registry.here(), user.trusted, wait=no_wait).moved == 2
-    assert len(attached_here(user.blobs, release)) == 4
+    assert len(entries_beside(user.blobs, release)) == 4
 
 
 def test_a_release_can_be_asked_for_by_its_digest(registry, maker, user):

@@ -58,7 +58,7 @@ def pull(
         Corrupt: the registry's bytes are not what their digests say, or no trusted key signed the release.
         Unavailable: the registry does not answer, does not have it, or the disk is too small.
     """
-    with contextlib.closing(Http(reference, access or Access(), wait=wait)) as http:
+    with contextlib.closing(Http(reference, access or Access(), wait=wait)) as http, blobs.writing():
         repository = Repository(http, reference.repository)
         repository.ping()
         document = repository.manifest(reference.name)

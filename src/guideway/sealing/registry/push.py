@@ -9,8 +9,8 @@ from collections.abc import Callable, Sequence
 from guideway.core.artifact import Digest
 from guideway.core.errors import SpecError
 from guideway.kit.files import locked
-from guideway.sealing.arrive import Attachment, attached_here, attachment, read_small
-from guideway.sealing.pack import MANIFEST
+from guideway.sealing.arrive import Attachment, attachment, read_small
+from guideway.sealing.pack import MANIFEST, entries_beside
 from guideway.sealing.registry.client import Repository
 from guideway.sealing.registry.http import Access, Http
 from guideway.sealing.registry.reference import Reference
@@ -46,7 +46,7 @@ def push(
         raise SpecError("this is not the digest of the release", where=str(reference), try_this="give a tag instead")
     data = read_small(blobs, release)
     manifest = release_manifest(data, release)
-    beside = {one["digest"]: read_small(blobs, one["digest"]) for one in attached_here(blobs, release)}
+    beside = {one["digest"]: read_small(blobs, one["digest"]) for one in entries_beside(blobs, release)}
     attachments = [attachment(text, digest, release) for digest, text in beside.items()]
     wanted = sizes([*blobs_of(manifest), *(blob for one in attachments for blob in one.blobs)], release)
     with contextlib.closing(Http(reference, access or Access(), wait=wait)) as http:
