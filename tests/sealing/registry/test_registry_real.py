@@ -50,7 +50,7 @@ def test_only_what_is_missing_moves(registry, maker, user, requests):
     del requests[:]
     sent = push(maker.blobs, second, registry.here("v2"), wait=no_wait)
     uploads = [url for method, url in requests if method == "POST"]
-    assert len(uploads) == 4 and sent.size < 10 * KIB  # the other file, the config, the model signature, the release statement
+    assert len(uploads) == 4 and sent.size < 10 * KIB  # file, config, model signature, statement
     pull(user.blobs, registry.here(), user.trusted, wait=no_wait)
     del requests[:]
     got = pull(user.blobs, registry.here("v2"), user.trusted, wait=no_wait)
