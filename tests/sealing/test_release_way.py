@@ -25,10 +25,10 @@ UNKNOWN = Judgement("DAT-03", "no overlap", Verdict.UNKNOWN, "no evidence", "≤
 class House:
     """A store with a small model folder in it."""
 
-    def __init__(self, root):
+    def __init__(self, root, where):
         self.root = root
         self.blobs = Blobs(root / "oci")
-        self.database = Database(root / "state.db")
+        self.database = Database(where)
         self.signer = signer(root / "keys")
         self.trusted = trusted(root / "keys")
         folder = root / "model-folder"
@@ -58,13 +58,16 @@ class House:
 
 
 @pytest.fixture
-def house(tmp_path):
-    return House(tmp_path)
+def house(tmp_path, where):
+    """The whole way runs on both databases."""
+    one = House(tmp_path, where)
+    yield one
+    one.database.close()
 
 
 def test_the_same_files_give_the_same_release_at_any_time_and_place(house, tmp_path):
     (tmp_path / "other").mkdir()
-    other = House(tmp_path / "other")
+    other = House(tmp_path / "other", tmp_path / "other" / "state.db")
     assert house.seal(PASSED, at=1.0).digest == other.seal(PASSED, at=99.0).digest
 
 
