@@ -44,6 +44,19 @@ def test_the_annotated_example_loads_in_every_environment():
         assert load(ANNOTATED, environment, {}).spec.name == "annotated"
 
 
+def test_an_environment_may_keep_its_state_elsewhere(write):
+    overlay = "environments:\n  prod:\n    state: {url: 'postgresql://ann:${DB_PASSWORD}@db/state'}\n"
+    path = write(SMALL + overlay)
+    assert load(path, "dev", {"DB_PASSWORD": "s3cret"}).spec.state.url == ""
+    assert load(path, "prod", {"DB_PASSWORD": "s3cret"}).spec.state.url == "postgresql://ann:s3cret@db/state"
+
+
+@pytest.mark.parametrize("url", ["mysql://ann:s3cret@db/x", "s3cret", "sqlite://", "postgresql:/s3cret"])
+def test_a_state_that_is_no_url_of_a_database_is_refused_and_not_repeated(write, url):
+    says = refused(write(SMALL + f"state:\n  url: {url}\n"))
+    assert says.startswith("guideway.yaml:7: state.url is no URL of a database") and "s3cret" not in says
+
+
 def test_the_annotated_example_names_every_key():
     def missing(kind: type, plain: object, path: str) -> list[str]:
         if not isinstance(plain, dict):

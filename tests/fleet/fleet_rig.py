@@ -78,9 +78,9 @@ class TinyHost(Host):
 class Fleet:
     """One home with a controller that a test steps by hand."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, url: str = "") -> None:
         os.environ.pop("GUIDEWAY_HOME", None)
-        self.home = Home.of(folder)
+        self.home = Home.of(folder, url)
         self.database = Database(self.home.database)
         self.now = time.time
         self.how: dict[str, str] = {}

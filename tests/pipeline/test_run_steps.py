@@ -15,9 +15,10 @@ import pytest
 
 from guideway.core.errors import GuidewayError, Unavailable
 from guideway.core.events import Progress, StepFailed, StepFinished, StepStarted
+from guideway.pipeline import run as run_room
 from guideway.signing import dsse
 from guideway.signing.keys import trusted
-from guideway.store import ledger, steps
+from guideway.store import evidence, ledger, steps
 
 BUILD = """
 import sys, time
@@ -74,6 +75,21 @@ def test_a_step_says_why_it_runs_and_how_far_it_is(project):
     project.run()
     assert [event.why for event in project.events if isinstance(event, StepStarted)] == ["never ran", "never ran"]
     assert [event.done for event in project.events if isinstance(event, Progress)] == [0, 1, 2]
+
+
+def test_the_evidence_of_every_step_is_kept_as_rows_with_its_envelope_and_signer(project):
+    results = project.run()
+    for result in results.values():
+        for fact in result.evidence:
+            (kept,) = [one for one in evidence.all_of(project.shop.database) if one.evidence == fact]
+            assert (kept.envelope, kept.signer) == (result.envelope, "guideway")
+    assert len(evidence.all_of(project.shop.database)) == sum(len(result.evidence) for result in results.values()) > 0
+
+
+def test_a_stage_does_not_learn_where_the_state_is(monkeypatch):
+    monkeypatch.setenv("GUIDEWAY_STATE", "postgresql://ann:s3cret@db/x")
+    monkeypatch.setenv("ANOTHER", "one")
+    assert "GUIDEWAY_STATE" not in run_room._environment() and run_room._environment()["ANOTHER"] == "one"
 
 
 def test_evidence_is_about_the_digest_that_was_measured(project):

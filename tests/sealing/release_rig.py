@@ -16,10 +16,10 @@ UNKNOWN = Judgement("DAT-03", "no overlap", Verdict.UNKNOWN, "no evidence", "≤
 class House:
     """A store with a small model folder in it."""
 
-    def __init__(self, root):
+    def __init__(self, root, where=None):
         self.root = root
         self.blobs = Blobs(root / "oci")
-        self.database = Database(root / "state.db")
+        self.database = Database(where or root / "state.db")
         self.signer = signer(root / "keys")
         self.trusted = trusted(root / "keys")
         folder = root / "model-folder"

@@ -17,13 +17,16 @@ from guideway.store import ledger, releases
 
 
 @pytest.fixture
-def house(tmp_path):
-    return House(tmp_path)
+def house(tmp_path, where):
+    """The whole way runs on both databases."""
+    one = House(tmp_path, where)
+    yield one
+    one.database.close()
 
 
 def test_the_same_files_give_the_same_release_at_any_time_and_place(house, tmp_path):
     (tmp_path / "other").mkdir()
-    other = House(tmp_path / "other")
+    other = House(tmp_path / "other", tmp_path / "other" / "state.db")
     assert house.seal(PASSED, at=1.0).digest == other.seal(PASSED, at=99.0).digest
 
 

@@ -64,7 +64,7 @@ def log(*, limit: int, what: str | None, subject: str | None, path: Path, enviro
 
 
 @command.command("verify")
-@click.option("--file", "exported", type=click.Path(path_type=Path), help="Verify this exported ledger instead.")
+@click.argument("exported", required=False, type=click.Path(path_type=Path), metavar="[FILE]")
 @click.option("--keys", type=click.Path(path_type=Path), help="Trust the public keys (*.pub.pem) in this folder.")
 @spec_option
 @environment_option
@@ -72,7 +72,7 @@ def log(*, limit: int, what: str | None, subject: str | None, path: Path, enviro
 def verify(exported: Path | None, keys: Path | None, path: Path, environment: str, as_json: bool) -> None:
     """Recompute every hash and compare every signed checkpoint; each problem is named. Exit code 4 if there is one.
 
-    An exported file with --keys needs neither a project nor a database.
+    With FILE, an exported ledger, and --keys this needs neither a project nor a database.
     """
     home = None if exported and keys else opened(path, environment)[1]
     trust = trusted(keys) if keys else trusted(home.keys) if home else {}

@@ -276,10 +276,10 @@ class Controller:
     def _project(self, environment: str) -> None:
         """Make sure that the files that workers follow say what the rows say: whoever wrote a row may have been killed.
 
-        Keys are projected once, and by whoever changes one.
+        Keys are projected once, and by whoever changes one; each time where that may be another machine.
         """
         keys = self.home.environment(environment) / "keys.json"
-        if environment not in self._keyed or not keys.exists():
+        if environment not in self._keyed or self.home.shared or not keys.exists():
             project_keys(self.home, self.database, environment)
             self._keyed.add(environment)
         route = fleet.route(self.database, environment)

@@ -58,6 +58,11 @@ class Home(msgspec.Struct, frozen=True):
         return self.url or self.path / "state.db"
 
     @property
+    def shared(self) -> bool:
+        """May other machines have this state too?"""
+        return isinstance(self.database, str)
+
+    @property
     def has_state(self) -> bool:
         """Is the state still there? Of a server nobody can delete a file; there the blobs count."""
         return self.database.exists() if isinstance(self.database, Path) else self.oci.is_dir()
