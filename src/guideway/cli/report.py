@@ -23,8 +23,12 @@ KINDS = "\n\n".join(f"{kind}: {report.title}." for kind, report in REPORTS.items
 @click.argument("kind", type=click.Choice(tuple(REPORTS)), metavar="KIND")
 @click.argument("release", required=False)
 @click.option("--lang", type=click.Choice(("en", "zh")), default="en", show_default=True, help="Language.")
-@click.option("--format", "form", type=click.Choice(("md", "html", "json")), help="Default: by FILE, else md (aibom: json).")
-@click.option("-o", "--output", type=click.Path(path_type=Path, dir_okay=False), metavar="FILE", help="Write it to FILE.")
+@click.option(
+    "--format", "form", type=click.Choice(("md", "html", "json")), help="Default: by FILE, else md (aibom: json)."
+)
+@click.option(
+    "-o", "--output", type=click.Path(path_type=Path, dir_okay=False), metavar="FILE", help="Write it to FILE."
+)
 @spec_option
 @environment_option
 def command(
@@ -59,4 +63,6 @@ def _drawn(shop: Workshop, file: SpecFile, release: Release, *, at: float) -> Dr
     # TO FILL IN when the pipeline opens dossiers (guideway.pipeline.assess):
     #     assessed = assess(shop, file, release, at=at)
     #     return Drawn(assessed.dossier, assessed.judgements, assessed.clauses, at)
-    raise Unavailable(f"no dossier of {release.name} can be opened in '{file.environment}' at {at:.0f} by {shop.signer.name}")
+    raise Unavailable(
+        f"no dossier of {release.name} can be opened in '{file.environment}' at {at:.0f} by {shop.signer.name}"
+    )
