@@ -224,3 +224,16 @@ def with_policy(dossier: Dossier, **changes: str) -> Dossier:
     spec = {**dossier.spec, "policy": {**dossier.spec["policy"], **changes}}
     papers = {**dossier.documents, "policy.json": spec["policy"], "spec.json": spec}
     return msgspec.structs.replace(dossier, spec=spec, documents=papers)
+
+
+def in_chinese() -> Dossier:
+    """The rich dossier of a team that writes Chinese: whatever English a report then holds is the report's own."""
+    sheet = dict.fromkeys(DATASHEET, "文字")
+    source = {"path": "data/*.jsonl", "licence": "PSF-2.0", "origin": "文档", "datasheet": sheet}
+    policy = {**dict.fromkeys(POLICY, "文字"), "licence": "Apache-2.0"}
+    spec = plain_spec(data={**SPEC["data"], "sources": [source]}, policy=policy)
+    papers = documents(spec)
+    papers["data/manifest.json"]["sources"][0]["origin"] = "文档"
+    waivers = (_waiver("OPS-05", "暂无负载", AT + 30 * DAY), _waiver("OPS-04", "早已过期", AT - DAY))
+    approvals = (Approval(RELEASE.digest, "prod", "梅", "key-2", "已阅", AT - 3600, digest_of("approval")),)
+    return rich(spec=spec, documents=papers, waivers=waivers, approvals=approvals)

@@ -11,6 +11,8 @@ from guideway.standard.reports import fields, parts
 from guideway.standard.reports.bom import bill
 from guideway.standard.reports.bom_fields import FIELDS, bom_completeness
 from guideway.standard.reports.drawn import Drawn
+from guideway.standard.reports.fields import facts
+from guideway.standard.reports.figures import evaluation
 from guideway.standard.reports.page import Heading, Page, Paragraph, Table
 from guideway.standard.reports.words import Cell, Words, code, missing
 
@@ -61,11 +63,15 @@ def page(drawn: Drawn) -> Page:
         blocks=(
             Paragraph(said.fill(share=f"{share:.0%}", n=len(FIELDS))),
             Paragraph(_empty(empty)),
+            Heading(2, Words("Model", "模型")),
+            facts(MODEL, drawn),
+            *evaluation(drawn),
             *(block for kind in KINDS for block in (Heading(2, kind.title), _listed(found, kind))),
         ),
     )
 
 
+MODEL = (fields.INTENDED_USE, fields.LIMITS, fields.CONTACT, fields.LICENCE, fields.BASE, *fields.SHAPE[:2])
 NAME, VERSION, LICENCE = Words("Name", "名称"), Words("Version", "版本"), Words("Licence", "许可证")
 SHA, PURL = Words("SHA-256", "SHA-256"), Words("Package URL", "包 URL（purl）")
 

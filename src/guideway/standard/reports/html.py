@@ -30,7 +30,7 @@ CONTENTS = Words("Contents", "目录")
 _NUMBER = re.compile(r"[<≤≥]? ?[-+]?[\d.,]+(e[-+]?\d+)? ?[%A-Za-z]{0,5}")
 _SHORT = 20
 """Characters of code that are never broken over two lines."""
-_ROW, _LEFT, _RIGHT, _WIDTH = 26, 190, 90, 640
+_ROW, _LEFT, _RIGHT, _WIDTH = 24, 130, 56, 460
 
 
 def to_html(page: Page, language: Language) -> str:
@@ -172,4 +172,4 @@ def _whisker(one: Whisker, top: float, across: Callable[[float], float], languag
 def _short(name: str) -> str:
     """What fits beside the drawing."""
     line = clean(name)
-    return line if len(line) <= 26 else f"{line[:25]}…"
+    return line if len(line) <= 20 else f"{line[:19]}…"
