@@ -45,7 +45,9 @@ SPEC: dict[str, Any] = {
     "train": {"steps": 1200, "batch": 64},
     "policy": POLICY,
 }
-SUBJECTS = {name: digest_of(name) for name in ("data", "train", "compress", "evaluate", "package", "release", "code")} | {
+SUBJECTS = {
+    name: digest_of(name) for name in ("data", "train", "compress", "evaluate", "package", "release", "code")
+} | {
     "environment": environment_subject("librarian", "prod"),
     "organisation": organisation_subject("library"),
 }
@@ -65,7 +67,13 @@ FILES = tuple(
     )
 )
 RELEASE = Release(SUBJECTS["release"], "librarian", 3, AT - DAY, FILES)
-KINDS = {"data": "data", "release": "release", "environment": "environment", "code": "code", "organisation": "organisation"}
+KINDS = {
+    "data": "data",
+    "release": "release",
+    "environment": "environment",
+    "code": "code",
+    "organisation": "organisation",
+}
 
 
 def fact(metric: str, value: float, about: str, unit: str = "", **more: Any) -> Proof:
@@ -110,7 +118,14 @@ def proofs() -> tuple[Proof, ...]:
         fact("train_loss", 0.31, "train", "nats/token", n=1200),
         fact("non_finite_weights", 0, "train", "weights", n=1_512_448),
         fact("non_finite_outputs", 0, "compress", "rows", n=400),
-        fact("kl_to_source", 0.0012, "compress", "nats/token", n=2000, interval=Interval(0.001, 0.0014, 0.95, "bootstrap")),
+        fact(
+            "kl_to_source",
+            0.0012,
+            "compress",
+            "nats/token",
+            n=2000,
+            interval=Interval(0.001, 0.0014, 0.95, "bootstrap"),
+        ),
         fact("top1_flips", 0.011, "compress", "share", n=2000, interval=Interval(0.007, 0.016, 0.95, "wilson")),
         fact("model_bytes", 6_000_000, "compress", "bytes"),
         fact("unsafe_files", 0, "package", "files"),
@@ -176,7 +191,9 @@ def rich(**changes: Any) -> Dossier:
         "release": RELEASE,
         "previous": Release(digest_of("before"), "librarian", 2, AT - 9 * DAY),
         "steps": {"data": {}, "train": dict(spec["train"]), "compress": {"precision": "int8"}, "package": {}},
-        "approvals": (Approval(RELEASE.digest, "prod", "mei", "key-2", "read and tried", AT - 3600, digest_of("approval")),),
+        "approvals": (
+            Approval(RELEASE.digest, "prod", "mei", "key-2", "read and tried", AT - 3600, digest_of("approval")),
+        ),
         "waivers": (
             _waiver("OPS-05", "no load is expected yet", AT + 30 * DAY),
             _waiver("OPS-04", "long gone", AT - DAY),
@@ -207,3 +224,16 @@ def with_policy(dossier: Dossier, **changes: str) -> Dossier:
     spec = {**dossier.spec, "policy": {**dossier.spec["policy"], **changes}}
     papers = {**dossier.documents, "policy.json": spec["policy"], "spec.json": spec}
     return msgspec.structs.replace(dossier, spec=spec, documents=papers)
+
+
+def in_chinese() -> Dossier:
+    """The rich dossier of a team that writes Chinese: whatever English a report then holds is the report's own."""
+    sheet = dict.fromkeys(DATASHEET, "文字")
+    source = {"path": "data/*.jsonl", "licence": "PSF-2.0", "origin": "文档", "datasheet": sheet}
+    policy = {**dict.fromkeys(POLICY, "文字"), "licence": "Apache-2.0"}
+    spec = plain_spec(data={**SPEC["data"], "sources": [source]}, policy=policy)
+    papers = documents(spec)
+    papers["data/manifest.json"]["sources"][0]["origin"] = "文档"
+    waivers = (_waiver("OPS-05", "暂无负载", AT + 30 * DAY), _waiver("OPS-04", "早已过期", AT - DAY))
+    approvals = (Approval(RELEASE.digest, "prod", "梅", "key-2", "已阅", AT - 3600, digest_of("approval")),)
+    return rich(spec=spec, documents=papers, waivers=waivers, approvals=approvals)

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
 from guideway.core.errors import GuidewayError, Unavailable
-from guideway.standard.reports import parts
+from guideway.standard.reports import fields, parts
 from guideway.standard.reports.bom import bill
 from guideway.standard.reports.bom_fields import FIELDS, bom_completeness
 from guideway.standard.reports.drawn import Drawn
+from guideway.standard.reports.fields import facts
+from guideway.standard.reports.figures import evaluation
 from guideway.standard.reports.page import Heading, Page, Paragraph, Table
 from guideway.standard.reports.words import Cell, Words, code, missing
 
@@ -61,15 +63,31 @@ def page(drawn: Drawn) -> Page:
         blocks=(
             Paragraph(said.fill(share=f"{share:.0%}", n=len(FIELDS))),
             Paragraph(_empty(empty)),
-            *(block for title, kinds in KINDS for block in (Heading(2, title), _listed(found, kinds))),
+            Heading(2, Words("Model", "模型")),
+            facts(MODEL, drawn),
+            *evaluation(drawn),
+            *(block for kind in KINDS for block in (Heading(2, kind.title), _listed(found, kind))),
         ),
     )
 
 
+MODEL = (fields.INTENDED_USE, fields.LIMITS, fields.CONTACT, fields.LICENCE, fields.BASE, *fields.SHAPE[:2])
+NAME, VERSION, LICENCE = Words("Name", "名称"), Words("Version", "版本"), Words("Licence", "许可证")
+SHA, PURL = Words("SHA-256", "SHA-256"), Words("Package URL", "包 URL（purl）")
+
+
+class Kind(NamedTuple):
+    """What the summary lists under one heading: types of components, and columns."""
+
+    title: Words
+    types: tuple[str, ...]
+    columns: tuple[Words, ...]
+
+
 KINDS = (
-    (Words("Files", "文件"), ("file",)),
-    (Words("Data", "数据"), ("data",)),
-    (Words("Software", "软件"), ("library", "platform")),
+    Kind(Words("Files", "文件"), ("file",), (NAME, SHA)),
+    Kind(Words("Data", "数据"), ("data",), (NAME, LICENCE, SHA)),
+    Kind(Words("Software", "软件"), ("library", "platform"), (NAME, VERSION, PURL)),
 )
 
 
@@ -79,15 +97,17 @@ def _empty(names: tuple[str, ...]) -> Cell:
     return (Words("Empty fields: ", "空缺字段：", style="missing"), code(", ".join(names)))
 
 
-def _listed(found: Bill, kinds: tuple[str, ...]) -> Table | Paragraph:
-    listed = [one for one in found["components"] if one["type"] in kinds]
+def _listed(found: Bill, kind: Kind) -> Table | Paragraph:
+    listed = [one for one in found["components"] if one["type"] in kind.types]
     if not listed:
-        return Paragraph(missing(Words("`guideway build` leaves it.", "`guideway build` 会留下证据。")))
-    columns = (Words("Name", "名称"), Words("Version", "版本"), Words("Licence", "许可证"), Words("SHA-256", "SHA-256"))
-    return Table(columns, tuple(_row(one) for one in listed))
+        return Paragraph(missing(fields.BUILD))
+    return Table(kind.columns, tuple(tuple(_cell(one, column) for column in kind.columns) for one in listed))
 
 
-def _row(one: Bill) -> tuple[Cell, ...]:
+def _cell(one: Bill, column: Words) -> Cell:
     licences = [entry["license"].get("name", "") for entry in one.get("licenses", ())]
-    digest = next((entry["content"] for entry in one.get("hashes", ())), "")
-    return (code(one["name"]), one.get("version", "–"), ", ".join(licences) or "–", code(digest) if digest else "–")
+    digests = [entry["content"] for entry in one.get("hashes", ())]
+    values = {NAME.en: [one["name"]], VERSION.en: [one.get("version", "")], LICENCE.en: licences}
+    values |= {SHA.en: digests, PURL.en: [one.get("purl", "")]}
+    text = ", ".join(values[column.en])
+    return code(text) if text else missing()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from guideway.standard.clauses import laws
 from guideway.standard.reports import parts
 from guideway.standard.reports.annex_points import Point, points
 from guideway.standard.reports.drawn import Drawn
@@ -32,12 +31,11 @@ JUDGED = Words("All clauses of the Standard", "标准的全部条款")
 
 def page(drawn: Drawn) -> Page:
     """Every point as a section, and at the end one table of what is filled."""
-    law = laws()["ai-act"]
     return Page(
         title=Words("{name}: technical documentation", "{name}：技术文档").fill(name=drawn.dossier.name),
         facts=parts.header(drawn),
         blocks=(
-            Paragraph(INTRO.fill(law=law.title, text=law.text)),
+            Paragraph(INTRO.fill(**parts.law("ai-act"))),
             *(block for point in points() for block in _section(point, drawn)),
             Heading(2, JUDGED),
             *parts.clause_table(drawn),

@@ -223,7 +223,7 @@ def _compared(drawn: Drawn) -> Cell | None:
 
 def _sources(drawn: Drawn) -> Cell | None:
     found = sources(drawn.dossier)
-    return Words("{n} sources", "{n} 个来源").fill(n=len(found)) if found else None
+    return Words("{n} listed", "共 {n} 个").fill(n=len(found)) if found else None
 
 
 def _said_of_all(key: str) -> Callable[[Drawn], Cell | None]:
@@ -255,7 +255,7 @@ def _standards(drawn: Drawn) -> Cell | None:
 _FILL_IN = Words("Fill in `data.sources` and build again.", "请填写 `data.sources` 并重新构建。")
 INTERFACE = Field("interface", Words("Interface", "接口"), _interface, fields.BUILD)
 FORM = Field("form", Words("Form", "形式"), _form, fields.SEAL)
-STEPS = Field("steps", Words("Steps", "步骤"), _steps, fields.BUILD)
+STEPS = Field("steps", Words("Stages of the pipeline", "流水线阶段"), _steps, fields.BUILD)
 MEASURED = Field("measured", Words("Figures measured", "已测量的指标"), _measured, figures.BUILD_FIRST)
 COMPARED = Field("compared", Words("Compared with", "比较对象"), _compared, figures.BUILD_FIRST)
 STANDARDS = Field("standards", Words("Other texts", "其他文件"), _standards, fields.BUILD)

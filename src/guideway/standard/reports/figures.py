@@ -86,7 +86,7 @@ def interval(evidence: Evidence) -> Cell:
         return Words("none", "无")
     bounds = {"low": number(found.low), "high": number(found.high)}
     return Words("{low} to {high} ({level}, {how})", "{low} 至 {high}（{level}，{how}）").fill(
-        **bounds, level=f"{found.level:.0%}", how=found.method
+        **bounds, level=_percent(found.level), how=found.method
     )
 
 
@@ -154,14 +154,14 @@ def compression(drawn: Drawn) -> tuple[Block, ...]:
     return (Table(columns, tuple(rows)),)
 
 
-def in_plain_words(drawn: Drawn) -> tuple[Words, ...]:
+def in_plain_words(drawn: Drawn) -> tuple[Cell, ...]:
     """One sentence for each figure that means something to everybody, and one for its baseline."""
-    found = []
+    found: list[Cell] = []
     for metric, words in SAY.items():
         for one in proofs(drawn.dossier, metric, "shipped"):
-            found.append(_sentence(words, one.evidence))
-            if (simple := baseline(drawn.dossier, one.evidence)) is not None:
-                found.append(_against(simple, one.evidence))
+            simple = baseline(drawn.dossier, one.evidence)
+            said = _sentence(words, one.evidence)
+            found.append(said if simple is None else (said, " ", _against(simple)))
     flips = proof(drawn.dossier, "top1_flips", "shipped")
     if flips is not None:
         words = Words(
@@ -180,7 +180,7 @@ def _sentence(words: Words, evidence: Evidence) -> Words:
         around = Words(
             " (with {level} confidence between {low} and {high})",
             "（在 {level} 的置信水平下介于 {low} 与 {high} 之间）",
-        ).fill(level=f"{evidence.interval.level:.0%}", low=show(low), high=show(high))
+        ).fill(level=_percent(evidence.interval.level), low=show(low), high=show(high))
     return words.fill(
         n=f"{evidence.n:,}",
         slice=evidence.slice,
@@ -190,8 +190,8 @@ def _sentence(words: Words, evidence: Evidence) -> Words:
     )
 
 
-def _against(simple: Evidence, evidence: Evidence) -> Words:
-    show = _percent if evidence.unit == "share" else number
+def _against(simple: Evidence) -> Words:
+    show = _percent if simple.unit == "share" else number
     words = Words(
         "A simple method without a neural network reached {value} there.",
         "在同一处，不用神经网络的简单方法达到 {value}。",

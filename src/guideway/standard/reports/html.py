@@ -28,7 +28,9 @@ LANG = {"en": "en", "zh": "zh-CN"}
 POLICY = "default-src 'none'; style-src 'unsafe-inline'; base-uri 'none'; form-action 'none'"
 CONTENTS = Words("Contents", "目录")
 _NUMBER = re.compile(r"[<≤≥]? ?[-+]?[\d.,]+(e[-+]?\d+)? ?[%A-Za-z]{0,5}")
-_ROW, _LEFT, _RIGHT, _WIDTH = 26, 190, 90, 640
+_SHORT = 20
+"""Characters of code that are never broken over two lines."""
+_ROW, _LEFT, _RIGHT, _WIDTH = 24, 130, 56, 460
 
 
 def to_html(page: Page, language: Language) -> str:
@@ -72,8 +74,11 @@ def _run(run: Run) -> str:
     match run.style:
         case "plain":
             return lead + text + tail
-        case "code" | "strong":
-            return f"{lead}<{run.style}>{text}</{run.style}>{tail}"
+        case "code":
+            kind = ' class="short"' if len(run.text) <= _SHORT else ""
+            return f"{lead}<code{kind}>{text}</code>{tail}"
+        case "strong":
+            return f"{lead}<strong>{text}</strong>{tail}"
         case style:
             return f'{lead}<span class="{style}">{text}</span>{tail}'
 
@@ -110,7 +115,8 @@ def _table(table: Table, language: Language) -> str:
     head = "".join(f'<th scope="col">{_inline(column, language)}</th>' for column in table.columns)
     rows = ["".join(_data(cell, language) for cell in row) for row in table.rows]
     body = "\n".join(f"<tr>{row}</tr>" for row in rows)
-    return f'<div class="wide"><table>\n<thead><tr>{head}</tr></thead>\n<tbody>\n{body}\n</tbody>\n</table></div>'
+    kind = ' class="many"' if len(table.columns) > 4 else ""
+    return f'<div class="wide"><table{kind}>\n<thead><tr>{head}</tr></thead>\n<tbody>\n{body}\n</tbody>\n</table></div>'
 
 
 def _data(cell: Cell, language: Language) -> str:
@@ -166,4 +172,4 @@ def _whisker(one: Whisker, top: float, across: Callable[[float], float], languag
 def _short(name: str) -> str:
     """What fits beside the drawing."""
     line = clean(name)
-    return line if len(line) <= 26 else f"{line[:25]}…"
+    return line if len(line) <= 20 else f"{line[:19]}…"

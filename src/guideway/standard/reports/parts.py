@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Collection
+from functools import cache
 from typing import NamedTuple
+
+import msgspec
 
 from guideway.core.artifact import short
 from guideway.core.gate import Verdict
-from guideway.standard.clauses import Law, laws
+from guideway.standard.clauses import DATA, Strict, laws, read_yaml
 from guideway.standard.reports import sayings
 from guideway.standard.reports.drawn import DataSource, Drawn, day, document, files, sources, waivers_in_force
 from guideway.standard.reports.fields import HEADER, shown
 from guideway.standard.reports.page import Bar, Bars, Block, Commands, Facts, Heading, Items, Paragraph, Table
-from guideway.standard.reports.words import Cell, Piece, Run, Words, both, code, missing
+from guideway.standard.reports.words import Cell, Piece, Run, Words, both, code, missing, pair
 from guideway.standard.scores import Coverage, by_level, by_theme, overall
 
 NOT_SAID = Run("–")
@@ -187,9 +190,9 @@ def _bar(one: Coverage, name: Words) -> Bar:
 
 
 class Asked(NamedTuple):
-    """One law or standard, and how many of the clauses that it asks for are proven."""
+    """The key of one law or standard, and how many of the clauses that it asks for are proven."""
 
-    law: Law
+    law: str
     clauses: int
     proven: int
 
@@ -201,10 +204,26 @@ def asked_by(drawn: Drawn) -> tuple[Asked, ...]:
         for place in clause.asked_by:
             ids.setdefault(place.partition(":")[0], set()).add(clause.id)
     found = []
-    for key, law in laws().items():
+    for key in laws():
         judged = [one for one in drawn.judgements if one.clause in ids.get(key, ())]
-        found.append(Asked(law, len(judged), sum(one.verdict is Verdict.PASS for one in judged)))
+        found.append(Asked(key, len(judged), sum(one.verdict is Verdict.PASS for one in judged)))
     return tuple(one for one in found if one.clauses)
+
+
+def law(key: str) -> dict[str, Words]:
+    """``law``, its title, and ``text``, its edition; the names of others, so nothing in them is markup."""
+    one, chinese = laws()[key], _laws_in_chinese()[key]
+    return {"law": pair(one.title, chinese.title), "text": pair(one.text, chinese.text)}
+
+
+@cache
+def _laws_in_chinese() -> dict[str, _Title]:
+    return msgspec.convert(read_yaml(DATA / "laws-zh.yaml"), dict[str, _Title])
+
+
+class _Title(Strict, frozen=True, kw_only=True):
+    title: str
+    text: str
 
 
 def laws_asked(drawn: Drawn) -> tuple[Block, ...]:
@@ -214,7 +233,7 @@ def laws_asked(drawn: Drawn) -> tuple[Block, ...]:
         return ()
     columns = (Words("Text", "文件"), Words("Edition", "版本"), Words("Clauses proven", "已证明条款"))
     said = Words("{proven} of {total}", "{proven} / {total}")
-    rows = tuple((one.law.title, one.law.text, said.fill(proven=one.proven, total=one.clauses)) for one in found)
+    rows = tuple((*law(one.law).values(), said.fill(proven=one.proven, total=one.clauses)) for one in found)
     return (Table(columns, rows),)
 
 

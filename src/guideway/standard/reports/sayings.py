@@ -51,7 +51,7 @@ def asks(judgement: Judgement) -> Words:
 
 def advice(judgement: Judgement) -> Words:
     """What to do next."""
-    return pair(judgement.try_this, judgement.try_this_zh)
+    return pair(judgement.try_this.replace("`", ""), judgement.try_this_zh.replace("`", ""))
 
 
 def verdict(judgement: Judgement) -> Words:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from guideway.core.gate import Verdict
-from guideway.standard.clauses import laws
 from guideway.standard.reports import fields, parts, sayings
 from guideway.standard.reports.drawn import Drawn, holds, judgement, parameters, policy, sources
 from guideway.standard.reports.fields import Field, facts, lacking
@@ -24,7 +23,7 @@ RIGHTS: tuple[tuple[str, Words], ...] = (
             "Where {law} holds: you may ask what is kept about you, have it corrected or erased, have its use limited,"
             " take it with you, and object (articles 15 to 21); you need not accept a decision made by a machine alone"
             " that weighs heavily on you (article 22).",
-            "在 {law} 适用之处：您可以查询、更正、删除与您有关的数据，限制其使用，带走数据，"
+            "在{law}适用之处：您可以查询、更正、删除与您有关的数据，限制其使用，带走数据，"
             "并提出反对（第 15 至 21 条）；"
             "对您有重大影响且完全由机器作出的决定，您可以不接受（第 22 条）。",
         ),
@@ -35,7 +34,7 @@ RIGHTS: tuple[tuple[str, Words], ...] = (
             "Where {law} holds: you may know and decide about the use of your data (article 44), see and copy it"
             " (45), have it corrected (46) or erased (47), and ask for an explanation (48); of a decision made by a"
             " machine alone you may ask for the reasons, and refuse it (24).",
-            "在 {law} 适用之处：您对个人信息的处理享有知情权和决定权（第 44 条），可以查阅、复制（第 45 条）、"
+            "在{law}适用之处：您对个人信息的处理享有知情权和决定权（第 44 条），可以查阅、复制（第 45 条）、"
             "更正（第 46 条）、删除（第 47 条），并要求说明处理规则（第 48 条）；"
             "对自动化决策可以要求说明并拒绝（第 24 条）。",
         ),
@@ -45,7 +44,7 @@ RIGHTS: tuple[tuple[str, Words], ...] = (
         Words(
             "Where {law} holds: you must be told that you speak with a machine, unless it is obvious (article 50); if"
             " it is used to decide about you in a field of high risk, you may ask for an explanation (article 86).",
-            "在 {law} 适用之处：除非显而易见，您应被告知正在与机器对话（第 50 条）；若在高风险领域用于对您作出决定，"
+            "在{law}适用之处：除非显而易见，您应被告知正在与机器对话（第 50 条）；若在高风险领域用于对您作出决定，"
             "您可以要求解释（第 86 条）。",
         ),
     ),
@@ -163,7 +162,7 @@ def _marking(drawn: Drawn) -> Words:
 
 def _rights(drawn: Drawn) -> tuple[Block, ...]:
     """The rights that laws give, and whom to turn to; nothing is said of laws that this does not know."""
-    lines: list[Cell] = [words.fill(law=laws()[law].title) for law, words in RIGHTS]
+    lines: list[Cell] = [words.fill(**parts.law(law)) for law, words in RIGHTS]
     contact = policy(drawn.dossier, "contact")
     ask = Words("To use them, write to: {contact}", "行使权利请联系：{contact}")
     lines.append(ask.fill(contact=contact) if contact else fields.shown(fields.CONTACT, drawn))
@@ -182,11 +181,8 @@ def _rights(drawn: Drawn) -> tuple[Block, ...]:
 def _unknown(drawn: Drawn) -> tuple[Block, ...]:
     """Fields that nobody filled in, and clauses that are not proven: what an honest reader must reckon with."""
     empty: list[Cell] = [_field(field) for field in lacking(ASKED, drawn)]
-    open_: list[Cell] = [
-        (sayings.asks(one), " (", sayings.verdict(one), ")")
-        for one in drawn.judgements
-        if one.verdict is not Verdict.PASS
-    ]
+    unproven = [one for one in drawn.judgements if one.verdict is not Verdict.PASS]
+    open_: list[Cell] = [(sayings.verdict(one), " ", sayings.asks(one)) for one in unproven]
     if not drawn.judgements:
         empty.append(Words("No clause of the Standard was judged.", "没有评判标准中的任何条款。"))
     if not empty and not open_:
