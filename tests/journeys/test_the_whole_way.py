@@ -16,6 +16,8 @@ from journey_rig import Service, eventually
 from guideway.kit.process import free_port
 
 pytestmark = pytest.mark.journey
+PROD_AS_DEV = ("  prod:\n", "  prod:\n    standard: {level: dev}\n")
+"""What prod asks, a sample of 310 rows cannot prove."""
 
 
 def test_the_first_up_runs_every_stage_judges_and_serves(built):
@@ -25,8 +27,9 @@ def test_the_first_up_runs_every_stage_judges_and_serves(built):
     verdicts = {
         event["data"]["clause"]: event["data"]["verdict"] for event in events if "clause" in event.get("data", {})
     }
-    assert set(verdicts) == {"DAT-03", "EVL-01", "ROB-04", "CMP-01", "SPEC-1"}
-    assert set(verdicts.values()) == {"PASS"}
+    proven = {"DAT-02", "EVL-01", "ROB-04", "CMP-01", "SEC-01", "SEC-04", "REL-01", "SPEC-1"}
+    assert {clause for clause, verdict in verdicts.items() if verdict == "PASS"} == proven
+    assert set(verdicts) - proven == {"DAT-01", "TRN-02", "EVL-03"}  # a sample of 40 rows, unlocked, undescribed
 
 
 def test_the_scan_of_what_ships_found_nothing(built):
@@ -89,7 +92,7 @@ def test_status_and_logs_are_for_people_too(service):
 
 def test_a_second_release_takes_over_and_a_rollback_brings_the_first_one_back(service):
     first = service.release_that_answers()
-    service.edit("replicas: 2", "policy: {intended_use: 'the days of the week'}\nreplicas: 2")
+    service.edit('intended_use: ""', "intended_use: the days of the week")
     events = service.up()
     assert [event["step"] for event in events if event["event"] == "started"] == ["package", "scan"]
     second = eventually(lambda: (now := service.release_that_answers()) != first and now)
@@ -168,7 +171,7 @@ def test_traffic_goes_on_without_a_controller_and_the_next_one_adopts_what_runs(
 
 
 def test_rollback_works_while_no_controller_runs(service):
-    service.edit("replicas: 2", "policy: {intended_use: 'another purpose'}\nreplicas: 2")
+    service.edit('limits: ""', "limits: it knows nothing else")
     first = service.release_that_answers()
     service.up()
     controller = next(line for line in service.processes() if "guideway.fleet" in line)
@@ -184,6 +187,7 @@ def test_a_port_in_use_is_one_clear_line_and_leaves_nothing_running(service):
         taken.listen()
         port = taken.getsockname()[1]
         service.edit("port: ${PROD_PORT:-8082}", f"port: {port}")
+        service.edit(*PROD_AS_DEV)
         said = service("ship", "-e", "prod", code=1)
     assert "the gateway died" in said.stderr and str(port) in said.stderr and "in use" in said.stderr
     service("down", "-e", "prod")
@@ -191,7 +195,9 @@ def test_a_port_in_use_is_one_clear_line_and_leaves_nothing_running(service):
 
 
 def test_a_changed_blob_never_loads(service):
-    layer = service.layers()["serve.json"]
+    path = "model/model.onnx"
+    layer = service.layers()[path]
+    service.edit(*PROD_AS_DEV)
     release = service.stable()
     blob = service.blobs / layer["digest"].removeprefix("sha256:")
     good = blob.read_bytes()
@@ -199,12 +205,12 @@ def test_a_changed_blob_never_loads(service):
     if controller:  # one that has not verified this release yet must do it
         os.kill(int(controller.split()[0]), signal.SIGKILL)
     blob.chmod(0o644)
-    blob.write_bytes(good[:-2] + b" \n")
+    blob.write_bytes(good[:-1] + bytes([good[-1] ^ 1]))
     try:
         said = service("ship", "-e", "prod", release, code=1)
         assert layer["digest"] in said.stderr and "not what its digest says" in said.stderr
         service("verify", release, code=4)
-        assert "dropped serve.json" in service("verify", release, "--discard", code=4).stdout
+        assert f"dropped {path}" in service("verify", release, "--discard", code=4).stdout
         service("build")  # makes the same bytes again
         service("verify", release)
     finally:
@@ -215,7 +221,7 @@ def test_a_changed_blob_never_loads(service):
 
 
 def test_two_ups_at_once_end_in_one_release(service):
-    service.edit("replicas: 2", "policy: {intended_use: 'two at once'}\nreplicas: 2")
+    service.edit('contact: ""', "contact: whoever runs it")
     results: list[int] = []
 
     def up() -> None:

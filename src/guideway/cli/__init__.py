@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import errno
-import gc
+import gc as memory  # a verb of ours is called gc too
 import importlib
 import keyword
 import os
@@ -76,12 +76,12 @@ class _Verbs(click.Group):
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         if cmd_name not in _HELP:
             return None
-        gc.disable()  # what is imported stays to the end: a fifth of `guideway plan` went into looking at it
+        memory.disable()  # what is imported stays to the end: a fifth of `guideway plan` went into looking at it
         try:
             command: click.Command = importlib.import_module(module_of(cmd_name)).command
         finally:
-            gc.freeze()
-            gc.enable()
+            memory.freeze()
+            memory.enable()
         return command
 
     def resolve_command(

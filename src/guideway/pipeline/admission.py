@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from guideway.core.release import Release
 from guideway.core.spec import SpecFile
-from guideway.pipeline.assess import Assessed, assess
+from guideway.pipeline.assess import ADMITTING, Assessed, assess
 from guideway.pipeline.run import Emit
 from guideway.pipeline.tell import tell
 from guideway.pipeline.workshop import Workshop
@@ -20,7 +20,7 @@ def admitted(shop: Workshop, file: SpecFile, release: Release, emit: Emit) -> As
         Refused: a blocking clause is not proven, or a newer release was there already.
         Corrupt: nobody trusted signed the release.
     """
-    found = assess(shop, file, release, at=shop.clock(), when=("seal", "admit"))
+    found = assess(shop, file, release, at=shop.clock(), when=ADMITTING)
     if found.level != "dev":  # in dev, going back and forth is the work
         check_not_older(shop.database, release, found.dossier.approvals, environment=file.environment)
         tell([one for one in found.judgements if one.waived], emit)

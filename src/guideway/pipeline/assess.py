@@ -18,12 +18,17 @@ from guideway.sealing import dossier as papers
 from guideway.sealing.documents import documents
 from guideway.sealing.dossier import Said, heard
 from guideway.sealing.pack import attachments, files_of, read_manifest
-from guideway.signing import dsse
+from guideway.signing import dsse, statements
 from guideway.standard import Clause, judge_all
 from guideway.standard.overlay import clauses_for, level_of, policy_digest
 from guideway.store import evidence, fleet, releases, waivers
 
+SEALING: tuple[When, ...] = ("seal",)
+ADMITTING: tuple[When, ...] = ("seal", "admit")
 ALL: tuple[When, ...] = ("seal", "admit", "serve")
+SHARED = ("data", "code", "environment", "organisation")
+"""What releases may share proofs about. A proof about a model counts only for the release that it is attached to:
+the same model with another prompt, or evaluated in another way, is another thing to judge."""
 
 
 class Assessed(msgspec.Struct, frozen=True):
@@ -79,7 +84,7 @@ def gather(shop: Workshop, file: SpecFile, release: Release, *, envelopes: Itera
     subjects = _subjects(file, release, found)
     proofs = papers.proofs(said)
     subjects |= _code(proofs, package)
-    proofs += papers.proofs(_kept(shop, subjects.values()))
+    proofs += papers.proofs(_kept(shop, [subjects[role] for role in SHARED if role in subjects]))
     steps = papers.steps_of(said, found)
     read = documents(shop.blobs, release.files)
     dossier = Dossier(
@@ -136,9 +141,10 @@ def _code(proofs: Sequence[Proof], package: Digest) -> dict[str, Digest]:
 
 
 def _kept(shop: Workshop, subjects: Iterable[Digest]) -> tuple[Said, ...]:
-    """What is kept about *subjects* beside the attachments; the rows say where, the signatures say whether."""
+    """What was brought about *subjects*, whatever it is attached to; the rows say where, the signatures say whether."""
     rows = evidence.about(shop.database, set(subjects))
-    return heard((shop.blobs.read(one) for one in dict.fromkeys(row.envelope for row in rows)), shop.trusted)
+    said = heard((shop.blobs.read(one) for one in dict.fromkeys(row.envelope for row in rows)), shop.trusted)
+    return tuple(one for one in said if one.kind == statements.EVIDENCE)
 
 
 def _waivers(shop: Workshop, name: str, said: Sequence[Said]) -> tuple[Any, ...]:

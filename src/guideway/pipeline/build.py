@@ -12,7 +12,7 @@ from guideway.core.gate import Judgement
 from guideway.core.release import Release
 from guideway.core.spec import Spec, SpecFile
 from guideway.engines import engine
-from guideway.pipeline.assess import assess
+from guideway.pipeline.assess import SEALING, assess
 from guideway.pipeline.check import check
 from guideway.pipeline.circumstances import circumstances
 from guideway.pipeline.plan import PlannedStep, plan
@@ -58,7 +58,7 @@ def _build(file: SpecFile, shop: Workshop, emit: Emit) -> Built:
     files = results["package"].artifact.files
     envelopes = [*(result.envelope for result in results.values()), _circumstances(file, shop, results)]
     draft = _draft(spec, shop, files)
-    assessed = assess(shop, file, draft, at=shop.clock(), when=("seal",), envelopes=envelopes)
+    assessed = assess(shop, file, draft, at=shop.clock(), when=SEALING, envelopes=envelopes)
     tell(assessed.judgements, emit)
     release = seal(
         shop.blobs,
