@@ -22,6 +22,7 @@ SECTIONS: dict[str, dict[str, str]] = {
         "plan": "Say which stages will run, and why.",
         "build": "Run the stages, judge them, seal a release.",
         "releases": "List the sealed releases.",
+        "diff": "What changed between two releases: data, parameters, figures, size, licence, policy.",
         "verify": "Read every byte of a release again and check its signature.",
     },
     "Run it": {
