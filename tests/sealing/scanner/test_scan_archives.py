@@ -7,6 +7,7 @@ import gzip
 import io
 import lzma
 import os
+import shutil
 import stat
 import struct
 import tarfile
@@ -18,7 +19,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scanner_rig import with_bad_checksums, zipped
 
-from guideway.core.errors import Refused
+from guideway.core.errors import Refused, Unavailable
 from guideway.sealing.scanner import Limits, check_archive, unpack
 from guideway.sealing.scanner.archive import Member
 
@@ -196,6 +197,14 @@ def test_the_limits_are_exact(more, passes, tmp_path):
         else:
             with pytest.raises(Refused):
                 check_archive(tmp_path / "a", limits=limits)
+
+
+def test_a_disk_with_too_little_space_is_told_before_anything_is_written(tmp_path, monkeypatch):
+    (tmp_path / "a").write_bytes(PLAIN)
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: shutil._ntuple_diskusage(10, 10, 0))
+    with pytest.raises(Unavailable, match="are needed and 0 are free"):
+        unpack(tmp_path / "a", tmp_path / "out")
+    assert [path.name for path in tmp_path.iterdir()] == ["a"]
 
 
 def test_an_existing_folder_is_never_touched(tmp_path):

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import ast
 import json
 import os
 import socket
+from pathlib import Path
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -20,7 +22,8 @@ from scanner_rig import (
     sentencepiece_model,
 )
 
-from guideway.sealing.scanner import FORMATS, scan_files, scan_folder
+from guideway.sealing import scanner
+from guideway.sealing.scanner import FORMATS, documents, images, markup, scan_files, scan_folder
 from guideway.sealing.scanner.findings import ADVICE, Malformed, finding, shown
 from guideway.sealing.scanner.source import Source
 
@@ -112,6 +115,22 @@ def test_a_yaml_bomb_costs_nothing(tmp_path):
     assert judged_files(tmp_path, {"x.yaml": "\n".join(lines)}).findings == ()
 
 
+@pytest.mark.parametrize(("limit", "at"), [("JSON_LIMIT", 40), ("ITEMS", 12)])
+def test_a_document_that_would_cost_too_much_is_refused_unread(limit, at, tmp_path, monkeypatch):
+    monkeypatch.setattr(documents, limit, at)
+    files = {"small.json": "[1, 2, 3, 4]", "large.json": json.dumps(list(range(20)))}
+    assert [(one.path, one.rule) for one in judged_files(tmp_path, files).findings] == [("large.json", "too-large")]
+
+
+@pytest.mark.parametrize(("module", "limit", "name"), [(markup, "LIMIT", "h.xml"), (images, "LIMIT", "m.png"),
+                                                       (documents, "YAML_LIMIT", "g.yaml")])  # fmt: skip
+def test_each_format_has_a_size_beyond_which_nothing_is_read(module, limit, name, tmp_path, monkeypatch):
+    files = {name: GOOD.get(name, b"\x89PNG\r\n\x1a\n\0\0\0\0IEND\0\0\0\0")}
+    assert judged_files(tmp_path, files).findings == ()
+    monkeypatch.setattr(module, limit, 5)
+    assert rules(judged_files(tmp_path, files)) == ["too-large"]
+
+
 @pytest.mark.catalogue("B9")
 def test_links_and_whatever_is_no_file_are_findings(tmp_path):
     (tmp_path / "config.json").write_text("{}")
@@ -164,6 +183,19 @@ def test_progress_ends_with_everything(tmp_path):
         (tmp_path / name).write_text("text\n")
     scan_folder(tmp_path, progress=lambda done, total: seen.append((done, total)))
     assert seen == [(5, 15), (10, 15), (15, 15)]
+
+
+def test_every_rule_has_its_advice_and_every_advice_its_rule():
+    used = set()
+    for path in Path(scanner.__file__).parent.glob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text())):
+            words = {part.value for part in ast.walk(node) if isinstance(part, ast.Constant)}
+            if isinstance(node, ast.Call | ast.Return | ast.Yield) and path.name != "findings.py":
+                used |= words & set(ADVICE)
+            called = getattr(getattr(node, "func", None), "attr", getattr(getattr(node, "func", None), "id", ""))
+            if called in ("Malformed", "finding") and isinstance(node.args[0], ast.Constant):
+                assert node.args[0].value in ADVICE, f"{path.name}:{node.lineno}"
+    assert used == set(ADVICE)
 
 
 def test_a_finding_says_what_to_do_and_shows_nothing_raw(tmp_path):

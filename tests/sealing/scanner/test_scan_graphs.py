@@ -125,6 +125,12 @@ def test_a_broken_part_of_a_model_is_refused(tmp_path):
     assert rules(judged(tmp_path, model__onnx=onnx_model(graph=deep))) == ["onnx"]
 
 
+def test_a_model_with_endless_fields_is_refused(tmp_path, monkeypatch):
+    model = onnx_model(*[onnx_tensor(f"w{n}") for n in range(9)])
+    monkeypatch.setattr(onnx, "FIELDS", 30)
+    assert rules(judged(tmp_path, model__onnx=model)) == ["onnx"]
+
+
 def test_our_schema_is_the_schema_of_onnx():
     kinds = {
         "model": "ModelProto",

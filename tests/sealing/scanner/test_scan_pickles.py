@@ -158,6 +158,7 @@ OTHER_WAYS = {
     "a protocol twice": b"\x80\x02\x80\x02" + CALL[2:],
     "data first": b"\x80\x02]K\x010" + CALL[2:],
     "a lie about a frame": b"\x80\x04\x95\xff\xff\xff\xff\xff\xff\xff\x7f" + assembled(GADGETS["os.system"], 4)[11:],
+    "marks taken back": b"\x80\x02(0((01" + CALL[2:],
     "several in a row": b"\x80\x02N." + CALL,
     "line ends of Windows": b"cos\r\nsystem\r\n(S'touch x'\r\ntR.",
 }
@@ -260,6 +261,28 @@ WRAPPED = {
 def test_no_wrapping_hides_a_pickle(way, name, tmp_path):
     data, rule = WRAPPED[way]
     assert rules(judged_files(tmp_path, {name: data})) == [rule]
+
+
+@pytest.mark.catalogue("B2")
+@pytest.mark.parametrize(
+    "data",
+    [
+        b"\x1f\x8b\x08\0" + bytes(30),
+        b"BZh91AY&SY" + bytes(30),
+        b"\xfd7zXZ\0" + bytes(30),
+        gzip.compress(bytes(20_000))[:40],
+    ],
+)
+def test_a_broken_packed_file_is_a_packed_file_all_the_same(data, tmp_path):
+    assert rules(judged_files(tmp_path, {"model.bin": data})) == ["compressed"]
+
+
+@pytest.mark.parametrize("head", [b"x\x9c", b"x^", b"]\0\0", b"BZh"])
+def test_a_few_letters_do_not_make_a_packed_file(head, tmp_path):
+    scan = judged_files(
+        tmp_path, {"a.txt": head.replace(b"\x9c", b"^").replace(b"\0", b"") + b"2 + y^2 = z^2\n", "b": head + bytes(9)}
+    )
+    assert [(one.path, one.rule) for one in scan.findings] == [("b", "unknown-format")]
 
 
 TEXTS = [

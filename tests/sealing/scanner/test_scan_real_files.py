@@ -90,6 +90,7 @@ def test_a_tokenizer_as_libraries_write_it_passes(tmp_path):
 
 
 @pytest.mark.catalogue("B3")
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")
 def test_what_torch_and_numpy_write_as_pickles_is_refused(tmp_path):
     import numpy
     import torch

@@ -180,6 +180,12 @@ def test_a_secret_is_found_in_every_format_and_never_shown(name, tmp_path):
     assert all(one.rule != "secret" for one in scan.unsafe)
 
 
+def test_a_file_full_of_secrets_is_told_shortly(tmp_path):
+    tokens = "\n".join("ghp_" + "".join(random.Random(n).choices(LETTERS, k=36)) for n in range(50))
+    scan = judged_files(tmp_path, {"leak.txt": tokens})
+    assert len(scan.secrets) == 21 and "holds 30 secrets more" in [one.what for one in scan.secrets]
+
+
 @given(st.text())
 def test_any_text_is_searched_without_an_error(text):
     find_secrets(text)

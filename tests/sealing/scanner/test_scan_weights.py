@@ -47,6 +47,7 @@ GOOD = {
     "model.onnx": onnx_model(onnx_tensor("w")),
     "tokenizer.model": sentencepiece_model(),
     "x.npy": npy("{'descr': '<f4', 'fortran_order': False, 'shape': (2, 3), }\n", bytes(24)),
+    "z.npy": npy("{'descr': '<M8[s]', 'fortran_order': False, 'shape': (2,), }\n", bytes(16)),
     "y.npy": npy("{'descr': '|u1', 'fortran_order': False, 'shape': (5,), }\n", bytes(5)),
 }
 
@@ -194,6 +195,7 @@ def test_a_gguf_that_was_cut_anywhere_is_refused(tmp_path):
 
 
 BAD_NPY = {
+    "an unknown type": (npy("{'descr': '<z4', 'fortran_order': False, 'shape': (2,), }\n", bytes(8)), "npy"),
     "objects": (npy("{'descr': '|O', 'fortran_order': False, 'shape': (1,), }\n", b"\x80\x04N."), "numpy-object"),
     "objects in a structure": (
         npy("{'descr': [('a', 'O')], 'fortran_order': False, 'shape': (1,), }\n"),

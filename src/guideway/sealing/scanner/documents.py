@@ -12,6 +12,8 @@ from guideway.sealing.scanner.source import Said, Source, Strings, is_text
 
 JSON_LIMIT = 64 << 20
 """Bytes of one JSON document, or of one line of JSON lines."""
+ITEMS = 6_000_000
+"""Values of one document, counted by its commas and brackets; the largest tokenizers have a third of them."""
 YAML_LIMIT = 1 << 20
 TEMPLATE_SUFFIXES = frozenset({".jinja", ".jinja2", ".j2"})
 PROSE_SUFFIXES = frozenset({".md", ".rst"})
@@ -25,8 +27,11 @@ def json_document(source: Source) -> Iterable[Said] | None:
         return None
     if source.size > JSON_LIMIT:
         return _too_large(source) if source.suffix == ".json" else None
+    data = source.data[:]
+    if sum(data.count(mark) for mark in (b",", b"[", b"{")) > ITEMS:
+        return _too_large(source) if is_text(data) else None
     try:
-        value = _parsed(source.data[:])
+        value = _parsed(data)
     except (ValueError, RecursionError) as error:
         if source.suffix != ".json" or not is_text(source.data):
             return None

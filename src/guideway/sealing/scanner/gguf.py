@@ -14,7 +14,7 @@ PAIRS, TENSORS, DIMENSIONS, NESTING, KEY = 1 << 16, 1 << 20, 4, 3, 1 << 10
 """Limits: metadata pairs, tensors, dimensions, arrays within arrays, bytes of a key."""
 SEARCHED = 32 << 20
 """Bytes of strings that are searched for secrets."""
-STRINGS, KEPT, LONGEST = 1 << 23, 1 << 10, 1 << 20
+STRINGS, KEPT, LONGEST = 1 << 21, 1 << 10, 1 << 20
 """Strings in all arrays together, entries of an array that are looked at, and bytes of a string that are."""
 STRING, ARRAY = 8, 9
 NUMBERS = {0: "<B", 1: "<b", 2: "<H", 3: "<h", 4: "<I", 5: "<i", 6: "<f", 7: "<B", 10: "<Q", 11: "<q", 12: "<d"}

@@ -10,7 +10,7 @@ from guideway.sealing.scanner.source import Bytes
 
 VARINT, FIXED64, BYTES, FIXED32 = 0, 1, 2, 5
 LONGEST_VARINT = 10
-FIELDS = 10_000_000
+FIELDS = 4_000_000
 """Fields of one message; a stranger chooses how many there are, and each costs time."""
 
 

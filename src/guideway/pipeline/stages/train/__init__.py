@@ -21,7 +21,6 @@ code = (
     "guideway.pipeline.stages.threads",
     "guideway.replica.chat",
     "guideway.replica.text",
-    "guideway.sealing.scanner",
 )
 
 
