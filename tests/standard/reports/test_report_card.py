@@ -151,8 +151,17 @@ def test_a_model_that_ships_as_trained_was_not_compressed():
 def test_a_measurement_by_a_tool_is_shown_before_one_by_hand():
     tool = fact("exact_match", 0.5, "compress", slice="a")
     hand = fact("exact_match", 0.9, "compress", slice="a", automatic=False)
+    newer = msgspec.structs.replace(hand.evidence, at=AT)
+    hand = msgspec.structs.replace(hand, evidence=newer)
     for order in ((tool, hand), (hand, tool)):
         assert f"| 0.5 | none | – | not measured | not measured | `{short(tool.digest)}` |" in card(rich(proofs=order))
+
+
+def test_of_two_measurements_by_a_tool_the_newer_one_is_shown():
+    old = fact("exact_match", 0.5, "compress", slice="a")
+    new = msgspec.structs.replace(old, evidence=msgspec.structs.replace(old.evidence, value=0.6, at=AT))
+    for order in ((old, new), (new, old)):
+        assert "| 0.6 | none |" in card(rich(proofs=order))
 
 
 def test_the_commit_is_named_as_the_build_named_it():
