@@ -12,6 +12,7 @@ from markdown_it import MarkdownIt
 from report_rig import drawn, fact, plain_spec, rich, with_policy
 
 from guideway.core.dossier import Dossier, Waiver
+from guideway.core.evidence import Interval
 from guideway.standard.reports import REPORTS, render
 from guideway.standard.reports.clean import LONGEST, clean
 from guideway.standard.reports.markdown import escape
@@ -40,6 +41,9 @@ ATTACKS = (
 )
 
 
+AROUND = Interval(0.4, 0.6, 0.95, "wilson")
+
+
 class Tags(html.parser.HTMLParser):
     """Every tag, and every address that a page would load or offer."""
 
@@ -66,7 +70,7 @@ def attacked(text: str) -> Dossier:
     papers["serve.json"] = {"engine": text}
     papers["data/manifest.json"] = {**papers["data/manifest.json"], "sources": [source]}
     papers["model/config.json"] = {"model_type": text, "architectures": [text]}
-    proofs = (*dossier.proofs, fact("exact_match", 0.5, "compress", text, slice=text))
+    proofs = (*dossier.proofs, fact("exact_match", 0.5, "compress", text, slice=text, interval=AROUND))
     return msgspec.structs.replace(dossier, documents=papers, waivers=(waiver,), proofs=proofs)
 
 
@@ -103,6 +107,13 @@ def test_text_in_markdown_reads_as_it_was_written(attack):
     assert [token.type for token in found] == ["paragraph_open", "inline", "paragraph_close"]
     assert "".join(child.content for child in found[1].children) == clean(attack).strip()
     assert {child.type for child in found[1].children} <= {"text", "text_special"}
+
+
+@pytest.mark.parametrize(
+    "text", ["http://evil.example/", "see HTTPS://evil.example", "www.evil.example", "mailto:a@evil.example"]
+)
+def test_an_address_becomes_no_link_where_readers_link_bare_ones(text):
+    assert not re.search(r"(?i)[a-z]://|\bwww\.|mailto:", escape(text))
 
 
 @pytest.mark.parametrize("attack", ATTACKS)

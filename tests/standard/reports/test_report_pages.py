@@ -163,7 +163,7 @@ def test_the_head_says_which_release_and_when_it_was_drawn():
 
 
 def test_a_report_that_is_not_there_is_an_error_with_advice():
-    with pytest.raises(SpecError, match="there is no report called 'cart' .did you mean 'card'"):
+    with pytest.raises(SpecError, match=r"there is no report called 'cart' .did you mean 'card'"):
         render("cart", drawn(rich()), language="en", form="md")
 
 

@@ -23,7 +23,7 @@ from guideway.standard.reports.words import Cell, Language, Run, Words, runs
 _MEANT = re.compile(r"([\\`*_\[\]<>|~&$])")
 _LINK = re.compile(r"(?i)(?<=[a-z]):(?=//)|(?<=\bwww)\.|(?<=\bmailto):")
 _STARTS = re.compile(r"^(?:([#+=-])(?=[\s#+=-]|$)|(\d{1,9})(?=[.)](?:\s|$)))")
-_CODE = re.compile(r"[\w./:@=+,% -]+")
+_CODE = re.compile(r"[\w./:@=+,…% -]+")
 NAME, VALUE = Words("what", "项目"), Words("value", "内容")
 SHARE, OF = Words("share", "占比"), Words("of", "说明")
 _BLOCKS = 20
