@@ -102,7 +102,6 @@ def digests(database: Database) -> set[Digest]:
     return envelopes | {digest for one in found for digest in (one.digest, *(file.digest for file in one.files))}
 
 
-
 def label(release: Release) -> str:
     """What people read: ``pydoc-assistant:3 (1f3a9c0b2d4e)``."""
     return f"{release.name}:{release.number} ({short(release.digest)})"

@@ -62,7 +62,6 @@ def digests(database: Database) -> set[Digest]:
     return {digest for one in results for digest in (one.envelope, *(file.digest for file in one.artifact.files))}
 
 
-
 def file_digest(database: Database, path: Path) -> Digest:
     """The digest of a source file; read only when size, time or inode differ from last time."""
     stat = path.stat()

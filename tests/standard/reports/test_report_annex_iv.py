@@ -78,7 +78,7 @@ def test_evidence_moves_a_point_up(before, after, point):
 
 def test_a_clause_that_failed_is_documented_and_one_without_verdict_is_missing():
     text = page(rich(proofs=(fact("budgets_exceeded", 2, "release"),)))
-    assert "`CMP-03` **failed**: budgets_exceeded 2, limit ≤ 0" in text
+    assert "`CMP-03` **failed**: budgets_exceeded: 2, limit ≤ 0" in text
     assert "`guideway evidence import … --clause CMP-03` leaves the proof (benchmark on the target)." in page(rich())
 
 

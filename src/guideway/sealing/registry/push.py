@@ -17,7 +17,7 @@ from guideway.sealing.registry.reference import Reference
 from guideway.sealing.registry.referrers import attached, list_under_tag
 from guideway.sealing.registry.upload import PART, upload
 from guideway.sealing.shape import blobs_of, release_manifest, sizes
-from guideway.sealing.transfers import Meter, Moved, Progress, Transfers, each
+from guideway.sealing.transfers import Meter, Moved, Progress, Transfers, each, held
 from guideway.store.blobs import Blobs
 
 
@@ -77,7 +77,13 @@ def _send_blobs(
     """Send the blobs that the registry lacks; how many, and how many bytes."""
 
     def is_missing(digest: Digest) -> bool:
-        return not repository.has_blob(digest, wanted[digest])
+        if not repository.has_blob(digest, wanted[digest]):
+            return True
+        memory = Transfers(blobs.folder).upload(repository.where, digest)
+        if memory.exists():  # whoever sent it was killed before forgetting how far it was
+            with held(memory):
+                memory.unlink()
+        return False
 
     def send(digest: Digest) -> int:
         return upload(repository, blobs, digest, wanted[digest], meter, mount_from=mount_from, part=part, wait=wait)
