@@ -15,7 +15,6 @@ from guideway.engines import engine
 from guideway.pipeline.assess import SEALING, assess
 from guideway.pipeline.check import check
 from guideway.pipeline.circumstances import circumstances
-from guideway.pipeline.plan import PlannedStep, plan
 from guideway.pipeline.run import Emit, log_of, run
 from guideway.pipeline.stages import STAGES
 from guideway.pipeline.tell import tell
@@ -33,11 +32,6 @@ class Built(msgspec.Struct, frozen=True):
     release: Release
     results: dict[str, StepResult]
     judgements: tuple[Judgement, ...]
-
-
-def planned(file: SpecFile, shop: Workshop) -> list[PlannedStep]:
-    """The plan of *file* against what is kept."""
-    return plan(file.spec, file.root, list(STAGES.values()), shop.known)
 
 
 def build(file: SpecFile, shop: Workshop, emit: Emit) -> Built:

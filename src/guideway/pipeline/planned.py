@@ -1,0 +1,13 @@
+"""What would run now: the plan of a spec against what is kept. Apart from ``build``, so that asking is quick."""
+
+from __future__ import annotations
+
+from guideway.core.spec import SpecFile
+from guideway.pipeline.plan import PlannedStep, plan
+from guideway.pipeline.stages import STAGES
+from guideway.pipeline.workshop import Workshop
+
+
+def planned(file: SpecFile, shop: Workshop) -> list[PlannedStep]:
+    """The plan of *file* against what is kept."""
+    return plan(file.spec, file.root, list(STAGES.values()), shop.known)
