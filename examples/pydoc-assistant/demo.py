@@ -113,7 +113,7 @@ def held_out() -> Iterator[tuple[str, str]]:
 
 def find_split(name: str) -> Path:
     """The file of a split in the store: the data stage's result names it."""
-    home = Home(FOLDER / ".guideway")
+    home = Home.of(FOLDER)
     with Database(home.database) as database:
         result = steps.latest(database, "data")
     assert result

@@ -9,6 +9,12 @@ from pathlib import Path
 
 import pytest
 
+sys.path.append(str(Path(__file__).parents[1] / "store"))
+
+from postgres_rig import postgres
+
+__all__ = ["postgres"]
+
 
 class Shell:
     """Runs ``guideway`` in one folder."""

@@ -195,4 +195,14 @@ def test_no_verb_needs_a_library_that_the_core_install_lacks(guideway):
     said = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True)
     loaded = {name.partition(".")[0] for name in said.stdout.split()}
     assert "click" in loaded
-    assert not loaded & {"torch", "transformers", "onnxruntime", "numpy", "jinja2", "tokenizers", "safetensors", "onnx"}
+    assert not loaded & {
+        "torch",
+        "transformers",
+        "onnxruntime",
+        "numpy",
+        "jinja2",
+        "tokenizers",
+        "safetensors",
+        "onnx",
+        "psycopg",
+    }

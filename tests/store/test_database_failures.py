@@ -19,6 +19,8 @@ from guideway.core.release import Release
 from guideway.kit.process import free_port
 from guideway.store import database as room
 from guideway.store import ledger, releases
+from guideway.store.address import Address
+from guideway.store.causes import explained
 from guideway.store.database import Database
 
 SPAWN = multiprocessing.get_context("spawn")
@@ -152,7 +154,7 @@ def _publish_on_a_small_disk(where, first, limit, tell):
         tell.put(str(error))
 
 
-@pytest.mark.catalogue("A27", "A29")
+@pytest.mark.catalogue("A27")
 def test_a_disk_that_is_full_at_any_write_leaves_whole_changes_only(tmp_path):
     where, said = tmp_path / "state.db", set()
     with Database(where) as database:
@@ -267,6 +269,28 @@ def test_without_the_driver_the_line_says_how_to_get_it(monkeypatch):
     assert refused("postgresql://ann:s3cret@127.0.0.1/x") == (
         "postgresql://127.0.0.1/x: the driver for PostgreSQL is not installed (pip install 'guideway[postgres]')"
     )
+
+
+@pytest.mark.parametrize(
+    ("state", "text", "says"),
+    [
+        (None, "could not translate host name", "does not answer"),
+        ("08006", "server closed the connection", "does not answer"),
+        ("53100", "could not extend file", "the disk of the database is full"),
+        ("53300", "sorry, too many clients already", "has no connection left"),
+        ("25006", "cannot execute INSERT in a read-only transaction", "can only be read"),
+        ("57P03", "the database system is starting up", "is starting or stopping"),
+        ("XX001", "invalid page in block 3", "the database is damaged"),
+        (None, "FATAL:  no pg_hba.conf entry for host", "lets nobody in from here"),
+        ("42704", 'type "x" does not exist\nLINE 1: s3cret', 'type "x" does not exist'),
+        (None, "something about s3cret", "something about ***"),
+    ],
+)
+def test_what_a_server_says_is_told_in_one_line_without_the_password(state, text, says):
+    error = Exception(text)
+    error.sqlstate = state
+    told = str(explained(error, Address.of("postgresql://ann:s3cret@db/x")))
+    assert says in told and "s3cret" not in told and "\n" not in told
 
 
 def test_a_user_without_rights_is_told(postgres):

@@ -18,6 +18,10 @@ class _Cause(NamedTuple):
     kind: type[GuidewayError] = Unavailable
 
 
+_SILENCE = (
+    *("Connection refused", "timeout", "timed out", "No such file", "resolve", "translate host", "route to host"),
+    *("closed the connection", "connection is lost", "connection is closed", "terminating connection"),
+)
 _APPEND_ONLY = _Cause((), ("append-only",), "a line of the ledger is never changed or removed", "append another one")
 _BUSY = _Cause(("55P03", "40P01"), ("locked",), "another command holds the state", "try again")
 _SQLITE = (
@@ -35,7 +39,7 @@ _POSTGRESQL = (
     _Cause(("42501",), (), "the database does not let this user do that", "use its owner in state.url, or GRANT it"),
     _Cause(
         ("28P01",),
-        ("password authentication failed", "no password supplied", "does not exist\n", "role "),
+        ("password authentication failed", "no password supplied", "FATAL:  role "),
         "the database refused the user or the password",
         "look at state.url, or put the password into ~/.pgpass",
     ),
@@ -46,8 +50,13 @@ _POSTGRESQL = (
     _Cause(("25P03",), (), "the transaction stood still for too long, nothing was changed", "try again"),
     _Cause(("57P03",), ("starting up", "shutting down"), "the database is starting or stopping", "try again"),
     _Cause(("22021",), ("(0x00)",), "this text cannot be kept: it has a zero byte", "leave it out", SpecError),
+    _Cause(
+        ("57P01", "57P02", "08000", "08001", "08003", "08004", "08006"),
+        _SILENCE,
+        "the database server does not answer",
+        "start it, or look at host and port",
+    ),
 )
-_GONE = _Cause(("57P01", "57P02"), (), "the database server does not answer", "start it, or look at host and port")
 
 
 def explained(error: BaseException, address: Address) -> GuidewayError:
@@ -56,8 +65,6 @@ def explained(error: BaseException, address: Address) -> GuidewayError:
     for cause in _SQLITE if address.file else _POSTGRESQL:
         if state in cause.states or any(word in text for word in cause.words):
             return cause.kind(cause.what, where=address.label, try_this=cause.try_this)
-    if address.file is None and (not state or state.startswith("08") or state in _GONE.states):
-        return _GONE.kind(_GONE.what, where=address.label, try_this=_GONE.try_this)
     return Unavailable(_first_line(text, address), where=address.label)
 
 

@@ -101,6 +101,22 @@ def check(
     lines: Iterable[Line], installation: str, envelopes: Mapping[str, bytes], trusted: Mapping[str, Verifier]
 ) -> Report:
     """The same for a ledger that lies anywhere; *envelopes* are its checkpoints by the name that an error says."""
+    signed, found = _signed(envelopes, installation, trusted)
+    walk, hashes = Walk(installation), {}
+    for line in lines:
+        walk.take(line)
+        if line.seq in signed:
+            hashes[line.seq] = line.hash
+    found += walk.problems()
+    newest = max((seq for seq in signed if hashes.get(seq) == signed[seq].hash), default=0)
+    found += _against(walk.last, hashes, signed)
+    return Report(walk.lines, len(signed), max(walk.last - newest, 0), tuple(sorted(set(found))))
+
+
+def _signed(
+    envelopes: Mapping[str, bytes], installation: str, trusted: Mapping[str, Verifier]
+) -> tuple[dict[int, Checkpoint], list[Problem]]:
+    """The checkpoints that count, by line; and what is wrong with the others."""
     found: list[Problem] = []
     signed: dict[int, Checkpoint] = {}
     for name, text in envelopes.items():
@@ -115,15 +131,7 @@ def check(
         known = signed.setdefault(checkpoint.seq, checkpoint)
         if known.hash != checkpoint.hash:
             found.append(Problem(known.seq, f"there are two checkpoints of line {known.seq} over different lines"))
-    walk, hashes = Walk(installation), {}
-    for line in lines:
-        walk.take(line)
-        if line.seq in signed:
-            hashes[line.seq] = line.hash
-    found += walk.problems()
-    newest = max((seq for seq in signed if hashes.get(seq) == signed[seq].hash), default=0)
-    found += _against(walk.last, hashes, signed)
-    return Report(walk.lines, len(signed), max(walk.last - newest, 0), tuple(sorted(set(found))))
+    return signed, found
 
 
 def _read(text: bytes, trusted: Mapping[str, Verifier], name: str) -> Checkpoint:
