@@ -48,7 +48,9 @@ def main() -> int:
     refuse_broken_template()
     say("6", "One flipped bit in a copy of the release is found", "副本中翻转一位即被发现")
     find_flipped_bit()
-    say("7", "Rollback to the release before", "回滚到上一个版本")
+    say("7", "What is proven, what is not, and two reports for people", "已证明与未证明的条款，以及两份报告")
+    judge_and_report()
+    say("8", "Rollback to the release before", "回滚到上一个版本")
     with timed("guideway rollback"):
         guideway("rollback")
     summary(url, model, key)
@@ -157,6 +159,15 @@ def find_flipped_bit() -> None:
     shutil.rmtree(copy)
 
 
+def judge_and_report() -> None:
+    """Judge the release by the whole Standard, show the last line, and draw a card and a bill of materials."""
+    with timed("guideway assess"):
+        judged = guideway("assess", quiet=True)
+    print(f"$ guideway assess\n  ...\n{judged.stdout.rstrip().splitlines()[-1]}")
+    guideway("report", "card", "-o", "card.html")
+    guideway("report", "aibom", "-o", "aibom.json")
+
+
 @contextmanager
 def timed(what: str, note: str = "") -> Iterator[None]:
     """Remember how long a step took."""
@@ -172,7 +183,7 @@ def say(number: str, english: str, chinese: str) -> None:
 
 def summary(url: str, model: str, key: str) -> None:
     """Times, and how to go on."""
-    say("8", "Times", "用时")
+    say("9", "Times", "用时")
     for what, seconds, note in TIMES:
         print(f"  {what:<40} {seconds:8.2f} s  {note}")
     body = json.dumps({"model": model, "messages": [{"role": "user", "content": "which module has `heappush`?"}]})
