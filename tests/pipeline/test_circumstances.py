@@ -88,8 +88,10 @@ class Installed:
     """One installed distribution, as far as it is asked."""
 
     def __init__(self, name, version, folder="/nowhere"):
-        self.name, self.version, self._folder = name, version, folder
-        self.files = None
+        self._text, self._folder = f"Metadata-Version: 2.1\nName: {name}\nVersion: {version}\n\nName: no\n", folder
+
+    def read_text(self, name):
+        return self._text if name == "METADATA" else None
 
     def locate_file(self, path):
         return f"{self._folder}/{path}"

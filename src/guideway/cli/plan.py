@@ -9,8 +9,8 @@ import click
 from guideway.cli.draw import duration, print_json, table
 from guideway.cli.project import environment_option, json_option, opened, spec_option
 from guideway.core.artifact import short
-from guideway.pipeline.planned import planned
 from guideway.pipeline.check import check
+from guideway.pipeline.planned import planned
 from guideway.pipeline.workshop import open_workshop
 
 

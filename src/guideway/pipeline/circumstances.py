@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import csv
 import hashlib
 import re
 import subprocess
@@ -24,6 +25,8 @@ LOCKS = ("requirements.lock", "pylock.toml", "uv.lock", "poetry.lock", "requirem
 """Lock files that are read, the first one that exists; in the form that pip, PEP 751, uv or Poetry writes."""
 TOOLS = frozenset({"pip", "setuptools", "wheel"})
 """Distributions that install others and are no part of what runs."""
+_FIELD = re.compile(r"^(Name|Version): *(.*?)\s*$", re.MULTILINE)
+_START_FILE = re.compile(r"\.pth[\",]|(?:^|/)(?:sitecustomize|usercustomize)\.py")
 _PINNED = re.compile(r"^(?P<name>[A-Za-z0-9._-]+)(?:\[[^\]]*\])?==(?P<version>[^\s;\\]+)")
 
 
@@ -37,7 +40,7 @@ class Commit(msgspec.Struct, frozen=True):
 def circumstances(root: Path, package: Digest, logs: Iterable[Path], *, at: float) -> tuple[Evidence, ...]:
     """What can be said of the build of *package* in the folder *root*. What cannot be found out is left out."""
     commit = commit_of(root)
-    installed = {_plain(one.name): one.version for one in metadata.distributions() if one.name}
+    installed = dict(_name_and_version(one) for one in metadata.distributions())
     environment = digest_of(sorted(installed.items()))
     lock = next((root / name for name in LOCKS if (root / name).is_file()), None)
     locked = read_lock(lock) if lock else {}
@@ -121,13 +124,20 @@ def _toml_lock(text: str) -> dict[str, str]:
 
 
 def _recorded(folders: Sequence[Path]) -> dict[Path, str]:
-    """Start files that a distribution's RECORD lists, with the hash that it gives."""
+    """Start files that a distribution's RECORD lists, with the hash that it gives (``sha256=…``)."""
     found = {}
     for distribution in metadata.distributions(path=[str(folder) for folder in folders]):
-        for file in distribution.files or ():
-            if file.suffix == ".pth" or file.name in ("sitecustomize.py", "usercustomize.py"):
-                found[Path(str(file.locate())).resolve()] = f"{file.hash.mode}={file.hash.value}" if file.hash else ""
+        lines = (distribution.read_text("RECORD") or "").splitlines()
+        for path, stated, *_ in csv.reader(line for line in lines if _START_FILE.search(line)):
+            found[Path(str(distribution.locate_file(path))).resolve()] = stated
     return found
+
+
+def _name_and_version(distribution: metadata.Distribution) -> tuple[str, str]:
+    """Both from the head of METADATA: parsing all of it for every distribution takes half a second."""
+    head = (distribution.read_text("METADATA") or "").partition("\n\n")[0]
+    found = dict(_FIELD.findall(head))
+    return _plain(found.get("Name", "")), found.get("Version", "").strip()
 
 
 def _is_recorded(path: Path, known: Mapping[Path, str]) -> bool:
