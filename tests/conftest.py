@@ -1,0 +1,51 @@
+"""Tests that need a server run where it is installed. In CI a missing one fails; elsewhere it is told aloud."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from pathlib import Path
+
+import pytest
+
+POSTGRES = Path("/usr/lib/postgresql")
+MISSING = pytest.StashKey[dict[str, int]]()
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Leave out what asks for a server that this machine lacks; never in CI, where the test then fails."""
+    lacks = {server for server, here in _servers().items() if not here}
+    if os.environ.get("CI") or not lacks:
+        return
+    left_out = {item: needed & lacks for item in items if (needed := _needed(item)) & lacks}
+    config.hook.pytest_deselected(items=list(left_out))
+    items[:] = [item for item in items if item not in left_out]
+    counts = {server: sum(server in needed for needed in left_out.values()) for server in sorted(lacks)}
+    config.stash[MISSING] = counts
+
+
+def pytest_report_collectionfinish(config: pytest.Config) -> list[str]:
+    """Say aloud what was left out."""
+    counts = config.stash.get(MISSING, {})
+    return [f"{server} is not installed: {count} tests on it were left out" for server, count in counts.items()]
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
+    """The same at the end, where a quiet run is read; with several workers the servers are looked for again."""
+    if not os.environ.get("CI"):
+        for server, here in _servers().items():
+            if not here:
+                terminalreporter.write_line(f"{server} is not installed: its tests were left out", yellow=True)
+
+
+def _servers() -> dict[str, bool]:
+    registry = shutil.which("docker-registry") and shutil.which("htpasswd")
+    return {"PostgreSQL": any(POSTGRES.glob("*/bin/initdb")), "docker-registry": bool(registry)}
+
+
+def _needed(item: pytest.Item) -> set[str]:
+    """The servers that one test asks for: by its fixtures, and by the kind of state that it was given."""
+    fixtures = set(getattr(item, "fixturenames", ()))
+    where = getattr(getattr(item, "callspec", None), "params", {}).get("where")
+    found = {"PostgreSQL"} if where == "postgresql" or "postgres" in fixtures else set()
+    return found | ({"docker-registry"} if fixtures & {"registry", "_shared_registry", "guarded"} else set())
