@@ -15,6 +15,8 @@ from guideway.signing.keys import Verifier
 from guideway.standard.reports import bom_completeness, card_completeness
 from guideway.store.blobs import Blobs
 
+BY_PEOPLE = ("approvals_by_others", "use_fields_missing")
+"""What is seen here, but was said by people: it counts half in the ML Test Score."""
 USE_FIELDS = ("intended_use", "limits", "oversight", "contact")
 
 
@@ -86,6 +88,7 @@ def _proof(dossier: Dossier, signer: str, metric: str, value: float, unit: str) 
         unit=unit,
         subject=Subject("release", release.digest),
         produced_by=Producer("guideway/observe", __version__),
+        automatic=metric not in BY_PEOPLE,
         at=release.created,
     )
     return Proof(evidence, digest_of(evidence), "", signer)

@@ -74,8 +74,10 @@ def test_a_figure_that_is_no_number_is_in_no_result():
     assert "model-index" not in metadata(drawn(dossier))
 
 
-def test_a_baseline_is_no_result_of_the_model():
-    kinds = {entry["type"] for one in front(rich())["model-index"][0]["results"] for entry in one["metrics"]}
+def test_a_baseline_or_a_check_is_no_result_of_the_model():
+    checked = fact("non_finite_outputs", 0, "compress", "rows", n=400, slice="phrasings")
+    dossier = rich(proofs=(*rich().proofs, checked))
+    kinds = {entry["type"] for one in front(dossier)["model-index"][0]["results"] for entry in one["metrics"]}
     assert kinds == {"exact_match", "perplexity"}
 
 

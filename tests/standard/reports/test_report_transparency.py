@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 from report_rig import drawn, empty, fact, rich, with_policy
 
+from guideway.core.evidence import Interval
 from guideway.standard.reports import render
 
 
@@ -31,6 +32,15 @@ def test_figures_are_told_in_plain_words(language, said):
 def test_a_figure_without_interval_claims_no_confidence():
     proof = fact("exact_match", 0.5, "compress", "share", n=10, slice="a")
     assert "it answered 50 % exactly as expected." in page(rich(proofs=(proof,)))
+
+
+def test_only_figures_that_are_told_in_words_are_drawn():
+    around = Interval(0.1, 0.3, 0.95, "bootstrap")
+    found = tuple(fact(metric, 0.2, "compress", slice="a", interval=around) for metric in ("loss", "exact_match"))
+    html = render("transparency", drawn(rich(proofs=found)), language="en", form="html")
+    assert html.count("<svg") == 1
+    assert "answers that match exactly: value and interval<" in html
+    assert "value, interval, and the baseline" in render("transparency", drawn(rich()), language="en", form="html")
 
 
 @pytest.mark.parametrize(

@@ -98,12 +98,12 @@ def _rank(one: Proof) -> tuple[bool, float]:
 
 
 def sliced_metrics(dossier: Dossier) -> tuple[str, ...]:
-    """The metrics that were measured per slice on the model that ships, without those of baselines."""
+    """The figures of quality that were measured per slice on the model that ships: neither baselines nor checks."""
     subject = shipped(dossier)
     found = {
         one.evidence.metric for one in dossier.proofs if one.evidence.slice and one.evidence.subject.digest == subject
     }
-    return tuple(sorted(name for name in found if not name.startswith("baseline_")))
+    return tuple(sorted(name for name in found if not name.startswith(("baseline_", "non_finite_"))))
 
 
 def baseline(dossier: Dossier, evidence: Evidence) -> Evidence | None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 
 from guideway.core.artifact import short
 from guideway.core.dossier import Proof
@@ -58,6 +58,8 @@ SAY = {
 BUILD_FIRST = Words(
     "`guideway build` measures every split of `data.splits`.", "`guideway build` 会测量 `data.splits` 的每个拆分。"
 )
+WITH_BASELINE = Words("{metric}: value, interval, and the baseline (dashed)", "{metric}：数值、区间与基线（虚线）")
+ALONE = Words("{metric}: value and interval", "{metric}：数值与区间")
 REPORTED = Words(" (reported, not judged)", "（仅报告，不评判）")
 NONE = Words("not measured", "未测量")
 
@@ -109,17 +111,15 @@ def evaluation(drawn: Drawn) -> tuple[Block, ...]:
     return (Table(columns, tuple(rows)), *pictures(drawn))
 
 
-def pictures(drawn: Drawn) -> tuple[Whiskers, ...]:
-    """The same as drawings: one for each metric that has intervals."""
+def pictures(drawn: Drawn, only: Collection[str] | None = None) -> tuple[Whiskers, ...]:
+    """The same as drawings: one for each metric that has intervals, or for those of *only*."""
     found = []
     for metric in sliced_metrics(drawn.dossier):
         measured = [one.evidence for one in proofs(drawn.dossier, metric, "shipped")]
         rows = tuple(filter(None, (_whisker(drawn, one) for one in measured)))
-        if rows:
-            title = Words(
-                "{metric}: value, interval, and the baseline (dashed)", "{metric}：数值、区间与基线（虚线）"
-            ).fill(metric=METRICS.get(metric, metric))
-            found.append(Whiskers(title, rows))
+        if rows and (only is None or metric in only):
+            title = WITH_BASELINE if any(one.against is not None for one in rows) else ALONE
+            found.append(Whiskers(title.fill(metric=METRICS.get(metric, metric)), rows))
     return tuple(found)
 
 

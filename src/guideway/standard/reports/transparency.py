@@ -6,7 +6,7 @@ from guideway.core.gate import Verdict
 from guideway.standard.reports import fields, parts, sayings
 from guideway.standard.reports.drawn import Drawn, holds, judgement, parameters, policy, sources
 from guideway.standard.reports.fields import Field, facts, lacking
-from guideway.standard.reports.figures import BUILD_FIRST, in_plain_words, pictures
+from guideway.standard.reports.figures import BUILD_FIRST, SAY, in_plain_words, pictures
 from guideway.standard.reports.page import Block, Heading, Items, Page, Paragraph
 from guideway.standard.reports.words import Cell, Words, missing
 
@@ -152,7 +152,7 @@ def _tests(drawn: Drawn) -> tuple[Block, ...]:
         " than these, nobody has measured.",
         "测试所用的文本在训练时没有给它看过。除此之外的问题，这些数字没有测量过。",
     )
-    return (Paragraph(how), Items(said), *pictures(drawn))
+    return (Paragraph(how), Items(said), *pictures(drawn, SAY))
 
 
 def _marking(drawn: Drawn) -> Words:
