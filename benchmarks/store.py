@@ -20,8 +20,8 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 from benchmarks import ledger
 from benchmarks.record import Figure, median_seconds, quietly, write
 from guideway.core.gate import Judgement, Verdict
-from guideway.sealing import seal
 from guideway.sealing.reshard import reshard
+from guideway.sealing.seal import seal
 from guideway.signing.keys import signer
 from guideway.store.blobs import Blobs
 from guideway.store.database import Database

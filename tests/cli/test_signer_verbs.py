@@ -9,7 +9,7 @@ import sys
 import pytest
 
 from guideway.pipeline.workshop import open_workshop
-from guideway.sealing import seal
+from guideway.sealing.seal import seal
 from guideway.signing.keypair import Signer
 from guideway.signing.keys import chosen_name, signer, trusted
 from guideway.store import ledger

@@ -17,7 +17,8 @@ from guideway.core.rollout import EnvironmentState
 from guideway.core.spec import Gateway
 from guideway.fleet import host as room
 from guideway.fleet.host import Host
-from guideway.sealing import admit, seal
+from guideway.sealing.admit import admit
+from guideway.sealing.seal import seal
 from guideway.signing.keys import signer, trusted
 from guideway.store.blobs import Blobs
 

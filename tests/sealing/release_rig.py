@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from guideway.core.gate import Judgement, Verdict
-from guideway.sealing import admit, seal
+from guideway.sealing.admit import admit
+from guideway.sealing.seal import seal
 from guideway.signing.keys import signer, trusted
 from guideway.store.blobs import Blobs
 from guideway.store.database import Database

@@ -10,7 +10,8 @@ from pathlib import Path
 from guideway.core.artifact import digest_bytes
 from guideway.core.gate import Judgement, Verdict
 from guideway.core.release import Release
-from guideway.sealing import seal, verify, verify_folder
+from guideway.sealing.seal import seal
+from guideway.sealing.verify import verify, verify_folder
 from guideway.signing.keys import signer, trusted
 from guideway.store import releases
 from guideway.store.blobs import Blobs

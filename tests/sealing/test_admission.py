@@ -9,8 +9,7 @@ from guideway.core.artifact import digest_of
 from guideway.core.dossier import Approval
 from guideway.core.errors import Corrupt, Refused
 from guideway.core.evidence import Evidence, Subject
-from guideway.sealing import check_admission
-from guideway.sealing.admit import check_not_older
+from guideway.sealing.admit import check_admission, check_not_older
 from guideway.sealing.attest import approve
 from guideway.sealing.dossier import approvals, heard
 from guideway.sealing.pack import attachments

@@ -8,8 +8,8 @@ import pytest
 from seal_rig import House
 
 from guideway.core.errors import Corrupt
-from guideway.sealing import verify
 from guideway.sealing.pack import read_manifest
+from guideway.sealing.verify import verify
 from guideway.store.garbage import reachable
 from guideway.store.scrub import verify_all
 

@@ -8,8 +8,8 @@ import pytest
 from seal_rig import SHARED, House, assert_absent_or_complete, assert_clean_after_collection, template
 
 from guideway.core.artifact import digest_bytes
-from guideway.sealing import verify
 from guideway.sealing.pack import ARTIFACT, REF_NAME
+from guideway.sealing.verify import verify
 from guideway.store import ledger, releases
 
 PUBLISHERS, DIFFERENT = 50, 20

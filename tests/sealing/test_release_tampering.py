@@ -14,9 +14,8 @@ from release_rig import PASSED, House
 from guideway.core.artifact import File, canonical_json, digest_bytes
 from guideway.core.errors import Corrupt, Unavailable
 from guideway.kit.files import write_atomic
-from guideway.sealing import verify
 from guideway.sealing.pack import attach, attachments, files_of, read_manifest
-from guideway.sealing.verify import check_signature, model_signature
+from guideway.sealing.verify import check_signature, model_signature, verify
 from guideway.signing import dsse, oms, signers, statements
 from guideway.signing.keypair import ED25519
 from guideway.signing.keys import signer, trusted

@@ -9,8 +9,8 @@ import pytest
 from release_rig import FAILED, PASSED, UNKNOWN, House
 
 from guideway.core.errors import Corrupt, Refused
-from guideway.sealing import verify, verify_folder
 from guideway.sealing.pack import ARTIFACT, attachments, files_of, layer_type, read_manifest
+from guideway.sealing.verify import verify, verify_folder
 from guideway.signing import dsse
 from guideway.signing.keys import signer, trusted
 from guideway.store import ledger, releases

@@ -7,6 +7,7 @@ from pathlib import Path
 import click
 
 from guideway.cli.project import environment_option, opened, signer_option, spec_option
+from guideway.cli.state import catch_up
 from guideway.core.errors import Refused
 from guideway.pipeline.assess import gather
 from guideway.pipeline.workshop import open_workshop
@@ -38,4 +39,5 @@ def command(*, release: str | None, why: str, older: bool, signer: str, path: Pa
             try_this="ask somebody else, with a key of their own (`guideway signers new NAME`)",
         )
     approve(shop.blobs, shop.database, own, found, environment=environment, why=why, older=older, at=shop.clock())
+    catch_up(shop.database, home)
     click.echo(f"{signer} approves {releases.label(found)} for '{environment}'")

@@ -9,14 +9,21 @@ from pathlib import Path
 import click
 import msgspec
 
+from guideway import __version__
 from guideway.cli.draw import print_json, table
 from guideway.cli.project import environment_option, json_option, opened, spec_option
 from guideway.core.artifact import short
+from guideway.core.dossier import organisation_subject
 from guideway.core.errors import Corrupt, SpecError
+from guideway.core.evidence import Evidence, Producer, Subject
+from guideway.core.spec import SpecFile
+from guideway.pipeline.workshop import open_workshop
+from guideway.sealing.attest import attest
 from guideway.signing.keys import signer, trusted
 from guideway.store import checkpoints, ledger, ledger_file
 from guideway.store.checkpoints import Report
 from guideway.store.database import Database
+from guideway.store.home import Home
 
 SHOWN = 20
 """Problems that are listed one by one."""
@@ -66,10 +73,13 @@ def log(*, limit: int, what: str | None, subject: str | None, path: Path, enviro
 @command.command("verify")
 @click.argument("exported", required=False, type=click.Path(path_type=Path), metavar="[FILE]")
 @click.option("--keys", type=click.Path(path_type=Path), help="Trust the public keys (*.pub.pem) in this folder.")
+@click.option("--record", is_flag=True, help="Keep the result as signed evidence for clause OPS-02.")
 @spec_option
 @environment_option
 @json_option
-def verify(exported: Path | None, keys: Path | None, path: Path, environment: str, as_json: bool) -> None:
+def verify(
+    *, exported: Path | None, keys: Path | None, record: bool, path: Path, environment: str, as_json: bool
+) -> None:
     """Recompute every hash and compare every signed checkpoint; each problem is named. Exit code 4 if there is one.
 
     With FILE, an exported ledger, and --keys this needs neither a project nor a database.
@@ -84,6 +94,8 @@ def verify(exported: Path | None, keys: Path | None, path: Path, environment: st
         assert home
         with Database(home.database) as database:
             report = checkpoints.verify(database, checkpoints.folders(home), trust)
+        if record:
+            _record(*opened(path, environment), report)
     if as_json:
         print_json(msgspec.to_builtins(report))
     else:
@@ -125,6 +137,21 @@ def checkpoint(path: Path, environment: str, as_json: bool) -> None:
         print_json(msgspec.to_builtins(made))
     else:
         click.echo(f"line {made.seq} is signed, in {home.checkpoints}")
+
+
+def _record(file: SpecFile, home: Home, report: Report) -> None:
+    """Sign how many faults were found, as evidence about the organisation that answers for the ledger."""
+    shop = open_workshop(home)
+    faults = Evidence(
+        metric="ledger_faults",
+        value=float(len(report.problems)),
+        unit="problems",
+        n=report.lines,
+        subject=Subject("organisation", organisation_subject(file.spec.standard.organisation)),
+        produced_by=Producer("guideway/audit", __version__),
+        at=shop.clock(),
+    )
+    attest(shop.blobs, shop.database, shop.signer, [faults], what="audit verified", at=shop.clock())
 
 
 def _show(report: Report) -> None:

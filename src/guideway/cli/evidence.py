@@ -11,6 +11,7 @@ import msgspec
 
 from guideway.cli.draw import print_json, table
 from guideway.cli.project import environment_option, json_option, opened, signer_option, spec_option
+from guideway.cli.state import catch_up
 from guideway.core.artifact import short
 from guideway.core.dossier import Proof
 from guideway.pipeline.assess import gather
@@ -109,6 +110,7 @@ def import_(
     found = releases.find(shop.database, release) if release else releases.newest(shop.database, file.spec.name)
     asked = Asked(report=report, clause=clause, about=about, format=form)
     brought = bring(shop, file, found, person(home.keys, signer), asked)
+    catch_up(shop.database, home)
     if as_json:
         print_json([msgspec.to_builtins(one) for one in brought])
         return

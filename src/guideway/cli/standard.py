@@ -10,6 +10,7 @@ import msgspec
 
 from guideway.cli.draw import print_json, table
 from guideway.cli.project import environment_option, json_option, opened, signer_option, spec_option
+from guideway.cli.state import catch_up
 from guideway.core.errors import SpecError, did_you_mean
 from guideway.core.spec import SpecFile, build_part
 from guideway.pipeline.workshop import open_workshop
@@ -102,6 +103,7 @@ def waive_(
         since=shop.clock(),
         until=until.replace(tzinfo=datetime.UTC).timestamp() + 86399,
     )
+    catch_up(shop.database, home)
     click.echo(
         f"{', '.join(made.clauses)} may pass unproven in '{environment}' until {until.date()}, signed by {signer}"
     )

@@ -13,8 +13,7 @@ from guideway.cli.state import writing
 from guideway.core.errors import Corrupt
 from guideway.core.events import Progress, StepFinished
 from guideway.core.release import Release
-from guideway.sealing import verify, verify_folder
-from guideway.sealing.verify import check_signature
+from guideway.sealing.verify import check_signature, verify, verify_folder
 from guideway.signing.keys import trusted
 from guideway.store import ledger, releases
 from guideway.store.blobs import Blobs

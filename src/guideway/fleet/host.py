@@ -18,8 +18,9 @@ from guideway.core.release import ServeSettings
 from guideway.core.rollout import EnvironmentState
 from guideway.engines import engine
 from guideway.kit.process import free_port, outputs
-from guideway.sealing import check_admission, verify
+from guideway.sealing.admit import check_admission
 from guideway.sealing.pack import files_of, read_manifest
+from guideway.sealing.verify import verify
 from guideway.signing.keys import trusted
 from guideway.store.blobs import Blobs
 from guideway.store.home import Home

@@ -19,9 +19,9 @@ from guideway.pipeline.run import Emit, log_of, run
 from guideway.pipeline.stages import STAGES
 from guideway.pipeline.tell import tell
 from guideway.pipeline.workshop import Workshop
-from guideway.sealing import seal
 from guideway.sealing.attest import attest
 from guideway.sealing.pack import pack
+from guideway.sealing.seal import seal
 from guideway.store import evidence, releases
 from guideway.store.steps import StepResult
 

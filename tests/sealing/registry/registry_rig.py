@@ -23,8 +23,8 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 
 from guideway.core.gate import Judgement, Verdict
-from guideway.sealing import seal
 from guideway.sealing.registry import parse
+from guideway.sealing.seal import seal
 from guideway.signing.keys import signer, trusted
 from guideway.store.blobs import Blobs
 from guideway.store.database import Database

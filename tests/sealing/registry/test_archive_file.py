@@ -16,10 +16,11 @@ from registry_rig import KIB, Store
 
 from guideway.core.errors import Corrupt, SpecError, Unavailable
 from guideway.kit import files
-from guideway.sealing import archive, verify, verify_folder
+from guideway.sealing import archive
 from guideway.sealing.archive import export, import_
 from guideway.sealing.arrive import record
 from guideway.sealing.pack import entries_beside
+from guideway.sealing.verify import verify, verify_folder
 from guideway.store import ledger, releases
 
 

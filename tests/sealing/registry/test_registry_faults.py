@@ -12,13 +12,13 @@ from fake_registry import Fake
 from registry_rig import KIB, Mortal, no_wait
 
 from guideway.core.errors import Corrupt, GuidewayError, Refused, Unavailable
-from guideway.sealing import verify
 from guideway.sealing.pack import FILE_PATH, entries_beside
 from guideway.sealing.registry import Access, pull, push, wire
 from guideway.sealing.registry.client import Repository
 from guideway.sealing.registry.credentials import Credentials
 from guideway.sealing.registry.http import Http
 from guideway.sealing.transfers import Transfers
+from guideway.sealing.verify import verify
 
 BIG = 600 * KIB
 

@@ -9,13 +9,13 @@ import pytest
 from registry_rig import KIB, Mortal, Registry, Store, Valve, no_wait, wait_until
 
 from guideway.core.errors import Corrupt, SpecError, Unavailable
-from guideway.sealing import verify
 from guideway.sealing.pack import attach, entries_beside
 from guideway.sealing.registry import Access, pull, push
 from guideway.sealing.registry.client import Repository
 from guideway.sealing.registry.credentials import Credentials
 from guideway.sealing.registry.http import Http
 from guideway.sealing.transfers import Transfers
+from guideway.sealing.verify import verify
 
 
 def test_a_release_comes_back_with_equal_digests_and_everything_attached(registry, maker, user):
