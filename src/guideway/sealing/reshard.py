@@ -55,6 +55,18 @@ def reshard(folder_in: Path, folder_out: Path, *, above: int = ABOVE) -> None:
         raise
 
 
+def reshard_in_place(folder: Path) -> None:
+    """Reshard *folder* itself, which nobody else may be using.
+
+    Raises:
+        Corrupt: as ``reshard``; the folder is as it was.
+    """
+    with tempfile.TemporaryDirectory(prefix=f".{folder.name}.", dir=folder.parent) as name:
+        reshard(folder, Path(name) / "new")
+        folder.rename(Path(name) / "old")
+        (Path(name) / "new").rename(folder)
+
+
 def _write_model(folder_in: Path, model: Sequence[str], out: Path, above: int) -> None:
     headers = {name: read_header(folder_in / name) for name in model}
     index = _read_index(folder_in) if WHOLE not in model else {}

@@ -28,6 +28,11 @@ def shape_of(spec, **more):
     return {"architecture": {**json.loads(json.dumps(dict(train.params(spec)["architecture"]))), **more}}
 
 
+def weights_of(folder):
+    """Every tensor of a model folder, however it is split."""
+    return {name: tensor for path in sorted(folder.glob("*.safetensors")) for name, tensor in load_file(path).items()}
+
+
 def retrain(colours, name, **more):
     spec = colour_spec(train={**train.params(colours.spec), **SHORT, **more})
     return run_stage("train", spec, colours.root, colours.root / name, data=colours.out["data"])
@@ -42,15 +47,15 @@ def test_the_loss_falls_and_the_curve_tells_it(colours):
 
 def test_a_trained_model_has_no_weight_that_is_not_a_number(colours):
     broken = colours.jobs["train"].one("non_finite_weights")
-    weights = load_file(colours.out["train"] / "model.safetensors")
+    weights = weights_of(colours.out["train"])
     assert broken.value == 0 and broken.n >= sum(weight.size for weight in weights.values())
 
 
 def test_the_output_is_a_hugging_face_folder_without_pickles(colours):
     names = {path.name for path in colours.out["train"].iterdir()}
     assert names == {
-        "chat_template.jinja", "config.json", "curve.json", "generation_config.json", "model.safetensors",
-        "tokenizer.json", "tokenizer_config.json",
+        "chat_template.jinja", "config.json", "curve.json", "generation_config.json", "model-small.safetensors",
+        "model.safetensors.index.json", "tokenizer.json", "tokenizer_config.json",
     }  # fmt: skip
 
 
@@ -60,7 +65,7 @@ def test_training_twice_gives_the_same_bytes(colours):
 
 
 def test_another_seed_gives_another_model(colours):
-    one, two = (retrain(colours, f"seed-{seed}", seed=seed).out / "model.safetensors" for seed in (1, 2))
+    one, two = (retrain(colours, f"seed-{seed}", seed=seed).out / "model-small.safetensors" for seed in (1, 2))
     assert one.read_bytes() != two.read_bytes()
 
 
@@ -198,7 +203,7 @@ def test_fine_tuning_starts_from_the_base_and_keeps_its_tokenizer(colours, base,
     assert (job.out / "tokenizer.json").read_bytes() == (base / "tokenizer.json").read_bytes()
     assert (job.out / "chat_template.jinja").read_bytes() == (base / "chat_template.jinja").read_bytes()
     assert job.one("train_loss").value < 1
-    before, after = (load_file(folder / "model.safetensors") for folder in (base, job.out))
+    before, after = (weights_of(folder) for folder in (base, job.out))
     assert before.keys() == after.keys()
     assert any((before[name] != after[name]).any() for name in before)
     assert str(tmp_path) not in (job.out / "config.json").read_text()
@@ -206,11 +211,17 @@ def test_fine_tuning_starts_from_the_base_and_keeps_its_tokenizer(colours, base,
 
 def test_the_files_of_the_base_are_sources(base, tmp_path):
     names = {path.name for path in train.sources(full(), tmp_path)}
-    assert {"model.safetensors", "config.json", "tokenizer.json", "chat_template.jinja"} <= names
+    assert {
+        "model-small.safetensors",
+        "model.safetensors.index.json",
+        "config.json",
+        "tokenizer.json",
+        "chat_template.jinja",
+    } <= names
 
 
 def test_weights_as_pickle_are_refused(base, tmp_path):
-    (base / "model.safetensors").rename(base / "pytorch_model.bin")
+    (base / "model-small.safetensors").rename(base / "pytorch_model.bin")
     with pytest.raises(SpecError, match=r"pickle only \(pytorch_model\.bin\)"):
         train.sources(full(), tmp_path)
 

@@ -21,6 +21,8 @@ code = (
     "guideway.pipeline.stages.threads",
     "guideway.replica.chat",
     "guideway.replica.text",
+    "guideway.sealing.reshard",
+    "guideway.sealing.tensors",
 )
 
 

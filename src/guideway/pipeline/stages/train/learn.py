@@ -17,6 +17,7 @@ from guideway.pipeline.stages.examples import Example, Voice, rows_of, texts_of
 from guideway.pipeline.stages.threads import threads_for
 from guideway.pipeline.stages.train.batches import batches, packed
 from guideway.pipeline.stages.train.start import load_base, make_model, make_tokenizer
+from guideway.sealing.reshard import reshard_in_place
 
 IGNORED = -100
 """The target that the loss leaves out."""
@@ -179,6 +180,7 @@ def _finish(job: Job, model: Any, curve: Sequence[Point]) -> None:
     size = sum(weight.numel() for weight in model.parameters())
     model.eval()
     model.save_pretrained(job.out)
+    reshard_in_place(job.out)  # here already, so that the store keeps a tensor once, whoever passes it on
     points = [point._asdict() for point in curve]
     (job.out / "curve.json").write_text(json.dumps(points, indent=1) + "\n", encoding="utf-8")
     job.measure("non_finite_weights", broken, "weights", about="out", n=size)
