@@ -7,7 +7,7 @@ BIN    := $(VENV)/bin
 PIP    := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 EXAMPLE := examples/pydoc-assistant
 
-.PHONY: help demo demo-down test lint coverage bench bench-store drills lock clean
+.PHONY: help demo demo-down test lint coverage bench bench-store lock clean
 .DELETE_ON_ERROR:
 
 help:  ## Show this list
@@ -30,7 +30,7 @@ demo-down: $(BIN)/.ready  ## Stop what the demo left running
 	cd .demo/pydoc-assistant && ../../$(BIN)/guideway down
 
 test: $(BIN)/.ready lint  ## All checks and tests; own state and ports, real servers on loopback
-	$(BIN)/python -m pytest -q -n 2 --dist loadfile -m "not drill$(if $(GUIDEWAY_TEST_DATA),, and not data)"
+	$(BIN)/python -m pytest -q -n 2 --dist loadfile $(if $(GUIDEWAY_TEST_DATA),,-m "not data")
 	@$(if $(GUIDEWAY_TEST_DATA),true,echo "GUIDEWAY_TEST_DATA is not set: $$($(BIN)/python -m pytest -q --collect-only -m data 2>/dev/null | grep -c '::') tests on outside data were left out")
 
 lint: $(BIN)/.ready  ## Style, types and layers
@@ -40,7 +40,7 @@ lint: $(BIN)/.ready  ## Style, types and layers
 	$(BIN)/lint-imports --no-cache 2>&1 | tail -n 4
 
 coverage: $(BIN)/.ready  ## Which lines the tests run
-	$(BIN)/coverage run -m pytest -q -n 2 --dist loadfile -m "not drill$(if $(GUIDEWAY_TEST_DATA),, and not data)"
+	$(BIN)/coverage run -m pytest -q -n 2 --dist loadfile $(if $(GUIDEWAY_TEST_DATA),,-m "not data")
 	$(BIN)/coverage combine --quiet
 	$(BIN)/coverage report --skip-covered --sort=cover
 
@@ -49,9 +49,6 @@ bench: $(BIN)/.ready  ## Measure the spine; writes benchmarks/results/spine.json
 
 bench-store: $(BIN)/.ready  ## Measure store, seal, verify, assess and ledger; writes benchmarks/results/store.json
 	$(BIN)/python benchmarks/store.py
-
-drills: $(BIN)/.ready  ## Every fault point and seed: long; writes down what was survived
-	$(BIN)/python -m pytest -q -n 2 --dist loadfile -m drill
 
 lock:  ## Write requirements.lock and torch.lock from what is installed, with hashes
 	$(BIN)/python tools/lock.py
