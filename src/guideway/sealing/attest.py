@@ -104,7 +104,7 @@ def waive(
         envelope=envelope,
         name=name,
         environment=environment,
-        clauses=tuple(clauses),
+        clauses=tuple(sorted(set(clauses))),
         reason=reason,
         signer=signer.name,
         since=since,
