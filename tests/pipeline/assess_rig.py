@@ -31,7 +31,7 @@ SURE = Interval(1.0, 2.0, 0.95, "bootstrap")
 def fact(metric: str, value: float, about: str, role: str, **more: Any) -> dict[str, Any]:
     kind = "data" if role == "data" else "artifact"
     plain: dict[str, Any] = msgspec.to_builtins(
-        Evidence(metric=metric, value=value, unit="", subject=Subject(kind, about, role), at=NOW - 60, **more)
+        Evidence(metric=metric, value=value, unit="", subject=Subject(kind, about, role), **more)
     )
     return plain
 
@@ -83,9 +83,15 @@ class Project:
                 model,
                 fact("perplexity", perplexity, SMALL, "compress", slice="test", interval=SURE, inputs=(DATA,)),
                 fact("baseline_perplexity", 6.0, SMALL, "compress", slice="test", interval=SURE),
+                fact("non_finite_outputs", 0, SMALL, "compress", slice="test"),
             ),
             self._step("package", package, model, parameters={"model": "compress"}),
-            self._step("scan", SCAN, {"package": package}, fact("unsafe_files", 0, package, "package")),
+            self._step(
+                "scan",
+                SCAN,
+                {"package": package},
+                *(fact(one, 0, package, "package") for one in ("unsafe_files", "secrets", "secrets_in_logs")),
+            ),
         ]
 
     def _step(self, name: str, output: str, inputs: dict[str, str], *facts: dict[str, Any], **more: Any) -> bytes:
@@ -96,6 +102,6 @@ class Project:
             inputs=inputs,
             builder="urn:test",
             run=name,
-            evidence=facts,
+            evidence=[{**one, "at": self.now - 60} for one in facts],
         )
         return dsse.seal(said, self.shop.signer)
