@@ -16,8 +16,8 @@ from journey_rig import Service, eventually
 from guideway.kit.process import free_port
 
 pytestmark = pytest.mark.journey
-PROD_AS_DEV = ("  prod:\n", "  prod:\n    standard: {level: dev}\n")
-"""What prod asks, a sample of 310 rows cannot prove."""
+LAB = ("  prod:\n", "  lab:\n    standard: {level: dev}\n")
+"""A second environment, judged as dev: what prod asks, a sample of 310 rows cannot prove."""
 
 
 def test_the_first_up_runs_every_stage_judges_and_serves(built):
@@ -187,17 +187,17 @@ def test_a_port_in_use_is_one_clear_line_and_leaves_nothing_running(service):
         taken.listen()
         port = taken.getsockname()[1]
         service.edit("port: ${PROD_PORT:-8082}", f"port: {port}")
-        service.edit(*PROD_AS_DEV)
-        said = service("ship", "-e", "prod", code=1)
+        service.edit(*LAB)
+        said = service("ship", "-e", "lab", code=1)
     assert "the gateway died" in said.stderr and str(port) in said.stderr and "in use" in said.stderr
-    service("down", "-e", "prod")
+    service("down", "-e", "lab")
     assert service.status()["alive"]
 
 
 def test_a_changed_blob_never_loads(service):
     path = "model/model.onnx"
     layer = service.layers()[path]
-    service.edit(*PROD_AS_DEV)
+    service.edit(*LAB)
     release = service.stable()
     blob = service.blobs / layer["digest"].removeprefix("sha256:")
     good = blob.read_bytes()
@@ -207,7 +207,7 @@ def test_a_changed_blob_never_loads(service):
     blob.chmod(0o644)
     blob.write_bytes(good[:-1] + bytes([good[-1] ^ 1]))
     try:
-        said = service("ship", "-e", "prod", release, code=1)
+        said = service("ship", "-e", "lab", release, code=1)
         assert layer["digest"] in said.stderr and "not what its digest says" in said.stderr
         service("verify", release, code=4)
         assert f"dropped {path}" in service("verify", release, "--discard", code=4).stdout
@@ -216,7 +216,7 @@ def test_a_changed_blob_never_loads(service):
     finally:
         blob.unlink(missing_ok=True)
         blob.write_bytes(good)
-        service("down", "-e", "prod")
+        service("down", "-e", "lab")
     service("verify", release)
 
 

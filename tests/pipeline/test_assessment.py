@@ -109,6 +109,22 @@ def test_what_a_revoked_key_said_counts_no_more(project):
     assert judged(project, release)["REL-04"].verdict is Verdict.FAIL
 
 
+def test_what_was_seen_once_never_outlives_what_is_seen_now(project):
+    """An approval that counted when it was admitted, and was attached as seen, is gone with its key."""
+    release, alice = project.build(), person(project, "alice")
+
+    def admit_here():
+        admitted(project.shop, project.spec("dev"), release, lambda event: None)
+
+    admit_here()
+    approve(project.shop.blobs, project.shop.database, alice, release, environment="dev", why="", older=False, at=NOW)
+    admit_here()
+    assert judged(project, release, "dev")["REL-04"].verdict is Verdict.PASS
+    signers.revoke(project.shop.home.keys, "alice", at=NOW, reason="left")
+    project.shop = msgspec.structs.replace(project.shop, trusted=trusted(project.shop.home.keys))
+    assert judged(project, release, "dev")["REL-04"].verdict is Verdict.FAIL
+
+
 def waive_all(project, environment="prod", until=NOW + 30 * DAY):
     return waive(
         project.shop.blobs,

@@ -75,6 +75,20 @@ def test_an_environment_is_judged_by_its_name_and_an_unknown_one_as_prod(tmp_pat
     assert level_of(spec_file(tmp_path, text, environment)) == level
 
 
+@pytest.mark.parametrize(
+    ("environment", "text"),
+    [
+        ("prod", "environments: {prod: {standard: {level: dev}}}\n"),
+        ("staging", "environments: {staging: {standard: {level: dev}}}\n"),
+        ("prod", "standard: {level: staging}\nenvironments: {prod: {}}\n"),
+    ],
+)
+def test_an_environment_whose_name_promises_more_is_not_judged_by_less(tmp_path, environment, text):
+    with pytest.raises(SpecError, match=f"'{environment}' cannot be judged as") as caught:
+        level_of(spec_file(tmp_path, text, environment))
+    assert caught.value.where == "guideway.yaml:4"
+
+
 def test_a_spec_tightens_a_bite_and_a_limit(tmp_path):
     text = "standard: {clauses: {EVL-01: {bite: block}, CMP-01: {at_most: {top1_flips: 0.01}}}}\n"
     found = clauses(tmp_path, text)
@@ -155,5 +169,5 @@ def test_a_broken_overlay_is_one_clear_line(tmp_path, text, told):
 def test_every_edit_of_the_standard_changes_the_digest_of_the_policy(tmp_path):
     plain = tuple(clauses(tmp_path).values())
     tightened = tuple(clauses(tmp_path, "standard: {clauses: {EVL-01: {bite: block}}}\n").values())
-    digests = {policy_digest(plain, "dev"), policy_digest(plain, "prod"), policy_digest(tightened, "dev")}
-    assert len(digests) == 3
+    asked = [(plain, "dev", "EU"), (plain, "prod", "EU"), (tightened, "dev", "EU"), (plain, "dev", "CN")]
+    assert len({policy_digest(clauses, level, [place]) for clauses, level, place in asked}) == 4

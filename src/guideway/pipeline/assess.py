@@ -67,13 +67,12 @@ def assess(
     """
     dossier = gather(shop, file, release, envelopes=envelopes)
     clauses = clauses_for(file, dossier.spec)
-    level = level_of(file)
-    judgements = judge_all(
-        clauses, dossier, level=level, when=when, at=at, jurisdictions=file.spec.standard.jurisdictions
-    )
+    level, places = level_of(file), file.spec.standard.jurisdictions
+    policy = policy_digest(clauses, level, places)
+    judgements = judge_all(clauses, dossier, level=level, when=when, at=at, jurisdictions=places)
     waived = {one.clause for one in judgements if one.waived}
     used = tuple(one.envelope for one in dossier.waivers if waived.intersection(one.clauses))
-    return Assessed(dossier, clauses, judgements, level, policy_digest(clauses, level), used)
+    return Assessed(dossier, clauses, judgements, level, policy, used)
 
 
 def gather(shop: Workshop, file: SpecFile, release: Release, *, envelopes: Iterable[Digest] = ()) -> Dossier:
@@ -104,7 +103,9 @@ def gather(shop: Workshop, file: SpecFile, release: Release, *, envelopes: Itera
         documents=read,
     )
     observed = observe(shop.blobs, shop.signer.name, dossier, unexplained=unexplained, trusted=shop.trusted)
-    return msgspec.structs.replace(dossier, proofs=_once((*dossier.proofs, *observed)))
+    seen = {(one.evidence.metric, one.evidence.subject.digest) for one in observed}
+    told = (one for one in dossier.proofs if (one.evidence.metric, one.evidence.subject.digest) not in seen)
+    return msgspec.structs.replace(dossier, proofs=(*told, *observed))  # what is seen now, not what was seen once
 
 
 def model_proofs(shop: Workshop, release: Digest) -> tuple[Proof, ...]:

@@ -8,7 +8,7 @@ from guideway.core.errors import SpecError, did_you_mean
 from guideway.core.spec import SpecFile, build_part
 from guideway.engines import engine
 from guideway.pipeline.stages import STAGES
-from guideway.standard.overlay import check_compression, clauses_for
+from guideway.standard.overlay import check_compression, clauses_for, level_of
 from guideway.targets import TARGETS
 
 
@@ -27,6 +27,7 @@ def check(file: SpecFile) -> None:
             try_this=did_you_mean(spec.target, TARGETS),
         )
     check_compression(file)
+    level_of(file)
     clauses_for(file, build_part(spec))
     for keys, stage in ((("data", "sources"), "data"), (("train", "base"), "train"), (("serve", "prompt"), "package")):
         _located(file, keys, lambda stage=stage: STAGES[stage].sources(spec, file.root))  # type: ignore[misc]

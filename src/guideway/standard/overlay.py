@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +13,7 @@ from guideway.core.errors import SpecError, did_you_mean
 from guideway.core.gate import Bite, Level
 from guideway.core.spec import SpecFile, Tightening
 from guideway.core.spec.marked import Keys, Marked, read_marked
-from guideway.standard.clauses import BITES, Check, Clause, Strict, default_clauses, team_clauses
+from guideway.standard.clauses import BITES, LEVELS, Check, Clause, Strict, default_clauses, team_clauses
 
 COMPRESSION = {"max_kl": "kl_to_source", "max_flips": "top1_flips"}
 """Keys of ``compress`` in the spec that tighten CMP-01, and the metrics that they limit."""
@@ -27,11 +27,21 @@ class Overlay(Strict, frozen=True, kw_only=True):
 
 
 def level_of(file: SpecFile) -> Level:
-    """The column of the Standard that the environment is judged by; an unknown name is judged as prod."""
-    chosen = file.spec.standard.level
-    if chosen:
-        return chosen
-    return "dev" if file.environment == "dev" else "staging" if file.environment == "staging" else "prod"
+    """The column of the Standard that the environment is judged by; an unknown name is judged as prod.
+
+    Raises:
+        SpecError: ``standard.level`` would judge staging or prod by a softer column than their name promises.
+    """
+    named: Level = "dev" if file.environment == "dev" else "staging" if file.environment == "staging" else "prod"
+    chosen = file.spec.standard.level or named
+    if file.environment in LEVELS and LEVELS.index(chosen) < LEVELS.index(named):
+        own = ("environments", file.environment, "standard", "level")
+        raise SpecError(
+            f"'{file.environment}' cannot be judged as {chosen}",
+            where=file.where(*own) if file.marked.has(own) else file.where("standard", "level"),
+            try_this="give the environment another name, or waive single clauses (`guideway standard waive`)",
+        )
+    return chosen
 
 
 def clauses_for(file: SpecFile, build_part: Mapping[str, Any]) -> tuple[Clause, ...]:
@@ -78,9 +88,10 @@ def check_compression(file: SpecFile) -> None:
             )
 
 
-def policy_digest(clauses: tuple[Clause, ...], level: Level) -> Digest:
+def policy_digest(clauses: tuple[Clause, ...], level: Level, jurisdictions: Iterable[str]) -> Digest:
     """The digest of what was asked: written into every admission, so that an edit of the Standard shows."""
-    return digest_of({"clauses": msgspec.to_builtins(clauses), "level": level})
+    asked = {"clauses": msgspec.to_builtins(clauses), "level": level, "jurisdictions": sorted(set(jurisdictions))}
+    return digest_of(asked)
 
 
 def _read_overlay(path: Path) -> tuple[Overlay, Marked]:
