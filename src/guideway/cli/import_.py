@@ -9,13 +9,11 @@ import click
 
 from guideway.cli.draw import drawn
 from guideway.cli.project import json_option, opened, spec_option
-from guideway.cli.transfer import megabytes, say
+from guideway.cli.transfer import arrived, megabytes, say
 from guideway.sealing.archive import import_
-from guideway.sealing.arrive import record
 from guideway.signing.keys import trusted
 from guideway.store import releases
 from guideway.store.blobs import Blobs
-from guideway.store.database import Database
 
 
 @click.command("import")
@@ -29,9 +27,9 @@ def command(source: Path, path: Path, as_json: bool) -> None:
     """
     _, home = opened(path, "dev")
     began, blobs = time.monotonic(), Blobs(home.oci)
-    with drawn(as_json=as_json) as emit, Database(home.database) as database:
+    with drawn(as_json=as_json) as emit:
         moved = import_(blobs, source, trusted(home.keys), progress=megabytes(emit, "import"))
-        found = record(blobs, database, moved.digest, who="guideway", what="import", source=source.name, at=time.time())
+        found = arrived(home, blobs, moved.digest, emit, verb="import", source=source.name)
         label = releases.label(found)
         text = (
             f"{label} is here, whole and signed"

@@ -9,13 +9,11 @@ import click
 
 from guideway.cli.draw import drawn
 from guideway.cli.project import json_option, opened, spec_option
-from guideway.cli.transfer import access, megabytes, registry_options, say
-from guideway.sealing.arrive import record
+from guideway.cli.transfer import access, arrived, megabytes, registry_options, say
 from guideway.sealing.registry import parse, pull
 from guideway.signing.keys import trusted
 from guideway.store import releases
 from guideway.store.blobs import Blobs
-from guideway.store.database import Database
 
 
 @click.command("pull")
@@ -44,9 +42,9 @@ def command(
     _, home = opened(path, "dev")
     reached = access(source, username, password_stdin, ca, insecure)
     began, blobs = time.monotonic(), Blobs(home.oci)
-    with drawn(as_json=as_json) as emit, Database(home.database) as database:
+    with drawn(as_json=as_json) as emit:
         moved = pull(blobs, source, trusted(home.keys), reached, progress=megabytes(emit, "pull"))
-        found = record(blobs, database, moved.digest, who="guideway", what="pull", source=str(source), at=time.time())
+        found = arrived(home, blobs, moved.digest, emit, verb="pull", source=str(source))
         label = releases.label(found)
         text = (
             f"{label} is here, whole and signed"

@@ -12,11 +12,20 @@ from typing import Any, TypeVar
 import click
 
 from guideway.cli.draw import Emit
+from guideway.cli.state import catch_up
+from guideway.core.artifact import Digest
 from guideway.core.errors import SpecError
 from guideway.core.events import Note, Progress, StepFinished
+from guideway.core.release import Release
+from guideway.sealing.arrive import judge_files, record
 from guideway.sealing.registry import Access, Reference
 from guideway.sealing.registry.credentials import checked, find
 from guideway.sealing.transfers import Moved
+from guideway.signing.keys import chosen_name, signer
+from guideway.store import releases
+from guideway.store.blobs import Blobs
+from guideway.store.database import Database
+from guideway.store.home import Home
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 _PASSWORD_LIMIT = 64 << 10
@@ -57,6 +66,23 @@ def access(reference: Reference, username: str | None, password_stdin: bool, ca:
 def megabytes(emit: Emit, verb: str) -> Callable[[int, int], None]:
     """Draws bytes done and bytes in all."""
     return lambda done, total: emit(Progress(verb, done / 1e6, total / 1e6, "MB"))
+
+
+def arrived(home: Home, blobs: Blobs, digest: Digest, emit: Emit, *, verb: str, source: str) -> Release:
+    """Give what *verb* brought from *source* its number, and scan it.
+
+    What is found does not refuse it here: it is signed evidence, and the clauses of each environment decide.
+    """
+    with Database(home.database) as database:
+        known = releases.by_digest(database, digest)
+        found = record(blobs, database, digest, who="guideway", what=verb, source=source, at=time.time())
+        if known is None:
+            scan = judge_files(blobs, database, signer(home.keys, chosen_name()), found, at=time.time())
+            if scan.findings:
+                more = f" and {len(scan.findings) - 1} more" if len(scan.findings) > 1 else ""
+                emit(Note(f"{scan.findings[0]}{more}; SEC-01 and SEC-04 will say so", {"findings": len(scan.findings)}))
+        catch_up(database, home)
+    return found
 
 
 def say(emit: Emit, verb: str, moved: Moved, began: float, text: str) -> None:

@@ -26,9 +26,9 @@ from guideway.store import evidence, fleet, releases, waivers
 SEALING: tuple[When, ...] = ("seal",)
 ADMITTING: tuple[When, ...] = ("seal", "admit")
 ALL: tuple[When, ...] = ("seal", "admit", "serve")
-SHARED = ("data", "code", "environment", "organisation")
-"""What releases may share proofs about. A proof about a model counts only for the release that it is attached to:
-the same model with another prompt, or evaluated in another way, is another thing to judge."""
+ANYWHERE = ("data", "package", "release", "code", "environment", "organisation")
+"""Whose proofs count wherever they are kept. A proof about a model counts only for the release that it is attached
+to: the same model with another prompt, or evaluated in another way, is another thing to judge."""
 
 
 class Assessed(msgspec.Struct, frozen=True):
@@ -83,7 +83,7 @@ def gather(shop: Workshop, file: SpecFile, release: Release, *, envelopes: Itera
     subjects = _subjects(file, release, found)
     proofs = papers.proofs(said)
     subjects |= _code(proofs, package)
-    proofs += papers.proofs(_kept(shop, [subjects[role] for role in SHARED if role in subjects]))
+    proofs += papers.proofs(_kept(shop, [subjects[role] for role in ANYWHERE if role in subjects]))
     steps = papers.steps_of(said, found)
     read = documents(shop.blobs, release.files)
     dossier = Dossier(

@@ -6,13 +6,18 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from guideway import __version__
 from guideway.core.artifact import Digest, short
 from guideway.core.errors import Corrupt
+from guideway.core.evidence import Evidence, Producer, Subject
 from guideway.core.release import Release
+from guideway.sealing.attest import attest
+from guideway.sealing.dossier import package_of
 from guideway.sealing.pack import ARTIFACT, MANIFEST, REF_NAME, files_of, read_manifest
+from guideway.sealing.scanner import Scan, scan_files
 from guideway.sealing.shape import LARGEST_MANIFEST, Descriptor, attachment_manifest, blobs_of, name_of, sizes
 from guideway.sealing.verify import check_signature
-from guideway.signing.keys import Verifier
+from guideway.signing.keys import Signer, Verifier
 from guideway.store import ledger, releases
 from guideway.store.blobs import Blobs
 from guideway.store.database import Database
@@ -145,6 +150,27 @@ def record(
         numbered = releases.add(database, arrived)
         ledger.append(database, at=at, who=who, what=what, subject=release, why=source)
     return numbered
+
+
+def judge_files(blobs: Blobs, database: Database, by: Signer, release: Release, *, at: float) -> Scan:
+    """Scan what arrived as if it were ours, and keep what was found: its maker's scan may be old, or a lie."""
+    scan = scan_files((file.path, blobs.path(file.digest)) for file in release.files)
+    subject = Subject("artifact", package_of(release.files), "package")
+    figures = {"unsafe_files": len({one.path for one in scan.unsafe}), "secrets": len(scan.secrets)}
+    facts = [
+        Evidence(
+            metric=metric,
+            value=float(value),
+            unit="findings" if metric == "secrets" else "files",
+            n=scan.files,
+            subject=subject,
+            produced_by=Producer("guideway/arrive", __version__),
+            at=at,
+        )
+        for metric, value in figures.items()
+    ]
+    attest(blobs, database, by, facts, what="scanned", why="it came from elsewhere", at=at)
+    return scan
 
 
 def _tag(release: Digest) -> str:

@@ -13,6 +13,7 @@ import pytest
 from registry_rig import Registry, Store
 
 from guideway.signing.keys import signer
+from guideway.store import evidence
 
 
 class Project:
@@ -81,7 +82,7 @@ def test_a_release_goes_through_a_registry_and_a_second_time_nothing_moves(guard
     again = [giver.data("push", "1", where, *ca, **login), taker.data("pull", where, *ca, **login)]
     assert [(one["moved"], one["bytes"]) for one in again] == [(0, 0), (0, 0)]
     assert "had all of" in again[0]["text"] and "nothing was transferred" in again[1]["text"]
-    assert len(taker.remembered()) == 1
+    assert len(taker.remembered()) == 2  # pulled and scanned, once
 
 
 def test_a_release_goes_through_one_file(giver, taker):
@@ -90,7 +91,10 @@ def test_a_release_goes_through_one_file(giver, taker):
     shutil.copy(giver.folder / "small.tar", taker.folder / "came.tar")
     got = taker.data("import", "came.tar")
     assert got["release"] == release and "whole and signed" in got["text"]
-    assert taker.numbers() == [("small", 1, release)] and taker.remembered() == [("import", release)]
+    assert taker.numbers() == [("small", 1, release)] and [what for what, _ in taker.remembered()] == [
+        "scanned",
+        "import",
+    ]
     assert taker("verify").returncode == 0
     assert "nothing was transferred" in taker.data("import", "came.tar")["text"]
     assert taker.data("export", "1", "back.tar")["release"] == release
@@ -105,6 +109,16 @@ def test_progress_is_told_as_it_goes(giver):
 
 
 @pytest.mark.catalogue("B38")
+def test_what_arrives_is_scanned_here_whatever_its_maker_said(giver, taker):
+    giver.store.seal(name="small")
+    giver("export", "small.tar")
+    said = taker("import", str(giver.folder / "small.tar"))
+    assert said.returncode == 0 and "SEC-01 and SEC-04 will say so" in said.stdout  # noise is no safetensors
+    with taker.store.database() as database:
+        facts = {one.evidence.metric: one for one in evidence.all_of(database)}
+    assert facts["unsafe_files"].evidence.value == 2 and facts["unsafe_files"].evidence.subject.role == "package"
+
+
 def test_a_release_of_a_stranger_is_refused_and_not_listed(giver, tmp_path):
     giver.store.seal(name="small")
     giver("export", "small.tar")
