@@ -80,7 +80,7 @@ def test_people_read_what_changed_section_by_section(project, home):
         "Interface: unchanged",
         "Data: 1 sources changed, 0 unchanged",
         "train.steps 10 20",
-        "loss compress/test 2 1.95 -0.05 nats/token within noise",
+        "loss compress/test 2 1.95 -0.05 within noise",
         "Figures: 1 changed, 1 unchanged",
         "train 10 → 20 other rows",
         "test 9 the same rows",

@@ -118,17 +118,17 @@ def _figures(metrics: Sequence[Metric]) -> Section:
     moved = [one for one in metrics if one.change != 0]
     rows = [
         (
-            printable(f"{one.name} {one.about}" + (f"/{one.slice}" if one.slice else "")),
+            printable(one.name),
+            printable(one.about + (f"/{one.slice}" if one.slice else "")),
             number(one.old),
             number(one.new),
             f"{one.change:+.3g}" if one.change is not None else "",
-            printable(one.unit),
             _noise(one),
         )
         for one in moved
     ]
     line = f"{len(moved)} changed, {len(metrics) - len(moved)} unchanged"
-    return Section("Figures", line, ("FIGURE", "OLD", "NEW", "CHANGE", "UNIT", ""), rows)
+    return Section("Figures", line, ("FIGURE", "ABOUT", "OLD", "NEW", "CHANGE", ""), rows)
 
 
 def _noise(one: Metric) -> str:
