@@ -180,8 +180,8 @@ def test_files_count_what_a_store_that_has_the_first_must_add():
     [
         ({}, []),
         ({"name": "other"}, ["model"]),
-        ({"engine": "transformers"}, ["engine"]),
-        ({"name": "other", "task": "completion", "engine": "x"}, ["engine", "model", "task"]),
+        ({"engine": "transformers"}, []),
+        ({"name": "other", "task": "completion", "engine": "x"}, ["model", "task"]),
     ],
 )
 def test_what_a_client_would_notice_is_counted(serve, keys):

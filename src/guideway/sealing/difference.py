@@ -258,12 +258,11 @@ def _object(one: Side, path: str) -> Mapping[str, Any]:
 
 
 def _interface(one: Side) -> dict[str, Any]:
-    """What a client would notice: the name it asks for, the task, and the engine that answers."""
-    serve, asked = _object(one, SERVE), one.spec.get("serve")
+    """What a client would notice: the name it asks for, and the task. Which engine answers, it cannot tell."""
+    serve = _object(one, SERVE)
     return {
         "model": serve.get("name", one.spec.get("name")),
         "task": serve.get("task", one.spec.get("task")),
-        "engine": serve.get("engine", asked.get("engine") if isinstance(asked, Mapping) else None),
     }
 
 
