@@ -122,6 +122,9 @@ def _run(argv: list[str] | None) -> int:
         return result if isinstance(result, int) else 0
     except GuidewayError as error:
         return _say(str(error), error.exit_code)
+    except click.exceptions.NoArgsIsHelpError as error:
+        click.echo(error.format_message())
+        return 0
     except click.UsageError as error:
         verb = error.ctx.command_path if error.ctx else "guideway"
         message = error.format_message().rstrip(".")

@@ -143,7 +143,7 @@ def _row(one: Judgement, chinese: bool) -> Sequence[Text]:
         Text(one.clause, style="bold"),
         verdict,
         asks,
-        Text(proof + ("" if one.automatic else "\nby hand"), style="dim"),
+        Text(proof + ("" if one.automatic or one.verdict is not Verdict.PASS else "\nby hand"), style="dim"),
     )
 
 

@@ -9,7 +9,7 @@ import click
 
 from guideway.cli.draw import drawn
 from guideway.cli.project import json_option, opened, release_and, spec_option
-from guideway.cli.transfer import megabytes, say
+from guideway.cli.transfer import megabytes, remember, say
 from guideway.sealing.archive import export
 from guideway.store import releases
 from guideway.store.blobs import Blobs
@@ -33,4 +33,5 @@ def command(words: tuple[str, ...], path: Path, as_json: bool) -> None:
         found = releases.find(database, text) if text else releases.newest(database, file.spec.name)
     with drawn(as_json=as_json) as emit:
         moved = export(Blobs(home.oci), found.digest, Path(target), progress=megabytes(emit, "export"))
+        remember(home, found.digest, verb="export", place=Path(target).name)
         say(emit, "export", moved, began, f"{releases.label(found)} is in {target}")

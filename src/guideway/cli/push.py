@@ -9,7 +9,7 @@ import click
 
 from guideway.cli.draw import drawn
 from guideway.cli.project import json_option, opened, release_and, spec_option
-from guideway.cli.transfer import access, megabytes, registry_options, say
+from guideway.cli.transfer import access, megabytes, registry_options, remember, say
 from guideway.sealing.registry import parse, push
 from guideway.sealing.registry.reference import check_repository
 from guideway.store import releases
@@ -55,6 +55,7 @@ def command(
         moved = push(
             Blobs(home.oci), found.digest, reference, reached, mount_from=mounts, progress=megabytes(emit, "push")
         )
+        remember(home, found.digest, verb="push", place=str(reference))
         label = releases.label(found)
         text = f"{label} is now at {reference}" if moved.moved else f"{reference} had all of {label} already"
         say(emit, "push", moved, began, text)

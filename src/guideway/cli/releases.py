@@ -20,9 +20,9 @@ from guideway.store.database import Database
 @json_option
 def command(path: Path, environment: str, as_json: bool) -> None:
     """List the sealed releases, the newest first."""
-    file, home = opened(path, environment)
+    _, home = opened(path, environment)
     with Database(home.database) as database:
-        found = releases.all_of(database, file.spec.name)
+        found = releases.all_of(database)
         route = fleet.route(database, environment)
     stable = route.stable.release if route and route.stable else None
     if as_json:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import shutil
+import tempfile
 from pathlib import Path
 
 import click
 
 from guideway.cli.project import opened, spec_option
-from guideway.core.artifact import short
+from guideway.core.artifact import Digest, short
 from guideway.core.errors import SpecError
 from guideway.kit.files import write_atomic
 from guideway.sealing.pack import files_of, read_manifest
@@ -58,5 +60,12 @@ def export(signature: Path, release: str | None, files: Path | None, path: Path)
     blobs = Blobs(home.oci)
     write_atomic(signature, model_signature(blobs, found.digest, trusted(home.keys)))
     if files:
-        blobs.lay_out(files_of(read_manifest(blobs, found.digest)), files)
+        _copy_out(blobs, found.digest, files)
     click.echo(f"the model signature of {releases.label(found)} is in {signature}")
+
+
+def _copy_out(blobs: Blobs, release: Digest, folder: Path) -> None:
+    """Copies, not links: a folder that people are told to play with must not reach into the store."""
+    with tempfile.TemporaryDirectory(dir=blobs.folder.parent) as name:
+        laid = blobs.lay_out(files_of(read_manifest(blobs, release)), Path(name) / "release")
+        shutil.copytree(laid, folder, dirs_exist_ok=True, copy_function=shutil.copyfile)

@@ -12,7 +12,7 @@ from typing import Any, TypeVar
 import click
 
 from guideway.cli.draw import Emit
-from guideway.cli.state import catch_up
+from guideway.cli.state import catch_up, writing
 from guideway.core.artifact import Digest
 from guideway.core.errors import SpecError
 from guideway.core.events import Note, Progress, StepFinished
@@ -22,7 +22,7 @@ from guideway.sealing.registry import Access, Reference
 from guideway.sealing.registry.credentials import checked, find
 from guideway.sealing.transfers import Moved
 from guideway.signing.keys import chosen_name, signer
-from guideway.store import releases
+from guideway.store import ledger, releases
 from guideway.store.blobs import Blobs
 from guideway.store.database import Database
 from guideway.store.home import Home
@@ -83,6 +83,12 @@ def arrived(home: Home, blobs: Blobs, digest: Digest, emit: Emit, *, verb: str, 
                 emit(Note(f"{scan.findings[0]}{more}; SEC-01 and SEC-04 will say so", {"findings": len(scan.findings)}))
         catch_up(database, home)
     return found
+
+
+def remember(home: Home, digest: Digest, *, verb: str, place: str) -> None:
+    """A line of the ledger for what left this store."""
+    with writing(home) as database:
+        ledger.append(database, at=time.time(), who="command line", what=verb, subject=digest, why=place)
 
 
 def say(emit: Emit, verb: str, moved: Moved, began: float, text: str) -> None:

@@ -33,6 +33,10 @@ KINDS: dict[About, SubjectKind] = {
 }
 
 
+MAY_BE_NEGATIVE = frozenset({"faithfulness_gain", "perturbation_drop"})
+"""Differences; every other figure that a clause asks for is a share, a count, a time or a yes."""
+
+
 class Asked(msgspec.Struct, frozen=True):
     """Which report, what it should prove, what it is about, and in which format it is (found out when left out)."""
 
@@ -109,6 +113,8 @@ def _about(clauses: tuple[Clause, ...], clause: Clause | None, one: Imported, as
 
 
 def _evidence(shop: Workshop, dossier: Dossier, one: Imported, about: About) -> Evidence:
+    if one.value < 0 and one.metric not in MAY_BE_NEGATIVE:
+        raise SpecError(f"{one.metric} cannot be {one.value:g}", try_this="shares and counts begin at 0")
     role = {"shipped": dossier.ships, "trained": "train"}.get(about, about)
     digest = dossier.subjects.get(role)
     if digest is None:

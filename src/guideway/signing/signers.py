@@ -11,7 +11,7 @@ import msgspec
 from guideway.core.errors import Refused, SpecError
 from guideway.kit.files import write_atomic
 from guideway.signing.keypair import P256, Kind, Signer, Verifier
-from guideway.signing.keys import every_key, keep, key_path, load_signer, locked_folder, public_path
+from guideway.signing.keys import DEFAULT, every_key, keep, key_path, load_signer, locked_folder, public_path
 from guideway.signing.revocation import Revocation, add, revoked
 
 _ID = re.compile(r"[0-9a-f]{8,64}")
@@ -62,7 +62,9 @@ def trust(folder: Path, name: str, pem: bytes, *, where: str | None = None) -> V
         Corrupt: it is not a public key of an accepted kind.
     """
     with locked_folder(folder):
-        if os.path.lexists(key_path(folder, name)):
+        if (
+            os.path.lexists(key_path(folder, name)) or name == DEFAULT
+        ):  # ours, if need be soon
             raise SpecError(f"'{name}' signs here with a key of its own", try_this="choose another name")
         key = Verifier.read(pem, name=name, where=where)
         if key.id in revoked(folder):

@@ -165,9 +165,9 @@ class Blobs:
         try:
             data = self.path(digest).read_bytes()
         except FileNotFoundError:
-            raise Corrupt("this blob is missing", where=digest) from None
+            raise Corrupt("this blob is missing", where=digest, try_this=_AGAIN) from None
         if digest_bytes(data) != digest:
-            raise Corrupt("this blob is not what its digest says", where=digest)
+            raise Corrupt("this blob is not what its digest says", where=digest, try_this=_AGAIN)
         return data
 
     def verify(self, digest: Digest, size: int | None = None, *, name: str = "") -> int:
