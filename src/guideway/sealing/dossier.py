@@ -17,6 +17,8 @@ from guideway.signing import dsse, statements
 from guideway.signing.keys import Verifier
 
 MODEL_STEPS = ("compress", "train")
+LONGEST_WAIVER = 365 * 86400.0
+"""Seconds: nobody answers for longer, whatever was signed."""
 WAIVER_FIELDS = {"clauses", "environment", "reason", "since", "until"}
 
 
@@ -179,20 +181,21 @@ def approvals(said: Sequence[Said], release: Digest) -> tuple[Approval, ...]:
 
 
 def waivers(said: Sequence[Said]) -> tuple[Waiver, ...]:
-    """What may pass unproven, as far as it is well formed."""
-    return tuple(
-        Waiver(
-            envelope=one.envelope,
-            name=str(one.statement["subject"][0]["name"]),
-            environment=str(one.predicate["environment"]),
-            clauses=tuple(map(str, one.predicate["clauses"])),
-            reason=str(one.predicate["reason"]),
-            signer=one.signer,
-            since=_seconds(one.predicate["since"]),
-            until=_seconds(one.predicate["until"]),
-        )
-        for one in said
-        if one.kind == statements.WAIVER and one.predicate.keys() >= WAIVER_FIELDS
+    """What may pass unproven, as far as it is well formed and for no longer than a waiver may last."""
+    found = (_waiver(one) for one in said if one.kind == statements.WAIVER and one.predicate.keys() >= WAIVER_FIELDS)
+    return tuple(one for one in found if one.until <= one.since + LONGEST_WAIVER)
+
+
+def _waiver(one: Said) -> Waiver:
+    return Waiver(
+        envelope=one.envelope,
+        name=str(one.statement["subject"][0]["name"]),
+        environment=str(one.predicate["environment"]),
+        clauses=tuple(map(str, one.predicate["clauses"])),
+        reason=str(one.predicate["reason"]),
+        signer=one.signer,
+        since=_seconds(one.predicate["since"]),
+        until=_seconds(one.predicate["until"]),
     )
 
 
