@@ -69,12 +69,11 @@ def assess(
     dossier = gather(shop, file, release, envelopes=envelopes)
     clauses = clauses_for(file, dossier.spec)
     level = level_of(file)
-    judgements = judge_all(
-        clauses, dossier, level=level, when=when, at=at, jurisdictions=file.spec.standard.jurisdictions
-    )
+    places = file.spec.standard.jurisdictions
+    judgements = judge_all(clauses, dossier, level=level, when=when, at=at, jurisdictions=places)
     waived = {one.clause for one in judgements if one.waived}
     used = tuple(one.envelope for one in dossier.waivers if waived.intersection(one.clauses))
-    return Assessed(dossier, clauses, judgements, level, policy_digest(clauses, level), used)
+    return Assessed(dossier, clauses, judgements, level, policy_digest(clauses, level, places), used)
 
 
 def gather(shop: Workshop, file: SpecFile, release: Release, *, envelopes: Iterable[Digest] = ()) -> Dossier:

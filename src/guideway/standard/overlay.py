@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -78,9 +78,10 @@ def check_compression(file: SpecFile) -> None:
             )
 
 
-def policy_digest(clauses: tuple[Clause, ...], level: Level) -> Digest:
+def policy_digest(clauses: tuple[Clause, ...], level: Level, jurisdictions: Collection[str]) -> Digest:
     """The digest of what was asked: written into every admission, so that an edit of the Standard shows."""
-    return digest_of({"clauses": msgspec.to_builtins(clauses), "level": level})
+    asked = {"clauses": msgspec.to_builtins(clauses), "level": level, "jurisdictions": sorted(set(jurisdictions))}
+    return digest_of(asked)
 
 
 def _read_overlay(path: Path) -> tuple[Overlay, Marked]:
