@@ -8,12 +8,17 @@ from gate_rig import NOW, Desk, fact, step
 from sqlalchemy import update
 
 from guideway.core.artifact import digest_of
+from guideway.core.dossier import environment_subject
+from guideway.core.errors import Refused, SpecError
 from guideway.core.evidence import Interval
 from guideway.core.gate import Verdict
+from guideway.pipeline.admission import admitted
 from guideway.pipeline.assess import ADMITTING, assess, gather
 from guideway.sealing.admit import admit
+from guideway.sealing.attest import approve, iso
 from guideway.sealing.pack import attachments
-from guideway.signing import dsse, signers
+from guideway.signing import dsse, signers, statements
+from guideway.signing.keys import person
 from guideway.store import releases, tables
 
 
@@ -109,6 +114,36 @@ def test_who_sealed_a_release_cannot_approve_it_with_the_next_key_of_the_same_na
     assert desk.judged(release, "REL-04").verdict is Verdict.FAIL
     desk.approve(release, desk.person("bob"), "prod")
     assert desk.judged(release, "REL-04").verdict is Verdict.PASS
+
+
+@pytest.mark.parametrize(("days", "counts"), [(364, True), (366, False)])
+def test_a_waiver_for_more_than_a_year_counts_for_nothing_whoever_signed_it(desk, days, counts):
+    release, alice = desk.release("one"), desk.person("alice")
+    said = statements.waiver(
+        name="days",
+        subject=environment_subject("days", "prod"),
+        clauses=["REL-04"],
+        environment="prod",
+        reason="for ever",
+        since=iso(NOW),
+        until=iso(NOW + days * 86400),
+    )
+    desk.attach(release, dsse.seal(said, alice))
+    assert bool(desk.judged(release, "REL-04").waived) == counts
+
+
+def test_the_author_does_not_bring_an_older_release_back(desk):
+    old, new = desk.release("one"), desk.release("two")
+    let_in(desk, new, "prod")
+    shop, own = desk.shop, desk.shop.signer
+    approve(shop.blobs, shop.database, own, old, environment="prod", why="", older=True, at=NOW)
+    with pytest.raises(Refused, match="this one is older"):
+        admitted(shop, desk.spec(), old, lambda event: None)
+
+
+def test_nobody_answers_with_the_key_of_the_installation(desk):
+    with pytest.raises(SpecError, match="the key of this installation and answers for nobody"):
+        person(desk.shop.home.keys, "guideway")
 
 
 def test_provenance_in_words_of_another_tool_is_passed_over(desk):
