@@ -173,3 +173,9 @@ def test_a_controller_starts_what_was_sealed_and_fails_what_was_changed(fleet, h
     failed = fleet.served(release.digest)
     assert (failed.phase, digest in failed.reason) == ("failed", True)
     assert json.loads((fleet.home.environment("dev") / "route.json").read_bytes())["stable"]["endpoints"] == []
+
+
+def test_a_release_whose_digest_begins_alike_has_a_folder_of_its_own(fleet, host, release):
+    host.start(STATE, release.digest, "a1")
+    (folder,) = (fleet.home.run / "releases").iterdir()
+    assert f"sha256:{folder.name}" == release.digest

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import msgspec
 import pytest
 from release_rig import FAILED, PASSED, UNKNOWN, House
 
@@ -108,3 +109,22 @@ def test_an_older_release_comes_back_only_with_an_approval_that_says_so(house):
     check_not_older(
         house.database, old, approvals(heard(texts, trusted(house.root / "keys")), old.digest), environment="prod"
     )
+
+
+def test_an_approval_that_brought_an_older_release_back_once_does_not_do_it_again(house):
+    old, new = house.seal(PASSED), house.add("two", PASSED)
+    house.admit(new, PASSED, environment="prod", at=2.0)
+    allowed = [Approval(old.digest, "prod", "alice", "key", "", 3.0, "sha256:envelope", older=True)]
+    check_not_older(house.database, old, allowed, environment="prod")
+    newest = house.add("three", PASSED)
+    house.admit(newest, PASSED, environment="prod", at=4.5)
+    with pytest.raises(Refused, match="m:3 was in 'prod' already, and this one is older"):
+        check_not_older(house.database, old, allowed, environment="prod")
+    again = msgspec.structs.replace(allowed[0], at=4.0)  # dated in whole seconds: it may be from after 4.5
+    check_not_older(house.database, old, [again], environment="prod")
+
+
+def test_the_ledger_says_by_which_column_a_release_was_admitted(house):
+    house.admit(house.seal(PASSED), PASSED, environment="prod", level="dev", policy=POLICY)
+    (entry,) = ledger.entries(house.database, what="admit")
+    assert (entry.why, entry.data["level"], entry.data["policy"]) == ("prod", "dev", POLICY)

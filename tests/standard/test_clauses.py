@@ -169,5 +169,13 @@ def test_a_broken_overlay_is_one_clear_line(tmp_path, text, told):
 def test_every_edit_of_the_standard_changes_the_digest_of_the_policy(tmp_path):
     plain = tuple(clauses(tmp_path).values())
     tightened = tuple(clauses(tmp_path, "standard: {clauses: {EVL-01: {bite: block}}}\n").values())
-    asked = [(plain, "dev", "EU"), (plain, "prod", "EU"), (tightened, "dev", "EU"), (plain, "dev", "CN")]
-    assert len({policy_digest(clauses, level, [place]) for clauses, level, place in asked}) == 4
+    both = ("CN", "EU")
+    asked = [
+        (plain, "dev", both),
+        (plain, "prod", both),
+        (tightened, "dev", both),
+        (plain, "prod", ("EU",)),
+        (plain, "prod", ()),
+    ]
+    assert len({policy_digest(*one) for one in asked}) == len(asked)
+    assert policy_digest(plain, "dev", ("EU", "CN")) == policy_digest(plain, "dev", both)

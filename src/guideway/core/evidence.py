@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Literal
+import math
+from collections.abc import Mapping
+from typing import Any, Literal
 
 import msgspec
 
@@ -53,3 +55,21 @@ class Evidence(msgspec.Struct, frozen=True, omit_defaults=True):
     at: float = 0.0
     valid_until: float | None = None
     schema: str = "guideway.evidence.v1"
+
+
+def read_evidence(plain: Mapping[str, Any]) -> Evidence:
+    """The evidence in *plain* values of JSON, which has no way to write NaN or infinity but null: both are NaN then.
+
+    So a figure that is no number is still here, to fail, and does not vanish behind those of other slices.
+
+    Raises:
+        msgspec.ValidationError: it is no evidence of this schema.
+    """
+    filled = _numbers(plain, "value")
+    if isinstance(plain.get("interval"), dict):
+        filled["interval"] = _numbers(plain["interval"], "low", "high", "level")
+    return msgspec.convert(filled, Evidence)
+
+
+def _numbers(plain: Mapping[str, Any], *names: str) -> dict[str, Any]:
+    return {**plain, **{name: math.nan for name in names if name in plain and plain[name] is None}}

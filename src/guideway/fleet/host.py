@@ -11,7 +11,7 @@ from pathlib import Path
 
 import msgspec
 
-from guideway.core.artifact import Digest, short
+from guideway.core.artifact import Digest
 from guideway.core.launch import Launch, Probe, Process, Replica
 from guideway.core.protocols import Target
 from guideway.core.release import ServeSettings
@@ -93,8 +93,11 @@ class Host:
             self.target(name).rest()
 
     def _unpacked(self, release: Digest) -> Path:
-        """The release as a folder of links to its blobs, verified unless a replica has them mapped already."""
-        folder = self.home.run / "releases" / short(release)
+        """The release as a folder of links to its blobs, verified unless a replica has them mapped already.
+
+        The folder has all digits: two releases with the same first twelve can be made on purpose.
+        """
+        folder = self.home.run / "releases" / release.removeprefix("sha256:")
         with self._mapping:
             if release not in self._mapped:
                 verify(self._blobs, release, trusted(self.home.keys))

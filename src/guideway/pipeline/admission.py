@@ -22,7 +22,8 @@ def admitted(shop: Workshop, file: SpecFile, release: Release, emit: Emit) -> As
     """
     found = assess(shop, file, release, at=shop.clock(), when=ADMITTING)
     if found.level != "dev":  # in dev, going back and forth is the work
-        check_not_older(shop.database, release, found.dossier.approvals, environment=file.environment)
+        others = [one for one in found.dossier.approvals if one.key not in found.dossier.authors]
+        check_not_older(shop.database, release, others, environment=file.environment)
         tell([one for one in found.judgements if one.waived], emit)
     seen = [one.evidence for one in found.dossier.proofs if not one.envelope]
     beside = {one.envelope for one in found.dossier.proofs if one.envelope}
@@ -35,6 +36,7 @@ def admitted(shop: Workshop, file: SpecFile, release: Release, emit: Emit) -> As
         environment=file.environment,
         judgements=found.judgements,
         policy=found.policy,
+        level=found.level,
         observed=seen,
         proofs=sorted({*beside, *found.waivers}),
         at=shop.clock(),

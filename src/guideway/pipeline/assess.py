@@ -18,6 +18,7 @@ from guideway.sealing import dossier as papers
 from guideway.sealing.documents import documents
 from guideway.sealing.dossier import Said, heard
 from guideway.sealing.pack import attachments, files_of, read_manifest
+from guideway.sealing.shape import name_of
 from guideway.signing import dsse, statements
 from guideway.standard import Clause, judge_all
 from guideway.standard.overlay import clauses_for, level_of, policy_digest
@@ -67,23 +68,24 @@ def assess(
     """
     dossier = gather(shop, file, release, envelopes=envelopes)
     clauses = clauses_for(file, dossier.spec)
-    level, places = level_of(file), file.spec.standard.jurisdictions
-    policy = policy_digest(clauses, level, places)
+    level = level_of(file)
+    places = file.spec.standard.jurisdictions
     judgements = judge_all(clauses, dossier, level=level, when=when, at=at, jurisdictions=places)
     waived = {one.clause for one in judgements if one.waived}
     used = tuple(one.envelope for one in dossier.waivers if waived.intersection(one.clauses))
-    return Assessed(dossier, clauses, judgements, level, policy, used)
+    return Assessed(dossier, clauses, judgements, level, policy_digest(clauses, level, places), used)
 
 
 def gather(shop: Workshop, file: SpecFile, release: Release, *, envelopes: Iterable[Digest] = ()) -> Dossier:
     """Everything that trusted keys say about *release* and about the environment of *file*."""
+    release = _as_sealed(shop, release)
     said = _attached(shop, release.digest, envelopes)
     package = papers.package_of(release.files)
     found, unexplained = papers.chain(said, package)
     subjects = _subjects(file, release, found)
     proofs = papers.proofs(said)
     subjects |= _code(proofs, package)
-    proofs += papers.proofs(_kept(shop, [subjects[role] for role in ANYWHERE if role in subjects]))
+    proofs += _shared(shop, {subjects[role] for role in ANYWHERE if role in subjects})
     steps = papers.steps_of(said, found)
     read = documents(shop.blobs, release.files)
     dossier = Dossier(
@@ -103,9 +105,7 @@ def gather(shop: Workshop, file: SpecFile, release: Release, *, envelopes: Itera
         documents=read,
     )
     observed = observe(shop.blobs, shop.signer.name, dossier, unexplained=unexplained, trusted=shop.trusted)
-    seen = {(one.evidence.metric, one.evidence.subject.digest) for one in observed}
-    told = (one for one in dossier.proofs if (one.evidence.metric, one.evidence.subject.digest) not in seen)
-    return msgspec.structs.replace(dossier, proofs=(*told, *observed))  # what is seen now, not what was seen once
+    return msgspec.structs.replace(dossier, proofs=(*_unseen(dossier.proofs, observed), *observed))
 
 
 def model_proofs(shop: Workshop, release: Digest) -> tuple[Proof, ...]:
@@ -114,6 +114,13 @@ def model_proofs(shop: Workshop, release: Digest) -> tuple[Proof, ...]:
     subjects, _ = papers.chain(said, papers.package_of(files_of(read_manifest(shop.blobs, release))))
     ships = papers.ships(subjects, papers.steps_of(said, subjects))
     return tuple(one for one in papers.proofs(said) if one.evidence.subject.digest == subjects[ships])
+
+
+def _as_sealed(shop: Workshop, release: Release) -> Release:
+    """*release* with the name and the files that its digest covers: a row could say others."""
+    manifest = read_manifest(shop.blobs, release.digest)
+    name = name_of(shop.blobs.read(manifest["config"]["digest"]), release.digest)
+    return msgspec.structs.replace(release, name=name, files=files_of(manifest))
 
 
 def _attached(shop: Workshop, release: Digest, envelopes: Iterable[Digest]) -> tuple[Said, ...]:
@@ -141,11 +148,15 @@ def _code(proofs: Sequence[Proof], package: Digest) -> dict[str, Digest]:
     return {"code": newest.source.digest} if newest and newest.source else {}
 
 
-def _kept(shop: Workshop, subjects: Iterable[Digest]) -> tuple[Said, ...]:
-    """What was brought about *subjects*, whatever it is attached to; the rows say where, the signatures say whether."""
-    rows = evidence.about(shop.database, set(subjects))
+def _shared(shop: Workshop, subjects: Collection[Digest]) -> tuple[Proof, ...]:
+    """What was brought about *subjects*, whatever it is attached to; the rows say where, the signatures say whether.
+
+    An envelope may hold facts about a model too: those count only for the release that it is attached to.
+    """
+    rows = evidence.about(shop.database, subjects)
     said = heard((shop.blobs.read(one) for one in dict.fromkeys(row.envelope for row in rows)), shop.trusted)
-    return tuple(one for one in said if one.kind == statements.EVIDENCE)
+    brought = papers.proofs([one for one in said if one.kind == statements.EVIDENCE])
+    return tuple(one for one in brought if one.evidence.subject.digest in subjects)
 
 
 def _waivers(shop: Workshop, name: str, said: Sequence[Said]) -> tuple[Any, ...]:
@@ -168,6 +179,12 @@ def _serving(shop: Workshop, environment: str, release: Release) -> tuple[Proof,
     if route is None or route.stable is None or route.stable.release == release.digest:
         return None
     return model_proofs(shop, route.stable.release)
+
+
+def _unseen(proofs: Iterable[Proof], observed: Iterable[Proof]) -> tuple[Proof, ...]:
+    """*proofs* without what is seen now: what was seen then, perhaps for another environment, is no proof any more."""
+    seen = {(one.evidence.metric, one.evidence.subject.digest) for one in observed}
+    return tuple(one for one in proofs if (one.evidence.metric, one.evidence.subject.digest) not in seen)
 
 
 def _once(proofs: Iterable[Proof]) -> tuple[Proof, ...]:

@@ -34,7 +34,7 @@ def observe(
         "missing_files": (sum(not blobs.has(file.digest, file.size) for file in release.files), "files"),
         "trusted_signatures": (_signed(blobs, dossier, trusted), "signatures"),
         "steps_without_provenance": (unexplained, "steps"),
-        "approvals_by_others": (_approvals(dossier), "approvals"),
+        "approvals_by_others": (_approvals(dossier, trusted), "approvals"),
         "use_fields_missing": (_empty_fields(dossier), "fields"),
         "card_completeness": (card.share, "share"),
         "bom_completeness": (bom.share, "share"),
@@ -68,9 +68,10 @@ def _signed(blobs: Blobs, dossier: Dossier, trusted: Mapping[str, Verifier]) -> 
     return max(1, len(dossier.authors))
 
 
-def _approvals(dossier: Dossier) -> int:
-    """People who approved it for this environment and did not seal it."""
-    here = {one.key for one in dossier.approvals if one.environment == dossier.environment}
+def _approvals(dossier: Dossier, trusted: Mapping[str, Verifier]) -> int:
+    """Keys that approved it for this environment, of people who did not seal it: another key of theirs is no other."""
+    names = {trusted[id].name for id in dossier.authors if id in trusted}
+    here = {one.key for one in dossier.approvals if one.environment == dossier.environment and one.by not in names}
     return len(here - set(dossier.authors))
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime
+import math
 from collections.abc import Iterable, Mapping, Sequence
 
 from guideway.core.artifact import Digest
@@ -34,14 +35,15 @@ def admit(
     judgements: Sequence[Judgement],
     at: float,
     policy: Digest | None = None,
+    level: str = "",
     proofs: Iterable[Digest] = (),
     observed: Sequence[Evidence] = (),
 ) -> Digest:
     """Let *release* into *environment*; the digest of the signed verification summary.
 
     It is judged every time. When nothing changed since the last admission, that summary stands.
-    *policy* is the digest of what was asked, *proofs* are envelopes to attach beside the release, and *observed*
-    are facts that were seen just now, which are signed and attached too.
+    *policy* is the digest of what was asked, *level* the column that it was judged by, *proofs* are envelopes to
+    attach beside the release, and *observed* are facts that were seen just now, which are signed and attached too.
 
     Raises:
         Refused: a blocking judgement is FAIL or UNKNOWN.
@@ -73,7 +75,8 @@ def admit(
         releases.put_admission(
             database, release=release.digest, environment=environment, verdict="PASS", envelope=envelope, at=at
         )
-        ledger.append(database, at=at, who=signer.name, what="admit", subject=release.digest, why=environment)
+        why, data = environment, {"level": level, "policy": policy}
+        ledger.append(database, at=at, who=signer.name, what="admit", subject=release.digest, why=why, data=data)
     return envelope
 
 
@@ -96,21 +99,24 @@ def check_admission(
 
 
 def check_not_older(database: Database, release: Release, approvals: Sequence[Approval], *, environment: str) -> None:
-    """Refuse to bring back a release that a newer one had replaced, unless somebody approved exactly that.
+    """Refuse to bring back a release that a newer one had replaced, unless somebody approved exactly that since.
+
+    An approval from before that admission says nothing about it: it brought the older one back another time.
 
     Raises:
         Refused: a newer release was admitted into *environment* before.
     """
     newer = [
-        one
+        (one, at)
         for one in releases.all_of(database, release.name)
-        if one.number > release.number and releases.admission(database, one.digest, environment)
+        if one.number > release.number and (at := releases.admitted_at(database, one.digest, environment)) is not None
     ]
-    allowed = any(one.older and one.environment == environment for one in approvals)
+    since = math.floor(max((at for _, at in newer), default=0.0))  # approvals are dated in whole seconds
+    allowed = any(one.older and one.environment == environment and one.at >= since for one in approvals)
     if newer and not allowed:
-        label = f"{release.name}:{release.number}"
+        label, other = f"{release.name}:{release.number}", newer[0][0]
         raise Refused(
-            f"admit refused: {newer[0].name}:{newer[0].number} was in '{environment}' already, and this one is older",
+            f"admit refused: {other.name}:{other.number} was in '{environment}' already, and this one is older",
             where=label,
             try_this=f"`guideway rollback`, or `guideway approve {release.number} -e {environment} --older --as NAME`",
         )

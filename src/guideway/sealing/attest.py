@@ -10,6 +10,7 @@ from guideway.core.dossier import Waiver, environment_subject
 from guideway.core.errors import SpecError
 from guideway.core.evidence import Evidence
 from guideway.core.release import Release
+from guideway.sealing.dossier import LONGEST_WAIVER
 from guideway.sealing.pack import attach, descriptor_of
 from guideway.signing import dsse, statements
 from guideway.signing.keys import Signer
@@ -18,8 +19,6 @@ from guideway.store import ledger, waivers
 from guideway.store.blobs import Blobs
 from guideway.store.database import Database
 from guideway.store.evidence import Kept
-
-LONGEST_WAIVER = 365 * 86400.0
 
 
 def attest(

@@ -5,18 +5,20 @@ from __future__ import annotations
 import contextlib
 import datetime
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
+from typing import Annotated, Any
 
 import msgspec
 
 from guideway.core.artifact import Artifact, Digest, File, digest_bytes, digest_of
 from guideway.core.dossier import Approval, Proof, Waiver
 from guideway.core.errors import Corrupt
-from guideway.core.evidence import Evidence
+from guideway.core.evidence import read_evidence
 from guideway.signing import dsse, statements
 from guideway.signing.keys import Verifier
 
 MODEL_STEPS = ("compress", "train")
+LONGEST_WAIVER = 365 * 86400.0
+"""Seconds: nobody answers for longer, whatever was signed."""
 WAIVER_FIELDS = {"clauses", "environment", "reason", "since", "until"}
 
 
@@ -45,12 +47,51 @@ class Said(msgspec.Struct, frozen=True):
         return statements.subjects(self.statement)
 
 
+class _Sha256(msgspec.Struct, frozen=True):
+    sha256: str
+
+
+class _Named(msgspec.Struct, frozen=True):
+    name: str
+    digest: _Sha256
+
+
+class _ByProduct(msgspec.Struct, frozen=True):
+    annotations: dict[str, Any] = {}
+
+
+class _RunDetails(msgspec.Struct, frozen=True):
+    byproducts: tuple[_ByProduct, ...] = ()
+
+
+class _Definition(msgspec.Struct, frozen=True, rename="camel"):
+    external_parameters: dict[str, Any] = {}
+    resolved_dependencies: tuple[_Named, ...] = ()
+
+
+class _Provenance(msgspec.Struct, frozen=True, rename="camel"):
+    build_definition: _Definition = _Definition()
+    run_details: _RunDetails = _RunDetails()
+
+
+class _Statement(msgspec.Struct, frozen=True, rename="camel"):
+    predicate_type: str
+    subject: Annotated[tuple[_Named, ...], msgspec.Meta(min_length=1)]
+    predicate: dict[str, Any]
+
+
 def heard(envelopes: Iterable[bytes], trusted: Mapping[str, Verifier]) -> tuple[Said, ...]:
-    """The statements among *envelopes* that a trusted key signed; anybody may attach, so the rest is passed over."""
+    """The statements among *envelopes* that a trusted key signed; anybody may attach, so the rest is passed over.
+
+    So are statements of other tools, whose keys may be trusted too, that name subjects or inputs in another way.
+    """
     found = []
     for text in envelopes:
-        with contextlib.suppress(Corrupt):
+        with contextlib.suppress(Corrupt, msgspec.ValidationError):
             opened = dsse.opened(text, trusted)
+            shape = msgspec.convert(opened.statement, _Statement)
+            if shape.predicate_type == statements.PROVENANCE:
+                msgspec.convert(shape.predicate, _Provenance)
             found.append(Said(digest_bytes(text), opened.by[0].name, opened.by[0].id, opened.statement))
     return tuple(found)
 
@@ -115,7 +156,7 @@ def proofs(said: Sequence[Said]) -> tuple[Proof, ...]:
     for one in said:
         for plain in _evidence_in(one):
             with contextlib.suppress(msgspec.ValidationError):  # of a schema that this version does not know
-                evidence = msgspec.convert(plain, Evidence)
+                evidence = read_evidence(plain)
                 digest = digest_of(evidence)
                 found.setdefault(digest, Proof(evidence, digest, one.envelope, one.signer))
     return tuple(found.values())
@@ -140,20 +181,21 @@ def approvals(said: Sequence[Said], release: Digest) -> tuple[Approval, ...]:
 
 
 def waivers(said: Sequence[Said]) -> tuple[Waiver, ...]:
-    """What may pass unproven, as far as it is well formed."""
-    return tuple(
-        Waiver(
-            envelope=one.envelope,
-            name=str(one.statement["subject"][0]["name"]),
-            environment=str(one.predicate["environment"]),
-            clauses=tuple(map(str, one.predicate["clauses"])),
-            reason=str(one.predicate["reason"]),
-            signer=one.signer,
-            since=_seconds(one.predicate["since"]),
-            until=_seconds(one.predicate["until"]),
-        )
-        for one in said
-        if one.kind == statements.WAIVER and one.predicate.keys() >= WAIVER_FIELDS
+    """What may pass unproven, as far as it is well formed and for no longer than a waiver may last."""
+    found = (_waiver(one) for one in said if one.kind == statements.WAIVER and one.predicate.keys() >= WAIVER_FIELDS)
+    return tuple(one for one in found if one.until <= one.since + LONGEST_WAIVER)
+
+
+def _waiver(one: Said) -> Waiver:
+    return Waiver(
+        envelope=one.envelope,
+        name=str(one.statement["subject"][0]["name"]),
+        environment=str(one.predicate["environment"]),
+        clauses=tuple(map(str, one.predicate["clauses"])),
+        reason=str(one.predicate["reason"]),
+        signer=one.signer,
+        since=_seconds(one.predicate["since"]),
+        until=_seconds(one.predicate["until"]),
     )
 
 

@@ -56,9 +56,14 @@ def person(folder: Path, name: str) -> Signer:
     """The signer called *name*, who exists already: nobody approves or waives with a key that was made in passing.
 
     Raises:
-        SpecError: there is no such key here.
+        SpecError: there is no such key here, or it is the installation's own, which everybody here signs with.
         Refused: it is revoked.
     """
+    if name == DEFAULT:
+        raise SpecError(
+            f"'{DEFAULT}' is the key of this installation and answers for nobody",
+            try_this="sign with a key of your own (`guideway signers new NAME`)",
+        )
     if not os.path.lexists(key_path(folder, name)):
         names = [path.name.removesuffix(".key.pem") for path in folder.glob("*.key.pem")]
         raise SpecError(

@@ -62,9 +62,7 @@ def trust(folder: Path, name: str, pem: bytes, *, where: str | None = None) -> V
         Corrupt: it is not a public key of an accepted kind.
     """
     with locked_folder(folder):
-        if (
-            os.path.lexists(key_path(folder, name)) or name == DEFAULT
-        ):  # ours, if need be soon
+        if os.path.lexists(key_path(folder, name)) or name == DEFAULT:  # ours, if need be soon
             raise SpecError(f"'{name}' signs here with a key of its own", try_this="choose another name")
         key = Verifier.read(pem, name=name, where=where)
         if key.id in revoked(folder):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -88,7 +88,7 @@ def check_compression(file: SpecFile) -> None:
             )
 
 
-def policy_digest(clauses: tuple[Clause, ...], level: Level, jurisdictions: Iterable[str]) -> Digest:
+def policy_digest(clauses: tuple[Clause, ...], level: Level, jurisdictions: Collection[str]) -> Digest:
     """The digest of what was asked: written into every admission, so that an edit of the Standard shows."""
     asked = {"clauses": msgspec.to_builtins(clauses), "level": level, "jurisdictions": sorted(set(jurisdictions))}
     return digest_of(asked)

@@ -9,7 +9,7 @@ from sqlalchemy import Select, select
 
 from guideway.core.artifact import Digest, digest_of
 from guideway.core.errors import SpecError
-from guideway.core.evidence import Evidence
+from guideway.core.evidence import Evidence, read_evidence
 from guideway.store import tables
 from guideway.store.database import Database
 
@@ -85,6 +85,6 @@ def _all() -> Select[tuple[str, str, str, str]]:
 
 def _kept(database: Database, query: Select[tuple[str, str, str, str]]) -> list[Kept]:
     return [
-        Kept(msgspec.json.decode(row.body, type=Evidence), row.digest, row.envelope, row.signer)
+        Kept(read_evidence(msgspec.json.decode(row.body)), row.digest, row.envelope, row.signer)
         for row in database.rows(query)
     ]

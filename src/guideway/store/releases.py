@@ -95,6 +95,13 @@ def admission(database: Database, release: Digest, environment: str) -> Digest |
     return str(row.envelope) if row else None
 
 
+def admitted_at(database: Database, release: Digest, environment: str) -> float | None:
+    """When *release* was admitted into *environment* last (seconds since 1970); None if it never was."""
+    of_both = (_ADMISSIONS.c.release == release) & (_ADMISSIONS.c.environment == environment)
+    row = database.row(select(_ADMISSIONS.c.at).where(of_both & (_ADMISSIONS.c.verdict == "PASS")))
+    return float(row.at) if row else None
+
+
 def digests(database: Database) -> set[Digest]:
     """Every blob that rows name: manifests and files of releases, envelopes of admissions."""
     envelopes = {str(row.envelope) for row in database.rows(select(_ADMISSIONS.c.envelope))}
