@@ -14,10 +14,10 @@ from guideway.core.release import Release
 from guideway.core.spec import SpecFile, build_part, load
 from guideway.pipeline.assess import assess
 from guideway.pipeline.workshop import Workshop, open_workshop
-from guideway.sealing import seal
 from guideway.sealing.attest import approve, attest
 from guideway.sealing.dossier import package_of
 from guideway.sealing.pack import attach, descriptor_of
+from guideway.sealing.seal import seal
 from guideway.signing import dsse, signers, statements
 from guideway.signing.keys import trusted
 from guideway.store.home import Home
