@@ -193,3 +193,13 @@ def test_no_text_gives_anything_but_a_spec_or_a_spec_error(tmp_path_factory, tex
     path.write_bytes(text.encode("utf-8", "surrogatepass"))
     with pytest.raises(SpecError):
         load(path, variables={})
+
+
+@pytest.mark.parametrize("name", ["'*'", "../x", "'dev '", "Prod"])
+def test_an_environment_has_a_plain_name(tmp_path, name):
+    (tmp_path / "guideway.yaml").write_text(
+        f"guideway: 1\nname: a\ndata: {{sources: [{{path: x}}]}}\nenvironments: {{{name}: {{}}}}\n"
+    )
+    with pytest.raises(SpecError, match="cannot be the name of an environment") as caught:
+        load(tmp_path / "guideway.yaml")
+    assert caught.value.where == "guideway.yaml:4"

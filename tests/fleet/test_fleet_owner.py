@@ -111,7 +111,17 @@ def test_a_controller_on_another_machine_keeps_ours_from_acting(fleet_on_a_serve
         owner.take(there, other)
         with pytest.raises(Unavailable, match="a controller on another machine acts for this state"):
             owner.take(fleet.home, fleet.database)
-    owner.take(fleet.home, fleet.database)
+    taken_in_time(fleet)
+
+
+def taken_in_time(fleet):
+    """The server frees a lock a moment after its holder has closed the connection."""
+    deadline = time.monotonic() + 30
+    while True:
+        try:
+            return owner.take(fleet.home, fleet.database)
+        except Unavailable:
+            assert time.monotonic() < deadline, "the lock was never freed"
 
 
 def test_a_key_that_another_machine_revoked_is_projected_here(fleet_on_a_server):

@@ -223,6 +223,8 @@ def test_a_statement_about_another_digest_is_refused_and_leaves_nothing(project)
         (b'{"metric": "no_such_figure", "value": 1}', {}, "no_such_figure"),
         (JUNIT % (0, b""), {"clause": "XXX-1"}, "no clause called 'XXX-1'"),
         (b'{"metric": "line_coverage", "value": 0.9}', {}, "no 'code' to be about"),
+        (b'{"metric": "near_overlap", "value": -5}', {}, "near_overlap cannot be -5"),
+        (b'{"metric": "near_overlap", "value": 0, "at": 1900000000}', {}, "near_overlap is dated in the future"),
     ],
 )
 def test_a_report_that_proves_nothing_is_one_clear_line(project, data, asked, told):
@@ -230,9 +232,9 @@ def test_a_report_that_proves_nothing_is_one_clear_line(project, data, asked, to
         brought(project, project.build(), "report.json", data, **asked)
 
 
-def test_a_figure_by_hand_does_not_outvote_what_a_step_measured(project):
-    release = project.build(perplexity=200.0)
+def test_a_figure_that_guideway_measures_cannot_be_brought_at_all(project):
+    release = project.build()
     data = json.dumps({"metric": "rejected_rows", "value": 5}).encode()
-    with pytest.raises(SpecError):  # no clause lets that figure be imported at all
+    with pytest.raises(SpecError, match="rejected_rows"):
         brought(project, release, "better.json", data)
     assert judged(project, release)["DAT-02"].verdict is Verdict.PASS

@@ -19,6 +19,7 @@ from guideway.sealing.attest import attest
 from guideway.signing.keys import Signer
 from guideway.standard.clauses import About, Clause, Format
 from guideway.standard.imports import LARGEST, Imported, detect, read
+from guideway.standard.judge import DAY
 from guideway.standard.overlay import clauses_for
 
 KINDS: dict[About, SubjectKind] = {
@@ -113,6 +114,8 @@ def _about(clauses: tuple[Clause, ...], clause: Clause | None, one: Imported, as
 
 
 def _evidence(shop: Workshop, dossier: Dossier, one: Imported, about: About) -> Evidence:
+    if one.at is not None and one.at > shop.clock() + DAY:  # it would stay the newest for good
+        raise SpecError(f"{one.metric} is dated in the future", try_this="mend the time in the report")
     if one.value < 0 and one.metric not in MAY_BE_NEGATIVE:
         raise SpecError(f"{one.metric} cannot be {one.value:g}", try_this="shares and counts begin at 0")
     role = {"shipped": dossier.ships, "trained": "train"}.get(about, about)

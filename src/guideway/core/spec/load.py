@@ -12,7 +12,7 @@ import msgspec
 
 from guideway.core.errors import SpecError, did_you_mean
 from guideway.core.spec.marked import Marked, read_marked
-from guideway.core.spec.model import BUILD_KEYS, ENVIRONMENT_KEYS, LATER_KEYS, Spec
+from guideway.core.spec.model import BUILD_KEYS, ENVIRONMENT_KEYS, LATER_KEYS, NAME, Spec
 
 _STATE_URL = re.compile(r"sqlite:///.+|postgres(ql)?(\+psycopg)?://.+")
 _AT_PATH = re.compile(r"^(?P<what>.*?)(?: - at `(?P<path>.*)`)?$", re.DOTALL)
@@ -86,6 +86,12 @@ def _overlaid(marked: Marked, environment: str) -> dict[str, Any]:
 
 def _check_overlay(marked: Marked, name: str, overlay: Any) -> None:
     where = ("environments", name)
+    if not re.fullmatch(NAME, str(name)):  # a file is called by it, and '*' would mean every environment
+        raise SpecError(
+            f"'{name}' cannot be the name of an environment",
+            where=marked.where(where),
+            try_this="small letters, digits, '.', '_' and '-', 63 at most",
+        )
     if overlay is not None and not isinstance(overlay, dict):
         raise SpecError(f"environment '{name}' must be a mapping", where=marked.where(where))
     for key in overlay or {}:
