@@ -19,6 +19,7 @@ from gateway_paper import chat_or_stream, held, unary
 from gateway_rig import KEY, OTHER_KEY, Client, key_file, request, route, threads, wait_for
 
 from guideway.core.route import GatewaySettings
+from guideway.core.spec import Gateway
 from guideway.kit.files import write_atomic
 from guideway.kit.process import is_alive
 
@@ -38,7 +39,7 @@ class Running:
             workers=workers,
             route_file=str(self.route_file),
             keys_file=str(self.keys_file),
-            body_limit=1 << 20,
+            options=Gateway(body_megabytes=1),
         )
         self.settings.write_bytes(msgspec.json.encode(settings))
         self.keys(key_file())

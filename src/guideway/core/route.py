@@ -2,9 +2,15 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 import msgspec
 
 from guideway.core.artifact import Digest
+from guideway.core.privacy import Action, Entity
+from guideway.core.spec.gateway import Gateway, Limits
+
+Role = Literal["user", "operator", "admin"]
 
 
 class Endpoint(msgspec.Struct, frozen=True):
@@ -14,17 +20,34 @@ class Endpoint(msgspec.Struct, frozen=True):
     port: int
 
 
+class Terms(msgspec.Struct, frozen=True):
+    """What a release asks of whoever serves it; read from inside the release, so no environment can lower it.
+
+    ``system`` is put before every conversation; ``masking`` is the least that is done with personal data;
+    ``temperature`` holds where a request names none; ``tokenizer`` is its file on this host, or empty.
+    """
+
+    system: str = ""
+    cacheable: bool = True
+    masking: dict[Entity, Action] = {}
+    temperature: float = 0.0
+    tokenizer: str = ""
+
+
 class Arm(msgspec.Struct, frozen=True):
     """One release and the replicas that serve it."""
 
     release: Digest
     endpoints: tuple[Endpoint, ...]
+    terms: Terms = Terms()
 
 
 class Route(msgspec.Struct, frozen=True):
     """The route of one environment. A higher ``(epoch, revision)`` replaces a lower one, never the reverse.
 
     ``model`` is the name that clients ask for; ``weight`` is the candidate's share of requests in [0, 1].
+    ``rollout`` names the rollout that is under way: arms are drawn by it. ``unit`` says who is assigned to an arm:
+    each request by itself, or each caller once. ``shadow``: the candidate answers a copy, which nobody is sent.
     """
 
     environment: str
@@ -34,15 +57,33 @@ class Route(msgspec.Struct, frozen=True):
     stable: Arm | None = None
     candidate: Arm | None = None
     weight: float = 0.0
+    rollout: str = ""
+    unit: Literal["request", "caller"] = "request"
+    shadow: bool = False
 
 
 class ApiKey(msgspec.Struct, frozen=True):
-    """A key as the gateway knows it: never the key itself, only its peppered digest (hexadecimal)."""
+    """A key as the gateway knows it: never the key itself, only its peppered digest (hexadecimal).
+
+    ``tenant`` is whose data its requests are: caches, files and feedback are shared within one, never across;
+    empty: the key is a tenant of its own. ``role``: a ``user`` calls models, an ``operator`` may read the admin
+    plane, an ``admin`` may change things there. Empty ``models`` allows all; ``limits`` None: those of the environment.
+    """
 
     id: str
     digest: str
     label: str = ""
     revoked: bool = False
+    tenant: str = ""
+    role: Role = "user"
+    models: tuple[str, ...] = ()
+    limits: Limits | None = None
+    expires: float | None = None
+
+    @property
+    def owner(self) -> str:
+        """The tenant: the one named, or the key itself."""
+        return self.tenant or self.id
 
 
 class GatewaySettings(msgspec.Struct, frozen=True):
@@ -53,7 +94,10 @@ class GatewaySettings(msgspec.Struct, frozen=True):
     workers: int
     route_file: str
     keys_file: str
-    body_limit: int = 4 * 1024 * 1024
+    options: Gateway = Gateway()
+    environment: str = ""
+    folder: str = ""
+    """Where sockets, spools and batches of this gateway lie."""
 
 
 class KeyFile(msgspec.Struct, frozen=True):

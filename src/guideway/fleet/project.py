@@ -39,6 +39,9 @@ def gateway_settings(home: Home, state: EnvironmentState) -> GatewaySettings:
         workers=state.gateway.workers,
         route_file=str(folder / "route.json"),
         keys_file=str(folder / "keys.json"),
+        options=state.gateway,
+        environment=state.name,
+        folder=str(folder),
     )
 
 

@@ -28,7 +28,10 @@ READY = b"R"
 def build(settings: GatewaySettings, seed: int) -> Server:
     """A server that follows the files of *settings*; *seed* decides the draws of arms."""
     plane = Plane(
-        settings.body_limit, clock=time.perf_counter, uniform=random.Random(seed).random, random_bytes=os.urandom
+        settings.options.body_megabytes * 1024 * 1024,
+        clock=time.perf_counter,
+        uniform=random.Random(seed).random,
+        random_bytes=os.urandom,
     )
     keys = FollowedFile(Path(settings.keys_file), plane.set_keys, time.time_ns)
     route = FollowedFile(Path(settings.route_file), plane.set_route, time.time_ns)

@@ -1,5 +1,6 @@
 """The spec: what a team asks for, in one file."""
 
+from guideway.core.spec.gateway import Gateway
 from guideway.core.spec.load import SpecFile, load
 from guideway.core.spec.model import (
     Architecture,
@@ -7,7 +8,6 @@ from guideway.core.spec.model import (
     Data,
     Datasheet,
     Evaluate,
-    Gateway,
     Requirement,
     Rollout,
     Serve,

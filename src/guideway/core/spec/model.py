@@ -8,16 +8,13 @@ import msgspec
 from msgspec import Meta
 
 from guideway.core.gate import Bite, Level
+from guideway.core.privacy import Action, Entity
 from guideway.core.release import Decoding
+from guideway.core.spec.gateway import Gateway
+from guideway.core.spec.part import Part, Positive, Share
 
-Share = Annotated[float, Meta(ge=0.0, le=1.0)]
-Positive = Annotated[int, Meta(ge=1)]
 NAME = r"^[a-z0-9][a-z0-9._-]{0,62}$"
 Name = Annotated[str, Meta(pattern=NAME, description="Small letters, digits, '.', '_', '-'.")]
-
-
-class Part(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """Base of every part of the spec: frozen, strict, keyword-only."""
 
 
 class Datasheet(Part, frozen=True):
@@ -138,22 +135,18 @@ class Serve(Part, frozen=True):
 
 
 class Policy(Part, frozen=True):
-    """What a release allows, and what people must know of it: use, limits, how they step in, whom they ask."""
+    """What a release allows, and what people must know of it: use, limits, how they step in, whom they ask.
+
+    ``masking`` is the least that every environment does with personal data; an environment may only do more.
+    """
 
     cacheable: bool = True
+    masking: dict[Entity, Action] = msgspec.field(default_factory=dict)
     licence: str = ""
     intended_use: str = ""
     limits: str = ""
     oversight: str = ""
     contact: str = ""
-
-
-class Gateway(Part, frozen=True):
-    """Where clients connect. Port 0 takes a free one and keeps it."""
-
-    host: str = "127.0.0.1"
-    port: Annotated[int, Meta(ge=0, le=65535)] = 8080
-    workers: Positive = 1
 
 
 class Rollout(Part, frozen=True):
@@ -168,8 +161,8 @@ class Tightening(Part, frozen=True):
     """How a team makes one clause of the Standard stricter: its bite, and limits by metric."""
 
     bite: Bite | None = None
-    at_most: dict[str, float] = {}
-    at_least: dict[str, float] = {}
+    at_most: dict[str, float] = msgspec.field(default_factory=dict)
+    at_least: dict[str, float] = msgspec.field(default_factory=dict)
 
 
 class Standard(Part, frozen=True):
@@ -182,7 +175,7 @@ class Standard(Part, frozen=True):
     level: Level | None = None
     jurisdictions: tuple[Literal["CN", "EU"], ...] = ("CN", "EU")
     organisation: str = ""
-    clauses: dict[str, Tightening] = {}
+    clauses: dict[str, Tightening] = msgspec.field(default_factory=dict)
     overlay: str | None = None
 
 
