@@ -156,7 +156,7 @@ def test_a_client_that_reads_nothing_for_a_minute_is_cut(gateway, replica):
     async def flood(replica, asked, reader, writer):
         writer.write(SSE_HEAD)
         while True:
-            writer.write(chunk(b"x" * 60_000))
+            writer.write(chunk(b"data: " + b"x" * 60_000 + b"\n\n"))
             await writer.drain()
 
     one = replica(flood)

@@ -89,11 +89,11 @@ def test_two_failures_are_502_and_no_third_replica_is_tried(gateway, replica, cl
         b"HTTP/1.1 200 OK\r\nX: " + b"a" * 70_000 + b"\r\nContent-Length: 0\r\n\r\n",
     ],
 )
-def test_garbage_from_a_replica_is_502_and_not_repeated(gateway, replica, client, garbage):
+def test_garbage_from_a_replica_reaches_nobody_and_another_one_is_asked(gateway, replica, client, garbage):
     one, other = replica(raw(garbage)), replica(raw(garbage))
     gateway.serve(one, other)
     assert client.ask().status == 502
-    assert len(one.asked) + len(other.asked) == 1
+    assert len(one.asked) == len(other.asked) == 1
 
 
 def test_a_short_answer_that_breaks_off_is_502(gateway, replica, client):
@@ -157,7 +157,8 @@ def test_a_replica_that_dies_in_a_stream_leaves_an_error_event_of_its_own(gatewa
     client.send(request(body=STREAM))
     client.head()
     whole = b"".join(client.chunks())
-    assert whole.startswith(begun)
+    assert whole.startswith(event("a") + b"data: ")
+    assert whole.count(b"data: ") == (3 if cut == b"\n\n" else 2), "nobody can use half an event"
     last = whole.removesuffix(b"\n\n").rpartition(b"\n\n")[2]
     assert json.loads(last.removeprefix(b"data: "))["error"]["code"] == "upstream"
     assert client.ends() == b""

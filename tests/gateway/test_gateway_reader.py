@@ -6,11 +6,12 @@ import itertools
 import json
 
 import pytest
-from gateway_rig import AUTHORIZED, CHAT, MODEL, Client, request
+from gateway_rig import AUTHORIZED, CHAT, MODEL, Client, key_file, request
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from guideway.gateway.errors import NO_KEY
+from guideway.gateway.heads import KnownHeads
 from guideway.gateway.keys import KeyRing
 from guideway.gateway.reader import HEAD_LIMIT, HEADER_COUNT, RequestReader
 from guideway.gateway.request import Request, refuse
@@ -27,7 +28,7 @@ def framing(request: Request):
 
 
 def reader():
-    return RequestReader(framing, 1 << 20)
+    return RequestReader(framing, 1 << 20, KnownHeads(b"secret"))
 
 
 def read(*pieces: bytes) -> list[Request]:
@@ -238,3 +239,56 @@ def test_the_request_helper_of_these_tests_is_sound():
     (one,) = read(request())
     assert (one.path, json.loads(one.body)["model"], one.refusal) == (CHAT.encode(), MODEL, None)
     assert AUTHORIZED.encode().split()[1:] == one.headers[b"authorization"].split()
+
+
+KNOWN = HEAD + b"Content-Length: 2\r\n\r\n"
+
+
+def kept() -> tuple[KnownHeads, RequestReader]:
+    heads = KnownHeads(b"secret")
+    return heads, RequestReader(framing, 1 << 20, heads)
+
+
+def test_a_head_that_was_accepted_once_is_known_by_its_bytes():
+    heads, one = kept()
+    one.feed(KNOWN + b"hi")
+    assert heads.find(KNOWN) is not None
+    one.feed(KNOWN + b"yo")
+    assert told(list(one.ready))[1] == (*told(read(KNOWN + b"hi"))[0][:3], b"yo", True, None, False)
+
+
+@given(st.lists(st.integers(1, 200), max_size=12), st.integers(1, 4))
+@settings(max_examples=200)
+def test_known_heads_read_the_same_however_the_bytes_are_split(cuts, warm):
+    stream = b"".join(KNOWN + b"%02d" % number for number in range(warm + 3))
+    _, one = kept()
+    one.feed(KNOWN + b"xx")
+    edges = sorted({0, len(stream), *(cut for cut in cuts if cut < len(stream))})
+    for start, end in itertools.pairwise(edges):
+        one.feed(stream[start:end])
+    assert [request.body for request in one.ready][1:] == [b"%02d" % number for number in range(warm + 3)]
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        b"POST / HTTP/1.1\nHost: g\nContent-Length: 8\n\nab\r\n\r\ncd",
+        b"\r\n\r\n" + KNOWN + b"hi",
+        b"\r\n" + KNOWN + b"hi",
+        HEAD + b"Transfer-Encoding: chunked\r\n\r\n2\r\nhi\r\n0\r\n\r\n",
+        HEAD + b"Expect: 100-continue\r\nContent-Length: 2\r\n\r\nhi",
+        HEAD + b"Connection: close\r\nContent-Length: 2\r\n\r\nhi",
+    ],
+)
+def test_a_head_whose_end_is_not_plain_is_never_known(data):
+    heads, one = kept()
+    one.feed(data)
+    end = data.find(b"\r\n\r\n") + 4
+    assert heads.find(data[:end]) is None
+
+
+def test_known_heads_are_forgotten_with_the_keys_that_they_were_accepted_for(gateway, replica, client):
+    gateway.serve(replica())
+    assert [client.ask().status for _ in range(2)] == [200, 200]
+    gateway.set_keys(key_file(()))
+    assert client.ask().status == 401

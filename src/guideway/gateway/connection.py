@@ -44,7 +44,7 @@ class ClientConnection(asyncio.Protocol):
 
     def __init__(self, plane: Plane, open_connections: set[ClientConnection]) -> None:
         self._plane, self._open = plane, open_connections
-        self._reader = RequestReader(plane.check, plane.body_limit)
+        self._reader = RequestReader(plane.check, plane.body_limit, plane.heads)
         self._exchange: Exchange | None = None
         self._transport: asyncio.Transport
         self._since = self._read_at = plane.clock()
@@ -150,11 +150,11 @@ class ClientConnection(asyncio.Protocol):
         if refusal is None and request.method in READ:
             self._respond(request, *self._plane.page(request))
             return
-        refusal = refusal or self._plane.admit(request)
-        if refusal is not None:
-            self.reply(request, refusal, b"x-request-id: %b\r\n" % self._plane.new_id())
+        wanted = refusal or self._plane.admit(request)
+        if isinstance(wanted, ApiError):
+            self.reply(request, wanted, b"x-request-id: %b\r\n" % self._plane.new_id())
             return
-        self._exchange = Exchange(self._plane, self, request, self._read_at)
+        self._exchange = Exchange(self._plane, self, request, wanted, self._read_at)
         self._exchange.start()
 
     def _respond(self, request: Request, status: int, body: bytes, lines: bytes = b"") -> None:

@@ -1,20 +1,22 @@
-"""The way of one request: to a replica, once more if that fails before the first byte, and the answer back."""
+"""The way of one request: to a replica, again if that fails before the first byte, and the answer back."""
 
 from __future__ import annotations
 
-import enum
 from typing import Protocol
 
-from guideway.gateway import errors, wire
+from guideway.gateway import errors, usage, wire
+from guideway.gateway.answer import Answer
 from guideway.gateway.backend import Backend
 from guideway.gateway.errors import ApiError
 from guideway.gateway.plane import Plane
-from guideway.gateway.request import Request
+from guideway.gateway.record import Record
+from guideway.gateway.request import Peek, Request, asking_for_usage
 from guideway.gateway.routing import ServingArm
 from guideway.gateway.upstream import Head, UpstreamConnection
 
-COLLECT_LIMIT = 1024 * 1024
 TRACE = frozenset({b"traceparent", b"tracestate"})
+RETRIED = frozenset({502, 503, 504})
+"""What a replica says when it could not do the work; another one may."""
 
 
 class Client(Protocol):
@@ -33,59 +35,38 @@ class Client(Protocol):
         """Cut the connection, so that a broken answer cannot be taken for a whole one."""
 
 
-class Style(enum.Enum):
-    """How an answer is passed on."""
-
-    UNKNOWN = 0
-    COLLECTED = 1
-    LENGTH = 2
-    CHUNKED = 3
-    CLOSE = 4
-
-
 class Exchange:
-    """One request and its answer. Tells its client when it is over."""
+    """One request and its answer. Tells its client when it is over, and the plane what became of it."""
 
     __slots__ = (
+        "_answer",
         "_arm",
         "_backend",
-        "_begun",
         "_client",
-        "_collected",
-        "_head",
-        "_id",
-        "_keep_alive",
         "_plane",
         "_request",
-        "_retried",
-        "_sent",
-        "_size",
-        "_style",
-        "_tail",
         "_upstream",
+        "_wanted",
         "active",
+        "record",
     )
 
-    def __init__(self, plane: Plane, client: Client, request: Request, begun: float) -> None:
-        self._plane, self._client, self._request = plane, client, request
-        self._begun = self._sent = self.active = begun
-        self._id = plane.new_id()
+    def __init__(self, plane: Plane, client: Client, request: Request, wanted: Peek, begun: float) -> None:
+        self._plane, self._client, self._request, self._wanted = plane, client, request, wanted
+        self.active = begun
+        self.record = Record(plane.new_id(), begun, request.key, wanted.model, bool(wanted.stream))
         self._arm: ServingArm | None = None
         self._backend: Backend | None = None
         self._upstream: UpstreamConnection | None = None
-        self._head = Head()
-        self._retried = False
-        self._style = Style.UNKNOWN
-        self._keep_alive = request.keep_alive
-        self._collected: list[bytes] = []
-        self._size = 0
-        self._tail = b""
+        self._answer: Answer | None = None
 
     # The way there.
 
     def start(self) -> None:
         """Draw the arm and send the request."""
-        self._arm = self._plane.draw()
+        self._arm = arm = self._plane.draw()
+        if arm is not None:
+            self.record.arm, self.record.release = arm.name, arm.release
         self._attempt(avoid=None)
 
     def _attempt(self, avoid: Backend | None) -> None:
@@ -96,7 +77,8 @@ class Exchange:
         backend = plane.choose(arm, avoid)
         backend.outstanding += 1
         self._backend = backend
-        connection = None if self._retried else plane.pooled(backend)  # one that broke is seldom the only stale one
+        # One that broke is seldom the only stale one.
+        connection = None if self.record.retried else plane.pooled(backend)
         if connection is None:
             plane.connect(backend, self)
         else:
@@ -112,21 +94,25 @@ class Exchange:
     def unreachable(self, backend: Backend) -> None:
         """No connection to *backend* could be had."""
         if self._backend is backend:
-            self._again()
+            self._again(errors.UPSTREAM_BROKE)
 
     def _send(self, connection: UpstreamConnection) -> None:
-        request = self._request
         self._upstream = connection
-        self._sent = self.active = self._plane.clock()
-        connection.send(self, upstream_request(request, connection.backend, self._id))
+        self.record.sent = self.active = self._plane.clock()
+        connection.send(self, upstream_request(self._request, connection.backend, self.record.id, self._body()))
 
-    def _again(self) -> None:
-        """Try once more; safe, for no byte of an answer has come."""
+    def _body(self) -> bytes:
+        """What the replica is sent; a stream is asked to tell its usage, for that is what is counted."""
+        wanted, body = self._wanted, self._request.body
+        return asking_for_usage(body) if wanted.stream and wanted.stream_options is None else body
+
+    def _again(self, error: ApiError) -> None:
+        """Try once more, which is safe while the client has not been sent a byte; else fail with *error*."""
         failed, arm = self._release(), self._arm
-        if self._retried or arm is None:
-            self._fail(errors.UPSTREAM_BROKE)
+        if self.record.retried or arm is None:
+            self._fail(error)
             return
-        self._retried = True
+        self.record.retried = True
         self._arm = self._plane.table.again(arm) if self._plane.table else None
         self._attempt(avoid=failed)
 
@@ -142,80 +128,82 @@ class Exchange:
     def received(self, head: Head, parts: list[bytes], done: bool, at: float) -> None:
         """A further piece of the answer, read *at*."""
         self.active = at
-        self._head = head
+        answer = self._answer
+        if answer is None:
+            if head.status in RETRIED and not self.record.retried:
+                self._drop()
+                self._again(errors.UPSTREAM_BROKE)
+                return
+            if done:
+                self._whole(head, parts[0] if len(parts) == 1 else b"".join(parts), at)
+                return
+            strip = bool(self._wanted.stream) and self._wanted.stream_options is None
+            self._answer = answer = Answer(self, head, self._request.version, strip=strip)
         if done:
             self._release()
-        if self._style in {Style.UNKNOWN, Style.COLLECTED}:
-            self._collect(parts, done, at)
-        else:
-            self._stream(b"", b"".join(parts), done)
+        answer.feed(parts, done, at)
+
+    def _whole(self, head: Head, body: bytes, at: float) -> None:
+        """The answer came in one piece, as nearly all do."""
+        self._release()
+        record = self.record
+        record.first = at
+        record.usage = usage.of_body(body)
+        framing = wire.length(len(body))
+        self._client.write(self.render(head, framing, at) + body)
+        self.over(head.status)
 
     def broken(self, started: bool) -> None:
-        """The replica left, or talks garbage."""
-        if not started:
-            self._again()
+        """The replica left, or talks garbage; *started*: after the first byte of an answer."""
+        answer = self._answer
+        if answer is None or not answer.begun:
+            self._answer = None
+            self._again(errors.UPSTREAM_BROKE)
             return
         self._release()
-        if self._style in {Style.UNKNOWN, Style.COLLECTED}:
-            self._fail(errors.UPSTREAM_BROKE)
-        else:
-            self._cut(errors.UPSTREAM_BROKE)
+        self._cut(answer, errors.UPSTREAM_BROKE)
 
-    def _collect(self, parts: list[bytes], done: bool, at: float) -> None:
-        """Hold a short answer until it is whole; one that is long, or made of events, goes on as it comes."""
-        self._style = Style.COLLECTED
-        self._collected += parts
-        self._size += sum(map(len, parts))
-        if done:
-            body = self._collected[0] if len(self._collected) == 1 else b"".join(self._collected)
-            self._client.write(self._render(wire.length(len(body)), at) + body)
-            self._over()
-        elif self._head.is_event_stream or max(self._head.length or 0, self._size) > COLLECT_LIMIT:
-            body, self._collected = b"".join(self._collected), []
-            self._begin_stream(body, at)
+    # What the answer calls.
 
-    def _begin_stream(self, body: bytes, at: float) -> None:
-        length = self._head.length
-        if length is not None:
-            self._style, framing = Style.LENGTH, wire.length(length)
-        elif self._request.version == "1.0":
-            self._style, framing, self._keep_alive = Style.CLOSE, b"", False
-        else:
-            self._style, framing = Style.CHUNKED, wire.CHUNKED
-        self._stream(self._render(framing, at), body, done=False)
+    def write(self, data: bytes) -> None:
+        """Send *data* to the client."""
+        self._client.write(data)
 
-    def _stream(self, head: bytes, body: bytes, done: bool) -> None:
-        """One write for all that one read brought."""
-        if body:
-            self._tail = (self._tail + body)[-2:] if len(body) < 2 else body[-2:]
-            body = wire.chunk(body) if self._style is Style.CHUNKED else body
-        data = head + body + (wire.LAST_CHUNK if done and self._style is Style.CHUNKED else b"")
-        if data:
-            self._client.write(data)
-        if done:
-            self._over()
-
-    def _render(self, framing: bytes, at: float) -> bytes:
-        """The head of the answer; *at*: when what it waited for was read."""
-        plane, head = self._plane, self._head
+    def render(self, head: Head, framing: bytes, at: float, *, keep_alive: bool = True) -> bytes:
+        """The head of the answer with the lines *framing*; *at*: when what it waited for was read."""
+        plane, record, request = self._plane, self.record, self._request
         framing = b"" if head.status in {204, 304} else b"Content-Type: %b\r\n%b" % (head.content_type, framing)
-        overhead = plane.clock() - at + self._sent - self._begun
+        request.keep_alive = request.keep_alive and keep_alive and not plane.draining
+        record.overhead = plane.clock() - at + record.sent - record.begun
         return b"%b%b%b%b%b%b\r\n" % (
             wire.status_line(head.status),
             framing,
             head.lines,
             plane.date,
-            self._own_lines(overhead),
-            self._connection_line(),
+            self._own_lines(),
+            wire.connection(request.keep_alive, request.version),
         )
 
-    def _own_lines(self, overhead: float) -> bytes:
-        release = b"x-guideway-release: %b\r\n" % self._arm.release.encode() if self._arm else b""
-        return b"x-request-id: %b\r\n%bx-guideway-overhead-ms: %.3f\r\n" % (self._id, release, overhead * 1e3)
+    def over(self, status: int) -> None:
+        """The answer is out."""
+        record = self.record
+        record.status, record.ended = status, self._plane.clock()
+        self._plane.finished(record)
+        self._client.finished(self._request.keep_alive)
 
-    def _connection_line(self) -> bytes:
-        self._keep_alive = self._keep_alive and not self._plane.draining
-        return wire.connection(self._keep_alive, self._request.version)
+    def spoiled(self, error: ApiError) -> None:
+        """The answer cannot be passed on."""
+        answer = self._answer
+        self._drop()
+        if answer is None or not answer.begun:
+            self._fail(error)
+        else:
+            self._cut(answer, error)
+
+    def _own_lines(self) -> bytes:
+        record = self.record
+        release = b"x-guideway-release: %b\r\n" % record.release.encode() if record.release else b""
+        return b"x-request-id: %b\r\n%bx-guideway-overhead-ms: %.3f\r\n" % (record.id, release, record.overhead * 1e3)
 
     # The end.
 
@@ -231,40 +219,45 @@ class Exchange:
 
     def leave(self) -> None:
         """The client is gone: nobody needs the answer, the replica shall stop at once."""
-        connection = self._upstream
-        self._release()
-        if connection is not None:
-            connection.abort()
+        self._drop()
+        self._finish(499)
 
     def end(self, error: ApiError) -> None:
         """Wait no longer: the replica is too slow, or the worker has to leave."""
+        self.spoiled(error)
+
+    def _drop(self) -> None:
+        """Let the replica stop."""
         connection = self._upstream
         self._release()
         if connection is not None:
             connection.abort()
-        if self._style in {Style.UNKNOWN, Style.COLLECTED}:
-            self._fail(error)
-        else:
-            self._cut(error)
-
-    def _over(self) -> None:
-        self._client.finished(self._keep_alive)
 
     def _fail(self, error: ApiError) -> None:
-        self._client.reply(self._request, error, self._own_lines(self._sent - self._begun))
+        record = self.record
+        record.overhead = max(record.sent - record.begun, 0.0)
+        self._finish(error.status, error)
+        self._client.reply(self._request, error, self._own_lines())
 
-    def _cut(self, error: ApiError) -> None:
+    def _cut(self, answer: Answer, error: ApiError) -> None:
         """End an answer that has begun: say so where events allow it, and never as if it were whole."""
-        if not self._head.is_event_stream or self._style is Style.LENGTH:
+        self._finish(error.status, error)
+        farewell = answer.farewell(error)
+        if farewell is None:
             self._client.abort()
             return
-        gap = b"" if self._tail in {b"", b"\n\n"} else b"\n\n"
-        self._keep_alive = False
-        self._stream(b"", gap + b"data: %b\n\n" % error.body(), done=True)
+        self._client.write(farewell)
+        self._client.finished(False)
+
+    def _finish(self, status: int, error: ApiError | None = None) -> None:
+        record = self.record
+        record.status, record.ended = status, self._plane.clock()
+        record.error = error.code or "" if error else ""
+        self._plane.finished(record)
 
 
-def upstream_request(request: Request, backend: Backend, id: bytes) -> bytes:
-    """The bytes for the replica: the body as it came, and no header of the client but those named here."""
+def upstream_request(request: Request, backend: Backend, id: bytes, body: bytes) -> bytes:
+    """The bytes for the replica: the body, and no header of the client but those named here."""
     headers = request.headers
     trace = b""
     for name in TRACE & headers.keys():
@@ -275,6 +268,6 @@ def upstream_request(request: Request, backend: Backend, id: bytes) -> bytes:
         headers.get(b"content-type", b"application/json"),
         id,
         trace,
-        len(request.body),
-        request.body,
+        len(body),
+        body,
     )

@@ -13,11 +13,13 @@ from guideway.core.route import Endpoint, KeyFile, Route
 from guideway.gateway import errors, wire
 from guideway.gateway.backend import Backend
 from guideway.gateway.errors import ApiError
+from guideway.gateway.heads import KnownHeads
 from guideway.gateway.keys import KeyRing
 from guideway.gateway.log import log
-from guideway.gateway.request import HEALTH, Request, peek, refuse
+from guideway.gateway.record import Record
+from guideway.gateway.request import HEALTH, Peek, Request, peek, refuse
 from guideway.gateway.routing import ServingArm, Table, choose, compile_route, read_route, replaces
-from guideway.gateway.upstream import UpstreamConnection, connect
+from guideway.gateway.upstream import KnownAnswers, UpstreamConnection, connect
 
 _ID_BYTES = 16
 _IDS_AT_ONCE = 256
@@ -49,10 +51,12 @@ class Plane:
         self.table: Table | None = None
         self.draining = False
         self.date = b""
+        self.heads = KnownHeads(random_bytes(32))
         self._keys = KeyRing()
         self._uniform, self._random_bytes = uniform, random_bytes
         self._ids: list[bytes] = []
         self._turn = 0
+        self._answers = KnownAnswers()
         self._backends: dict[Endpoint, Backend] = {}
         self._connecting: set[asyncio.Task[None]] = set()
 
@@ -65,6 +69,7 @@ class Plane:
             ValueError: it is not one.
         """
         self._keys = KeyRing(msgspec.json.decode(data, type=KeyFile))
+        self.heads.forget()
 
     def set_route(self, data: bytes) -> None:
         """Take the content of a route file; an older route than the present one is left alone.
@@ -97,15 +102,18 @@ class Plane:
         """Why the head of *request* is refused, or None."""
         return refuse(request, self._keys, self.body_limit)
 
-    def admit(self, request: Request) -> ApiError | None:
-        """Why the body of *request* is refused, or None."""
+    def admit(self, request: Request) -> Peek | ApiError:
+        """What the body of *request* asks for, or why it is refused."""
         found = peek(request.body)
         if isinstance(found, ApiError):
             return found
         if self.table is None:
             return errors.NO_REPLICA
         known = self.table.route.model
-        return None if found.model == known else errors.unknown_model(found.model, [known])
+        return found if found.model == known else errors.unknown_model(found.model, [known])
+
+    def finished(self, record: Record) -> None:
+        """One request is over. What is to be told of it is told later, for many at once."""
 
     def page(self, request: Request) -> tuple[int, bytes]:
         """Status and JSON body of what the worker answers by itself."""
@@ -158,7 +166,7 @@ class Plane:
 
     async def _connect(self, backend: Backend, waiter: Waiter) -> None:
         try:
-            connection = await connect(backend, self.clock)
+            connection = await connect(backend, self.clock, self._answers)
         except (OSError, ValueError):
             backend.failed(self.clock())
             waiter.unreachable(backend)

@@ -10,6 +10,7 @@ import httptools
 
 from guideway.gateway import errors
 from guideway.gateway.errors import ApiError
+from guideway.gateway.heads import KnownHeads
 from guideway.gateway.request import Request
 
 HEAD_LIMIT = 32 * 1024
@@ -21,6 +22,7 @@ _WANTED = frozenset(
     b"traceparent tracestate".split()
 )
 _ONCE = _WANTED - {b"tracestate"}
+_HEAD_END = b"\r\n\r\n"
 
 
 class _Refused(Exception):
@@ -31,7 +33,8 @@ class RequestReader:
     """Reads the requests of one connection into ``ready``, in order.
 
     What is refused goes into ``ready`` too, and after a request whose bytes cannot be trusted nothing more is read.
-    ``check`` sees each request when its head is complete, and may refuse it before its body is read.
+    ``check`` sees each request when its head is complete, and may refuse it before its body is read. A head that
+    was accepted before is known by its bytes in *heads*, and only its body is read.
     """
 
     __slots__ = (
@@ -39,9 +42,12 @@ class RequestReader:
         "_body_limit",
         "_body_size",
         "_check",
+        "_first_head",
         "_head_size",
         "_header_count",
+        "_heads",
         "_in_head",
+        "_missing",
         "_parser",
         "_raw",
         "_request",
@@ -52,13 +58,17 @@ class RequestReader:
         "wants_continue",
     )
 
-    def __init__(self, check: Callable[[Request], ApiError | None], body_limit: int) -> None:
+    def __init__(self, check: Callable[[Request], ApiError | None], body_limit: int, heads: KnownHeads) -> None:
         self.ready: deque[Request] = deque()
         self.partial = False
         self.finished = False
         self.wants_continue = False
         self._check = check
         self._body_limit = body_limit
+        self._heads = heads
+        self._first_head = b""
+        self._missing = 0
+        self._body: list[bytes] = []
         self._parser: Any = httptools.HttpRequestParser(self)
         self.on_message_begin()
         self.partial = False
@@ -67,6 +77,50 @@ class RequestReader:
         """Read *data*. Afterwards ``ready`` holds what is complete or refused."""
         if self.finished:
             return
+        if self._missing:
+            data = self._fill(data)
+        if not self.partial and data:
+            data = self._take_known(data)
+        if data:
+            self._parse(data)
+
+    def _take_known(self, data: bytes) -> bytes:
+        """Take requests with known heads from the front of *data*; what is left has to be parsed."""
+        find = self._heads.find
+        while True:
+            start = data.find(_HEAD_END) + 4
+            if start < 4:
+                self._first_head = b""
+                return data
+            head = data[:start]
+            request = find(head)
+            if request is None:
+                self._first_head = head
+                return data
+            end = start + request.length
+            request.body = data[start:end]
+            if len(data) < end:
+                self._request, self._body = request, [request.body]
+                self._missing, self.partial = end - len(data), True
+                self._in_head = False
+                return b""
+            self.ready.append(request)
+            if len(data) == end:
+                return b""
+            data = data[end:]
+
+    def _fill(self, data: bytes) -> bytes:
+        """Go on with the body of a request whose head was known; returns what lies behind it."""
+        piece = data[: self._missing]
+        self._body.append(piece)
+        self._missing -= len(piece)
+        if not self._missing:
+            self._request.body = b"".join(self._body)
+            self.partial = False
+            self.ready.append(self._request)
+        return data[len(piece) :]
+
+    def _parse(self, data: bytes) -> None:
         continued = self.partial
         try:
             self._parser.feed_data(data)
@@ -111,7 +165,7 @@ class RequestReader:
         """The first byte of a request."""
         self._request = Request()
         self._target = b""
-        self._body: list[bytes] = []
+        self._body = []
         self._head_size = self._header_count = self._body_size = self._raw = 0
         self._in_head = self.partial = True
 
@@ -148,6 +202,7 @@ class RequestReader:
         refusal = errors.malformed("the connection cannot be upgraded") if parser.should_upgrade() else None
         refusal = refusal or self._check(request)
         if refusal is None:
+            request.length = int(request.headers.get(b"content-length", b"0"))
             self.wants_continue = b"expect" in request.headers and request.has_body and request.version == "1.1"
         elif request.has_body or refusal.status in {400, 505}:
             self._refuse(refusal)
@@ -169,9 +224,22 @@ class RequestReader:
         request, body = self._request, self._body
         request.body = body[0] if len(body) == 1 else b"".join(body)
         request.keep_alive = self._parser.should_keep_alive()
+        head, self._first_head = self._first_head, b""
+        if head and request.keep_alive and request.refusal is None and _is_plain(head, request):
+            self._heads.keep(head, request)
         self.partial = self.wants_continue = False
         self.finished = not request.keep_alive
         self.ready.append(request)
+
+
+def _is_plain(head: bytes, request: Request) -> bool:
+    """Are these bytes the whole head and nothing else, do they say where the request ends, and is nothing owed before?
+
+    A head that the parser took from other line ends, or from behind an empty line, does not end where *head* does.
+    """
+    if request.headers.keys() & {b"transfer-encoding", b"expect"}:
+        return False
+    return head.startswith(request.method + b" ") and head.count(b"\n") == head.count(b"\r\n")
 
 
 def _path_of(target: bytes) -> bytes:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import msgspec
 
 from guideway.core.route import ApiKey
@@ -18,16 +20,18 @@ PATHS = {
     MODELS: READ,
     b"/v1/chat/completions": WRITE,
     b"/v1/completions": WRITE,
+    b"/v1/embeddings": WRITE,
 }
 
 
 class Request:
-    """One request. ``headers`` holds only the names that somebody here looks at, in small letters.
+    """One request. ``headers`` holds only the names that somebody here looks at, in small letters; ``length`` is
+    that of the body, as its head says.
 
     ``refusal`` is set when it was refused before it reached us whole; ``surplus`` says that unread bytes of it follow.
     """
 
-    __slots__ = ("body", "headers", "keep_alive", "key", "method", "path", "refusal", "surplus", "version")
+    __slots__ = ("body", "headers", "keep_alive", "key", "length", "method", "path", "refusal", "surplus", "version")
 
     def __init__(self) -> None:
         self.method = b""
@@ -35,10 +39,19 @@ class Request:
         self.version = "1.1"
         self.headers: dict[bytes, bytes] = {}
         self.body = b""
+        self.length = 0
         self.keep_alive = False
         self.key: ApiKey | None = None
         self.refusal: ApiError | None = None
         self.surplus = False
+
+    def again(self) -> Request:
+        """Another request with the same accepted head."""
+        new = Request.__new__(Request)
+        new.method, new.path, new.version, new.headers = self.method, self.path, self.version, self.headers
+        new.body, new.length, new.keep_alive, new.key = b"", self.length, self.keep_alive, self.key
+        new.refusal, new.surplus = None, False
+        return new
 
     @property
     def has_body(self) -> bool:
@@ -83,19 +96,26 @@ def _purpose(request: Request, body_limit: int) -> ApiError | None:
     return None
 
 
-class Peek(msgspec.Struct):
+class Peek(msgspec.Struct, gc=False):
     """The fields of a body that the gateway reads; the rest is passed on unread."""
 
     model: str
     stream: bool | None = None
     user: str | None = None
+    max_tokens: int | None = None
+    max_completion_tokens: int | None = None
+    n: int | None = None
+    temperature: float | None = None
+    seed: int | None = None
+    stream_options: dict[str, Any] | None = None
 
 
 _decode = msgspec.json.Decoder(Peek).decode
+_INCLUDE_USAGE = b',"stream_options":{"include_usage":true}}'
 
 
 def peek(body: bytes) -> Peek | ApiError:
-    """Read model, stream and user out of *body*, or say what is wrong with it."""
+    """Read the fields of *body*, or say what is wrong with it."""
     try:
         return _decode(body)
     except msgspec.ValidationError as error:
@@ -104,6 +124,11 @@ def peek(body: bytes) -> Peek | ApiError:
         return errors.bad_body(f"the body is not JSON: {error}")
     except RecursionError:
         return errors.bad_body("the body is nested too deeply")
+
+
+def asking_for_usage(body: bytes) -> bytes:
+    """*body*, a JSON object that has no ``stream_options``, with the wish to be told the usage at the end."""
+    return body.rstrip()[:-1] + _INCLUDE_USAGE
 
 
 def _param(message: str) -> str | None:

@@ -17,10 +17,16 @@ _HELD_BACK = frozenset(
     b"content-length content-type date server set-cookie alt-svc".split()
 )
 _HEAD_LIMIT = 64 * 1024
+_HEAD_END = b"\r\n\r\n"
+_KEPT = 1024
+_LONGEST = 4096
 
 
 class Head(msgspec.Struct):
-    """The head of an answer. ``lines`` are the header lines that may be passed on; ``length`` None: not told."""
+    """The head of an answer. ``lines`` are the header lines that may be passed on; ``length`` None: not told.
+
+    Never changed once an answer has been handed over: the same object stands for every answer with the same head.
+    """
 
     status: int = 0
     content_type: bytes = b"application/json"
@@ -43,31 +49,83 @@ class Receiver(Protocol):
         """The connection was lost, or what came is not HTTP; *started*: after the first byte of an answer."""
 
 
+class KnownAnswers:
+    """Heads of answers that tell their length, by their bytes: they need not be read twice."""
+
+    __slots__ = ("_heads",)
+
+    def __init__(self) -> None:
+        self._heads: dict[bytes, Head] = {}
+
+    def whole(self, data: bytes) -> tuple[Head, bytes] | None:
+        """Head and body, when *data* is one whole answer with a known head."""
+        start = data.find(_HEAD_END) + 4
+        head = self._heads.get(data[:start])
+        if head is None or len(data) - start != head.length:
+            return None
+        return head, data[start:]
+
+    def keep(self, raw: bytes, head: Head) -> None:
+        """*raw* was read as *head*."""
+        if len(self._heads) >= _KEPT:
+            self._heads.clear()
+        self._heads[raw] = head
+
+
 class UpstreamConnection(asyncio.Protocol):
     """One connection to one replica, of the pool while nobody uses it."""
 
-    def __init__(self, backend: Backend, clock: Callable[[], float]) -> None:
+    __slots__ = (
+        "_clock",
+        "_coding",
+        "_complete",
+        "_fields",
+        "_first",
+        "_head",
+        "_head_known",
+        "_head_size",
+        "_keep",
+        "_known",
+        "_parser",
+        "_parts",
+        "_reading",
+        "_receiver",
+        "_started",
+        "_tokens",
+        "_told",
+        "_transport",
+        "backend",
+        "idle_since",
+    )
+
+    def __init__(self, backend: Backend, clock: Callable[[], float], known: KnownAnswers) -> None:
         self.backend = backend
         self.idle_since = 0.0
         self._clock = clock
+        self._known = known
         self._receiver: Receiver | None = None
         self._transport: asyncio.Transport
         self._parser: Any = httptools.HttpResponseParser(self)
         self._reading = True
+        self._started = False
         self._reset()
 
     def _reset(self) -> None:
+        """Nothing of an answer has been read."""
+        self._first = b""
         self._head = Head()
         self._fields: list[tuple[bytes, bytes]] = []
         self._tokens = self._coding = b""
         self._head_size = 0
         self._parts: list[bytes] = []
-        self._started = self._head_known = self._told = self._complete = self._keep = False
+        self._head_known = self._told = self._complete = self._keep = False
 
     def send(self, receiver: Receiver, data: bytes) -> None:
         """Write one request; *receiver* hears of the answer."""
         self._receiver = receiver
-        self._reset()
+        self._started = False
+        if self._head_known:
+            self._reset()
         self._transport.write(data)
 
     def pause(self) -> None:
@@ -108,7 +166,16 @@ class UpstreamConnection(asyncio.Protocol):
             self._transport.abort()
             return
         at = self._clock()
-        self._started = True
+        if not self._started:
+            self._started = True
+            whole = self._known.whole(data)
+            if whole is not None:
+                self._receiver = None
+                self.backend.give(self, at)
+                receiver.received(whole[0], [whole[1]], True, at)
+                return
+            self._reset()
+            self._first = data
         try:
             self._parser.feed_data(data)
         except (httptools.HttpParserError, httptools.HttpParserUpgrade):
@@ -209,6 +276,15 @@ class UpstreamConnection(asyncio.Protocol):
         if self._head_known:
             self._complete = True
             self._keep = self._parser.should_keep_alive()
+            if self._keep and self._head.length is not None and not self._coding:
+                self._remember(self._head)
+
+    def _remember(self, head: Head) -> None:
+        """Know this head again, if it stood whole and alone at the front of the first read."""
+        raw = self._first[: self._first.find(_HEAD_END) + 4]
+        alone = raw.startswith(b"HTTP/1.1 %d " % head.status) and raw.count(b"\n") == raw.count(b"\r\n")
+        if alone and 4 < len(raw) < _LONGEST and head.status not in {204, 304}:
+            self._known.keep(raw, head)
 
 
 def _passes(name: bytes, named: set[bytes]) -> bool:
@@ -216,7 +292,7 @@ def _passes(name: bytes, named: set[bytes]) -> bool:
     return name not in named and name != b"x-request-id" and not name.startswith(b"x-guideway-")
 
 
-async def connect(backend: Backend, clock: Callable[[], float]) -> UpstreamConnection:
+async def connect(backend: Backend, clock: Callable[[], float], known: KnownAnswers) -> UpstreamConnection:
     """A new connection to *backend*.
 
     Raises:
@@ -227,6 +303,6 @@ async def connect(backend: Backend, clock: Callable[[], float]) -> UpstreamConne
     endpoint = backend.endpoint
     async with asyncio.timeout(CONNECT_SECONDS):
         _, connection = await loop.create_connection(
-            lambda: UpstreamConnection(backend, clock), endpoint.host, endpoint.port
+            lambda: UpstreamConnection(backend, clock, known), endpoint.host, endpoint.port
         )
     return connection

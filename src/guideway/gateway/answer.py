@@ -1,0 +1,146 @@
+"""An answer on its way back, when it does not come in one piece: held until it is whole, or passed on as it comes."""
+
+from __future__ import annotations
+
+import enum
+from typing import Protocol
+
+from guideway.gateway import errors, usage, wire
+from guideway.gateway.errors import ApiError
+from guideway.gateway.record import Record
+from guideway.gateway.upstream import Head
+
+COLLECT_LIMIT = 1024 * 1024
+EVENT_LIMIT = 1024 * 1024
+_EVENT_END = (b"\n\n", b"\r\n\r\n")
+
+
+class Style(enum.IntEnum):
+    """How an answer is passed on."""
+
+    COLLECTED = 1
+    LENGTH = 2
+    CHUNKED = 3
+    CLOSE = 4
+
+
+class Way(Protocol):
+    """Where an answer goes: the exchange that it belongs to."""
+
+    record: Record
+
+    def write(self, data: bytes) -> None:
+        """Send *data* to the client."""
+
+    def render(self, head: Head, framing: bytes, at: float, *, keep_alive: bool = True) -> bytes:
+        """The head of the answer."""
+
+    def over(self, status: int) -> None:
+        """The answer is out."""
+
+    def spoiled(self, error: ApiError) -> None:
+        """The answer cannot be passed on."""
+
+
+class Answer:
+    """One answer. ``begun``: the client has been sent a part of it, so no other replica can take over.
+
+    Events are passed on whole: what came of one that is not complete waits, for nobody can use half an event. The
+    head waits for the first of them. With *strip* an event that only tells the usage is taken out.
+    """
+
+    __slots__ = ("_held", "_parts", "_size", "_strip", "_style", "_version", "_way", "begun", "head")
+
+    def __init__(self, way: Way, head: Head, version: str, *, strip: bool) -> None:
+        self.head, self.begun = head, False
+        self._way, self._version, self._strip = way, version, strip
+        self._style = Style.COLLECTED
+        self._parts: list[bytes] = []
+        self._size = 0
+        self._held = b""
+
+    def feed(self, parts: list[bytes], done: bool, at: float) -> None:
+        """Further *parts* of the body, read *at*; *done*: it is complete."""
+        if self.head.is_event_stream:
+            self._events(parts, done, at)
+        elif self._style is Style.COLLECTED:
+            self._collect(parts, done, at)
+        else:
+            self._pass(b"".join(parts), done)
+
+    def farewell(self, error: ApiError) -> bytes | None:
+        """How an answer that has begun and breaks off ends; None: it cannot be told but by cutting the connection."""
+        if not self.head.is_event_stream or self._style is Style.LENGTH:
+            return None
+        said = b"data: %b\n\n" % error.body()
+        return wire.chunk(said) + wire.LAST_CHUNK if self._style is Style.CHUNKED else said
+
+    # A body of any kind.
+
+    def _collect(self, parts: list[bytes], done: bool, at: float) -> None:
+        """Hold a short answer until it is whole; a long one goes on as it comes."""
+        self._parts += parts
+        self._size += sum(map(len, parts))
+        if done:
+            body = b"".join(self._parts)
+            self._way.record.first = at
+            self._way.record.usage = usage.of_body(body)
+            self._way.write(self._way.render(self.head, wire.length(len(body)), at) + body)
+            self._way.over(self.head.status)
+        elif max(self.head.length or 0, self._size) > COLLECT_LIMIT:
+            body, self._parts = b"".join(self._parts), []
+            self._begin(body, at)
+
+    def _begin(self, body: bytes, at: float) -> None:
+        """Send the head, and the first piece with it."""
+        self.begun = True
+        self._way.record.first = at
+        length = self.head.length
+        if length is not None:
+            self._style, framing = Style.LENGTH, wire.length(length)
+        elif self._version == "1.0":
+            self._style, framing = Style.CLOSE, b""
+        else:
+            self._style, framing = Style.CHUNKED, wire.CHUNKED
+        head = self._way.render(self.head, framing, at, keep_alive=self._style is not Style.CLOSE)
+        self._way.write(head + self._framed(body))
+
+    def _framed(self, body: bytes) -> bytes:
+        return wire.chunk(body) if body and self._style is Style.CHUNKED else body
+
+    def _pass(self, body: bytes, done: bool) -> None:
+        """One write for all that one read brought."""
+        data = self._framed(body)
+        if done and self._style is Style.CHUNKED:
+            data += wire.LAST_CHUNK
+        if data:
+            self._way.write(data)
+        if done:
+            self._way.over(self.head.status)
+
+    # Events.
+
+    def _events(self, parts: list[bytes], done: bool, at: float) -> None:
+        data = parts[0] if len(parts) == 1 else b"".join(parts)
+        if self._held:
+            data, self._held = self._held + data, b""
+        if not done and not data.endswith(_EVENT_END):
+            cut = _end_of_events(data)
+            data, self._held = data[:cut], data[cut:]
+            if len(self._held) > EVENT_LIMIT:
+                self._way.spoiled(errors.UPSTREAM_BROKE)
+                return
+        found, data = usage.of_events(data, strip=self._strip and self.head.length is None)
+        if found is not None:
+            self._way.record.usage = found
+        if self.begun:
+            self._pass(data, done)
+        elif data or done:
+            self._begin(data, at)
+            if done:
+                self._pass(b"", done)
+
+
+def _end_of_events(data: bytes) -> int:
+    """Where the last whole event in *data* ends; 0: there is none."""
+    return max(data.rfind(end) + len(end) if end in data else 0 for end in _EVENT_END)
