@@ -114,10 +114,10 @@ class ClientConnection(asyncio.Protocol):
         """The request is dealt with."""
         self._exchange = None
         self._since = self._read_at = self._plane.clock()
-        if keep_alive:
-            self._advance()
-        else:
+        if not keep_alive:
             self._transport.close()
+        elif self._reader.ready or self._reader.wants_continue or not self._reading:
+            self._advance()
 
     def end(self) -> None:
         """The worker leaves: tell the client, if it waits for an answer."""
@@ -140,7 +140,8 @@ class ClientConnection(asyncio.Protocol):
         while ready and self._exchange is None and not self._paused and not self._transport.is_closing():
             self._serve(ready.popleft())
         self._advancing = False
-        self._throttle(len(ready) > PIPELINE or sum(len(request.body) for request in ready) > READ_AHEAD)
+        if ready or not self._reading:
+            self._throttle(len(ready) > PIPELINE or sum(len(request.body) for request in ready) > READ_AHEAD)
         if self._reader.wants_continue and self._exchange is None and not ready:
             self._reader.wants_continue = False
             self.write(wire.CONTINUE)

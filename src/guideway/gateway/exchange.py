@@ -74,11 +74,11 @@ class Exchange:
         if arm is None:
             self._fail(errors.NO_REPLICA)
             return
-        backend = plane.choose(arm, avoid)
+        backend = plane.choose(arm, avoid, self.active)
         backend.outstanding += 1
         self._backend = backend
         # One that broke is seldom the only stale one.
-        connection = None if self.record.retried else plane.pooled(backend)
+        connection = None if self.record.retried else plane.pooled(backend, self.active)
         if connection is None:
             plane.connect(backend, self)
         else:
@@ -174,7 +174,8 @@ class Exchange:
         plane, record, request = self._plane, self.record, self._request
         framing = b"" if head.status in {204, 304} else b"Content-Type: %b\r\n%b" % (head.content_type, framing)
         request.keep_alive = request.keep_alive and keep_alive and not plane.draining
-        record.overhead = plane.clock() - at + record.sent - record.begun
+        record.ended = plane.clock()
+        record.overhead = record.ended - at + record.sent - record.begun
         return b"%b%b%b%b%b%b\r\n" % (
             wire.status_line(head.status),
             framing,
@@ -186,9 +187,10 @@ class Exchange:
 
     def over(self, status: int) -> None:
         """The answer is out."""
-        record = self.record
-        record.status, record.ended = status, self._plane.clock()
-        self._plane.finished(record)
+        self.record.status = status
+        if self._answer is not None:
+            self.record.ended = self._plane.clock()
+        self._plane.finished(self.record)
         self._client.finished(self._request.keep_alive)
 
     def spoiled(self, error: ApiError) -> None:

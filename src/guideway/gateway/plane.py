@@ -149,14 +149,14 @@ class Plane:
         """The arm for one request."""
         return self.table.draw(self._uniform()) if self.table else None
 
-    def choose(self, arm: ServingArm, avoid: Backend | None) -> Backend:
+    def choose(self, arm: ServingArm, avoid: Backend | None, now: float) -> Backend:
         """The backend of *arm* for one attempt."""
         self._turn += 1
-        return choose(arm.backends, avoid=avoid, now=self.clock(), turn=self._turn)
+        return choose(arm.backends, avoid=avoid, now=now, turn=self._turn)
 
-    def pooled(self, backend: Backend) -> UpstreamConnection | None:
+    def pooled(self, backend: Backend, now: float) -> UpstreamConnection | None:
         """A connection that waits for work, or None."""
-        return cast("UpstreamConnection | None", backend.take(self.clock()))
+        return cast("UpstreamConnection | None", backend.take(now))
 
     def connect(self, backend: Backend, waiter: Waiter) -> None:
         """Make a connection; *waiter* hears of it. This is the only task that a request may cost."""
