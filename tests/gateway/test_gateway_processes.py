@@ -403,3 +403,63 @@ def test_the_log_holds_no_key_and_no_prompt(served):
     assert "gateway serves" in said
     for secret in (KEY, "gw-wrong-key", "very secret"):
         assert secret not in said
+
+
+def beside(folder):
+    """A gateway with one companion that writes its process id and ends when it is told to."""
+    module = folder / "seen_beside.py"
+    module.write_text(
+        "import os, pathlib, signal, sys\n"
+        f"folder = pathlib.Path({str(folder)!r})\n"
+        "(folder / f'companion-{os.getpid()}').write_text(sys.argv[-1])\n"
+        "signal.signal(signal.SIGTERM, lambda *_: ((folder / 'told').touch(), sys.exit(0)))\n"
+        "while True: signal.pause()\n"
+    )
+    script = folder / "with_companion.py"
+    script.write_text(
+        "import pathlib, sys\n"
+        f"sys.path.insert(0, {str(folder)!r})\n"
+        "from guideway.gateway.listen import bind\n"
+        "from guideway.gateway.parent import Parent\n"
+        "Parent(pathlib.Path(sys.argv[1]), bind('127.0.0.1', 0, 1), ['seen_beside']).run()\n"
+    )
+    return script
+
+
+class Accompanied(Running):
+    """A gateway with a companion."""
+
+    @property
+    def argv(self):
+        return [sys.executable, str(beside(self.folder)), str(self.settings)]
+
+    def companions(self):
+        return sorted(int(one.name.partition("-")[2]) for one in self.folder.glob("companion-*"))
+
+
+@pytest.fixture
+def accompanied(tmp_path, monkeypatch):
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(tmp_path), os.environ.get("PYTHONPATH", "")]))
+    one = Accompanied(tmp_path, workers=1)
+    yield one
+    one.process.kill()
+    one.process.wait()
+    one.log.close()
+
+
+def test_a_companion_that_dies_is_started_again_and_leaves_after_the_workers(accompanied):
+    wait_for(accompanied.companions, 30)
+    (first,) = accompanied.companions()
+    os.kill(first, signal.SIGKILL)
+    wait_for(lambda: len(accompanied.companions()) == 2, 30)
+    accompanied.process.terminate()
+    assert accompanied.process.wait(20) == 0
+    assert (accompanied.folder / "told").exists()
+
+
+def test_a_companion_ends_when_its_parent_is_killed(accompanied):
+    wait_for(accompanied.companions, 30)
+    (only,) = accompanied.companions()
+    accompanied.process.kill()
+    wait_for((accompanied.folder / "told").exists, 20)
+    wait_for(lambda: not Path(f"/proc/{only}").exists(), 20)

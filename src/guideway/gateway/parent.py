@@ -9,11 +9,11 @@ import selectors
 import signal
 import socket
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from guideway.gateway.log import log
-from guideway.gateway.slot import Slot, Worker
+from guideway.gateway.slot import Child, Seat, Slot, companion, worker
 from guideway.kit.files import write_atomic
 from guideway.kit.process import start_time
 
@@ -21,17 +21,19 @@ PATIENCE_SECONDS = 1.0
 
 
 class Parent:
-    """Starts, watches and replaces the workers of one gateway, one for each of *sockets*.
+    """Starts, watches and replaces the workers of one gateway, one for each of *sockets*, and its *companions*.
 
-    *settings* is the file that workers read; the state of the gateway is told in a file beside it.
+    *settings* is the file that all of them read; the state of the gateway is told in a file beside it. Companions
+    are named by their modules; they leave after the workers, which need them to drain.
     """
 
-    def __init__(self, settings: Path, sockets: list[socket.socket]) -> None:
+    def __init__(self, settings: Path, sockets: list[socket.socket], companions: Sequence[str] = ()) -> None:
         self.port: int = sockets[0].getsockname()[1]
         self._settings = settings
         self._state = settings.with_name(settings.name + ".state")
         self._slots = [Slot(one) for one in sockets]
-        self._leaving: list[Worker] = []
+        self._seats = [Seat(module) for module in companions]
+        self._leaving: list[Child] = []
         self._to_replace: list[Slot] = []
         self._stopping = False
         self._told: list[int] = []
@@ -41,7 +43,7 @@ class Parent:
         """Run until a signal ends it and the last worker has left."""
         with _signals() as signals, self._selector:
             self._selector.register(signals, selectors.EVENT_READ)
-            while not self._stopping or self._workers():
+            while not self._stopping or self._workers() or self._companions():
                 self._start_what_is_due(time.monotonic())
                 self._listen(signals)
                 self._end_overdue(time.monotonic())
@@ -49,14 +51,21 @@ class Parent:
         self._state.unlink(missing_ok=True)
         log("gateway stopped", port=self.port)
 
-    def _workers(self) -> list[Worker]:
+    def _workers(self) -> list[Child]:
         return [worker for slot in self._slots for worker in slot.workers] + self._leaving
+
+    def _companions(self) -> list[Child]:
+        return [seat.current for seat in self._seats if seat.current]
 
     # Starting.
 
     def _start_what_is_due(self, now: float) -> None:
         if self._stopping:
+            self._dismiss(now)
             return
+        for seat in self._seats:
+            if not seat.current and seat.start_at <= now:
+                self._start_companion(seat, now)
         for slot in self._slots:
             if not slot.workers and slot.start_at <= now:
                 slot.current = self._start(slot, now)
@@ -64,25 +73,43 @@ class Parent:
             slot = self._to_replace.pop(0)
             slot.successor = self._start(slot, now) if slot.current else None
 
-    def _start(self, slot: Slot, now: float) -> Worker | None:
+    def _start(self, slot: Slot, now: float) -> Child | None:
         try:
-            worker = Worker(self._settings, slot.listening, now)
+            child = worker(self._settings, slot.listening, now)
         except OSError as error:
             log("worker cannot be started", why=error.strerror)
             slot.start_at = now + PATIENCE_SECONDS
             return None
-        self._selector.register(worker.control, selectors.EVENT_READ, (slot, worker))
-        return worker
+        self._selector.register(child.control, selectors.EVENT_READ, (slot, child))
+        return child
+
+    def _start_companion(self, seat: Seat, now: float) -> None:
+        try:
+            seat.current = companion(seat.module, self._settings, now)
+        except OSError as error:
+            log("companion cannot be started", module=seat.module, why=error.strerror)
+            seat.start_at = now + PATIENCE_SECONDS
+            return
+        self._selector.register(seat.current.control, selectors.EVENT_READ, (seat, seat.current))
+
+    def _dismiss(self, now: float) -> None:
+        """Send the companions home once the last worker has left."""
+        for one in self._companions():
+            if not self._workers() and one.deadline == float("inf"):
+                one.leave(now)
 
     # Listening to signals and workers.
 
     def _listen(self, signals: socket.socket) -> None:
         due = [slot.start_at for slot in self._slots if not slot.workers and not self._stopping]
-        due += [worker.deadline for worker in self._workers()]
+        due += [seat.start_at for seat in self._seats if not seat.current and not self._stopping]
+        due += [child.deadline for child in self._workers() + self._companions()]
         patience = min(due, default=0.0) - time.monotonic()
         for key, _ in self._selector.select(max(0.0, min(patience, PATIENCE_SECONDS))):
             if key.data is None:
                 self._signalled(signals.recv(64))
+            elif isinstance(key.data[0], Seat):
+                self._companion_died(*key.data)
             else:
                 self._heard(*key.data)
 
@@ -96,16 +123,18 @@ class Parent:
     def _stop(self) -> None:
         """Let the workers drain; asked again, end them."""
         now = time.monotonic()
-        for worker in self._workers():
+        for one in self._companions() if self._stopping else []:
+            one.kill()
+        for child in self._workers():
             if self._stopping:
-                worker.kill()
-            elif worker not in self._leaving:
-                worker.leave(now)
+                child.kill()
+            elif child not in self._leaving:
+                child.leave(now)
         self._stopping = True
         for slot in self._slots:
             slot.listening.close()
 
-    def _heard(self, slot: Slot, worker: Worker) -> None:
+    def _heard(self, slot: Slot, worker: Child) -> None:
         if worker.hear():
             if worker is slot.successor and (old := slot.succeed()):
                 old.leave(time.monotonic())
@@ -120,12 +149,19 @@ class Parent:
             if not self._stopping:
                 log("worker died", worker=worker.pid, status=status)
 
+    def _companion_died(self, seat: Seat, child: Child) -> None:
+        self._selector.unregister(child.control)
+        status = child.bury()
+        seat.died(time.monotonic())
+        if not self._stopping:
+            log("companion died", module=seat.module, companion=child.pid, status=status)
+
     def _end_overdue(self, now: float) -> None:
-        for worker in self._workers():
-            if worker.deadline <= now:
-                log("worker killed: it did not start or end in time", worker=worker.pid)
-                worker.deadline = float("inf")
-                worker.kill()
+        for child in self._workers() + self._companions():
+            if child.deadline <= now:
+                log("process killed: it did not start or end in time", process=child.pid)
+                child.deadline = now + PATIENCE_SECONDS
+                child.kill()
 
     # Telling others.
 

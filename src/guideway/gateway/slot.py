@@ -1,4 +1,4 @@
-"""One listening socket and the worker processes that serve it, as the parent sees them."""
+"""The processes of a gateway as its parent sees them: workers on listening sockets, and companions beside them."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import contextlib
 import socket
 import subprocess
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 START_SECONDS = 30.0
@@ -14,21 +15,20 @@ QUICK_SECONDS = 5.0
 BACKOFF_SECONDS = (0.05, 5.0)
 
 
-class Worker:
-    """A worker process. ``control`` becomes readable when it is ready, and again when it is gone.
+class Child:
+    """A process of ours. ``control`` becomes readable when it is ready, and again when it is gone.
 
     ``deadline`` is when it is killed unless it is ready, or gone, by then.
     """
 
-    def __init__(self, settings: Path, listening: socket.socket, now: float) -> None:
+    def __init__(self, argv: Sequence[str], now: float, *, passed: tuple[int, ...] = ()) -> None:
         self.control, theirs = socket.socketpair()
         self.started, self.deadline = now, now + START_SECONDS
         self.ready = False
-        fds = (listening.fileno(), theirs.fileno())
-        argv = [sys.executable, "-P", "-m", "guideway.gateway.worker", "--settings", str(settings)]
-        argv += ["--socket", str(fds[0]), "--control", str(fds[1])]
+        fds = (theirs.fileno(), *passed)
+        whole = [sys.executable, "-P", *(part.replace("{control}", str(fds[0])) for part in argv)]
         with theirs:
-            self.process = subprocess.Popen(argv, pass_fds=fds, stdin=subprocess.DEVNULL)
+            self.process = subprocess.Popen(whole, pass_fds=fds, stdin=subprocess.DEVNULL)
 
     @property
     def pid(self) -> int:
@@ -62,22 +62,59 @@ class Worker:
             return self.process.wait()
 
 
+def worker(settings: Path, listening: socket.socket, now: float) -> Child:
+    """A process that serves *listening*."""
+    fd = listening.fileno()
+    argv = ("-m", "guideway.gateway.worker", "--settings", str(settings), "--socket", str(fd), "--control", "{control}")
+    return Child(argv, now, passed=(fd,))
+
+
+def companion(module: str, settings: Path, now: float) -> Child:
+    """A process that runs *module* beside the workers; it counts as ready at once, for no client waits for it."""
+    argv = ("-m", "guideway.gateway.companion", "--control", "{control}", module, "--settings", str(settings))
+    child = Child(argv, now)
+    child.ready, child.deadline = True, float("inf")
+    return child
+
+
+class Seat:
+    """The place of one companion: who sits there now, and when the next one may after it died."""
+
+    def __init__(self, module: str) -> None:
+        self.module = module
+        self.current: Child | None = None
+        self.start_at = 0.0
+        self._quick_deaths = 0
+
+    def died(self, now: float) -> None:
+        """Its companion is gone. After quick deaths the next one waits longer and longer."""
+        quick = self.current is not None and now - self.current.started < QUICK_SECONDS
+        self.current = None
+        self._quick_deaths = self._quick_deaths + 1 if quick else 0
+        self.start_at = now + _pause(self._quick_deaths)
+
+
+def _pause(quick_deaths: int) -> float:
+    first, longest = BACKOFF_SECONDS
+    return min(first * 2.0 ** min(quick_deaths, 20), longest) if quick_deaths else 0.0
+
+
 class Slot:
     """A listening socket, the worker that serves it, and at times the one that is to follow."""
 
     def __init__(self, listening: socket.socket) -> None:
         self.listening = listening
-        self.current: Worker | None = None
-        self.successor: Worker | None = None
+        self.current: Child | None = None
+        self.successor: Child | None = None
         self.start_at = 0.0
         self._quick_deaths = 0
 
     @property
-    def workers(self) -> list[Worker]:
+    def workers(self) -> list[Child]:
         """Those that run on this socket and were not asked to leave."""
         return [worker for worker in (self.current, self.successor) if worker]
 
-    def died(self, worker: Worker, now: float) -> None:
+    def died(self, worker: Child, now: float) -> None:
         """*worker* is gone. After quick deaths the next one waits longer and longer."""
         if worker is self.successor:
             self.successor = None
@@ -85,10 +122,9 @@ class Slot:
             self.current = None
         quick = now - worker.started < QUICK_SECONDS
         self._quick_deaths = self._quick_deaths + 1 if quick else 0
-        first, longest = BACKOFF_SECONDS
-        self.start_at = now + min(first * 2.0 ** min(self._quick_deaths, 20), longest) if quick else now
+        self.start_at = now + _pause(self._quick_deaths)
 
-    def succeed(self) -> Worker | None:
+    def succeed(self) -> Child | None:
         """The successor takes over; returns the one that is to leave."""
         old, self.current, self.successor = self.current, self.successor, None
         return old
