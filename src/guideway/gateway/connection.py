@@ -11,6 +11,7 @@ from guideway.gateway.exchange import Exchange
 from guideway.gateway.plane import Plane
 from guideway.gateway.reader import RequestReader
 from guideway.gateway.request import READ, Request
+from guideway.gateway.side import SideExchange
 
 REQUEST_SECONDS = 60.0
 IDLE_SECONDS = 75.0
@@ -31,6 +32,7 @@ class ClientConnection(asyncio.Protocol):
         "_advancing",
         "_discarded",
         "_exchange",
+        "_held",
         "_lingering",
         "_open",
         "_paused",
@@ -45,10 +47,10 @@ class ClientConnection(asyncio.Protocol):
     def __init__(self, plane: Plane, open_connections: set[ClientConnection]) -> None:
         self._plane, self._open = plane, open_connections
         self._reader = RequestReader(plane.check, plane.body_limit, plane.heads)
-        self._exchange: Exchange | None = None
+        self._exchange: Exchange | SideExchange | None = None
         self._transport: asyncio.Transport
         self._since = self._read_at = plane.clock()
-        self._paused = self._lingering = self._advancing = False
+        self._paused = self._lingering = self._advancing = self._held = False
         self._reading = True
         self._discarded = 0
 
@@ -113,6 +115,7 @@ class ClientConnection(asyncio.Protocol):
     def finished(self, keep_alive: bool) -> None:
         """The request is dealt with."""
         self._exchange = None
+        self._held = False
         self._since = self._read_at = self._plane.clock()
         if not keep_alive:
             self._transport.close()
@@ -123,6 +126,11 @@ class ClientConnection(asyncio.Protocol):
         """The worker leaves: tell the client, if it waits for an answer."""
         if self._exchange is not None:
             self._exchange.end(errors.DRAINED)
+
+    def hold(self, full: bool) -> None:
+        """Whoever takes the body of the present request is slower than its client: read no more while *full*."""
+        self._held = full
+        self._throttle(full)
 
     def abort(self) -> None:
         """Cut the connection."""
@@ -141,13 +149,20 @@ class ClientConnection(asyncio.Protocol):
             self._serve(ready.popleft())
         self._advancing = False
         if ready or not self._reading:
-            self._throttle(len(ready) > PIPELINE or sum(len(request.body) for request in ready) > READ_AHEAD)
+            ahead = sum(len(request.body) + (request.stream.size if request.stream else 0) for request in ready)
+            self._throttle(self._held or len(ready) > PIPELINE or ahead > READ_AHEAD)
         if self._reader.wants_continue and self._exchange is None and not ready:
             self._reader.wants_continue = False
             self.write(wire.CONTINUE)
 
     def _serve(self, request: Request) -> None:
         refusal = request.refusal
+        if refusal is None and request.is_side:
+            self._exchange = self._plane.side(self, request)
+            if self._reader.wants_continue:
+                self._reader.wants_continue = False
+                self.write(wire.CONTINUE)
+            return
         if refusal is None and request.method in READ:
             self._respond(request, *self._plane.page(request))
             return
@@ -155,8 +170,9 @@ class ClientConnection(asyncio.Protocol):
         if isinstance(wanted, ApiError):
             self.reply(request, wanted, b"x-request-id: %b\r\n" % self._plane.new_id())
             return
-        self._exchange = Exchange(self._plane, self, request, wanted, self._read_at)
-        self._exchange.start()
+        exchange = Exchange(self._plane, self, request, wanted, self._read_at)
+        self._exchange = exchange
+        exchange.start()
 
     def _respond(self, request: Request, status: int, body: bytes, lines: bytes = b"") -> None:
         """Send a whole answer of our own."""
@@ -170,7 +186,7 @@ class ClientConnection(asyncio.Protocol):
         )
         self.write(head if request.method == b"HEAD" else head + body)
         if request.surplus:
-            self._linger()
+            self.linger()
         else:
             self.finished(keep_alive)
 
@@ -191,9 +207,10 @@ class ClientConnection(asyncio.Protocol):
         if exchange is not None:
             exchange.leave()
 
-    def _linger(self) -> None:
+    def linger(self) -> None:
         """Close only after the client had time to read: closing on unread bytes would destroy the answer."""
         self._exchange = None
+        self._held = False
         self._lingering = True
         self._since = self._plane.clock()
         self._throttle(full=False)

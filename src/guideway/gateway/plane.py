@@ -19,6 +19,7 @@ from guideway.gateway.log import log
 from guideway.gateway.record import Record
 from guideway.gateway.request import HEALTH, Peek, Request, peek, refuse
 from guideway.gateway.routing import ServingArm, Table, choose, compile_route, read_route, replaces
+from guideway.gateway.side import SideExchange, Uploader
 from guideway.gateway.upstream import KnownAnswers, UpstreamConnection, connect
 
 _ID_BYTES = 16
@@ -52,6 +53,8 @@ class Plane:
         self.draining = False
         self.date = b""
         self.heads = KnownHeads(random_bytes(32))
+        self.file_limit = 0
+        self.batches = ""
         self._keys = KeyRing()
         self._uniform, self._random_bytes = uniform, random_bytes
         self._ids: list[bytes] = []
@@ -100,7 +103,7 @@ class Plane:
 
     def check(self, request: Request) -> ApiError | None:
         """Why the head of *request* is refused, or None."""
-        return refuse(request, self._keys, self.body_limit)
+        return refuse(request, self._keys, self.body_limit, self.file_limit)
 
     def admit(self, request: Request) -> Peek | ApiError:
         """What the body of *request* asks for, or why it is refused."""
@@ -136,6 +139,12 @@ class Plane:
                 }
             )
         return msgspec.json.encode({"object": "list", "data": models})
+
+    def side(self, client: Uploader, request: Request) -> SideExchange:
+        """An exchange with the process that looks after files and batches."""
+        exchange = SideExchange(client, request, self.new_id(), self.date, self.clock)
+        exchange.start(self.batches)
+        return exchange
 
     def new_id(self) -> bytes:
         """A random request id: 32 hexadecimal digits."""

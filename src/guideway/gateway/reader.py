@@ -11,7 +11,7 @@ import httptools
 from guideway.gateway import errors
 from guideway.gateway.errors import ApiError
 from guideway.gateway.heads import KnownHeads
-from guideway.gateway.request import Request
+from guideway.gateway.request import Body, Request
 
 HEAD_LIMIT = 32 * 1024
 HEADER_COUNT = 100
@@ -149,15 +149,24 @@ class RequestReader:
         if self._in_head:
             if self._raw > HEAD_LIMIT:
                 self._refuse(errors.LARGE_HEAD)
-        elif self._raw > self._body_limit + FRAMING_SLACK:
+        elif self._request.stream is None and self._raw > self._body_limit + FRAMING_SLACK:
             self._refuse(errors.too_large(self._body_limit))
+
+    def _stream(self, request: Request) -> None:
+        """Hand over *request* now; its body follows piece by piece."""
+        request.stream = Body()
+        self.ready.append(request)
 
     def _refuse(self, refusal: ApiError) -> None:
         request = self._request if self.partial else Request()
+        handed_over = self.partial and request.stream is not None
         request.refusal, request.surplus, request.keep_alive = refusal, True, False
         self.finished = True
         self.partial = self.wants_continue = False
-        self.ready.append(request)
+        if handed_over and request.stream is not None:
+            request.stream.put(b"", True)
+        else:
+            self.ready.append(request)
 
     # Below: what the parser calls.
 
@@ -197,13 +206,15 @@ class RequestReader:
         request, parser = self._request, self._parser
         self._in_head = False
         request.method = parser.get_method()
-        request.path = _path_of(self._target)
+        request.path, request.query = _path_of(self._target)
         request.version = parser.get_http_version()
         refusal = errors.malformed("the connection cannot be upgraded") if parser.should_upgrade() else None
         refusal = refusal or self._check(request)
         if refusal is None:
             request.length = int(request.headers.get(b"content-length", b"0"))
             self.wants_continue = b"expect" in request.headers and request.has_body and request.version == "1.1"
+            if request.is_side and request.has_body:
+                self._stream(request)
         elif request.has_body or refusal.status in {400, 505}:
             self._refuse(refusal)
             raise _Refused
@@ -213,6 +224,10 @@ class RequestReader:
     def on_body(self, piece: bytes) -> None:
         """A piece of the body."""
         self.wants_continue = False
+        stream = self._request.stream
+        if stream is not None:
+            stream.put(piece, False)
+            return
         self._body_size += len(piece)
         if self._body_size > self._body_limit:
             self._refuse(errors.too_large(self._body_limit))
@@ -223,13 +238,16 @@ class RequestReader:
         """The last byte of a request."""
         request, body = self._request, self._body
         request.body = body[0] if len(body) == 1 else b"".join(body)
-        request.keep_alive = self._parser.should_keep_alive()
+        request.keep_alive = request.stream is None and self._parser.should_keep_alive()
         head, self._first_head = self._first_head, b""
         if head and request.keep_alive and request.refusal is None and _is_plain(head, request):
             self._heads.keep(head, request)
         self.partial = self.wants_continue = False
         self.finished = not request.keep_alive
-        self.ready.append(request)
+        if request.stream is None:
+            self.ready.append(request)
+        else:
+            request.stream.put(b"", True)
 
 
 def _is_plain(head: bytes, request: Request) -> bool:
@@ -242,9 +260,10 @@ def _is_plain(head: bytes, request: Request) -> bool:
     return head.startswith(request.method + b" ") and head.count(b"\n") == head.count(b"\r\n")
 
 
-def _path_of(target: bytes) -> bytes:
-    """The path of a request target: no query, and of the absolute form only what follows the host."""
+def _path_of(target: bytes) -> tuple[bytes, bytes]:
+    """Path and query of a request target: of the absolute form only what follows the host."""
     if target[:7].lower() == b"http://":
         _, slash, rest = target[7:].partition(b"/")
         target = slash + rest
-    return target.partition(b"?")[0]
+    path, _, query = target.partition(b"?")
+    return path, query

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import msgspec
@@ -24,18 +25,70 @@ PATHS = {
 }
 
 
+SIDE = (b"/v1/files", b"/v1/batches")
+_BELOW_SIDE = tuple(path + b"/" for path in SIDE)
+SIDE_METHODS = frozenset({b"GET", b"HEAD", b"POST", b"DELETE"})
+
+
+class Body:
+    """A body that is passed on as it comes, because it may be larger than memory. One reader, at most."""
+
+    __slots__ = ("_pieces", "_taker", "ended", "size")
+
+    def __init__(self) -> None:
+        self.size = 0
+        self.ended = False
+        self._pieces: list[bytes] = []
+        self._taker: Callable[[bytes, bool], None] | None = None
+
+    def put(self, piece: bytes, ended: bool) -> None:
+        """A further *piece*; *ended*: the last."""
+        self.ended = ended
+        if self._taker is not None:
+            self._taker(piece, ended)
+            return
+        self._pieces.append(piece)
+        self.size += len(piece)
+
+    def take(self, taker: Callable[[bytes, bool], None]) -> None:
+        """Give what came and what comes to *taker*."""
+        pieces, self._pieces, self.size = self._pieces, [], 0
+        self._taker = taker
+        if pieces or self.ended:
+            taker(b"".join(pieces), self.ended)
+
+    def drop(self) -> None:
+        """Nobody wants it."""
+        self.take(lambda piece, ended: None)
+
+
 class Request:
     """One request. ``headers`` holds only the names that somebody here looks at, in small letters; ``length`` is
-    that of the body, as its head says.
+    that of the body, as its head says. ``stream``: its body, where that is passed on as it comes.
 
     ``refusal`` is set when it was refused before it reached us whole; ``surplus`` says that unread bytes of it follow.
     """
 
-    __slots__ = ("body", "headers", "keep_alive", "key", "length", "method", "path", "refusal", "surplus", "version")
+    __slots__ = (
+        "body",
+        "headers",
+        "keep_alive",
+        "key",
+        "length",
+        "method",
+        "path",
+        "query",
+        "refusal",
+        "stream",
+        "surplus",
+        "version",
+    )
 
     def __init__(self) -> None:
         self.method = b""
         self.path = b""
+        self.query = b""
+        self.stream: Body | None = None
         self.version = "1.1"
         self.headers: dict[bytes, bytes] = {}
         self.body = b""
@@ -50,8 +103,15 @@ class Request:
         new = Request.__new__(Request)
         new.method, new.path, new.version, new.headers = self.method, self.path, self.version, self.headers
         new.body, new.length, new.keep_alive, new.key = b"", self.length, self.keep_alive, self.key
-        new.refusal, new.surplus = None, False
+        new.refusal, new.surplus, new.query, new.stream = None, False, self.query, None
         return new
+
+    @property
+    def is_side(self) -> bool:
+        """Does it concern files and batches, which a process beside the workers looks after?"""
+        return self.path.startswith(SIDE) and (
+            self.path in SIDE or self.path.startswith((b"/v1/files/", b"/v1/batches/"))
+        )
 
     @property
     def has_body(self) -> bool:
@@ -59,9 +119,10 @@ class Request:
         return self.headers.get(b"content-length", b"0") != b"0" or b"transfer-encoding" in self.headers
 
 
-def refuse(request: Request, keys: KeyRing, body_limit: int) -> ApiError | None:
-    """Why the head of *request* is refused, or None. Sets its key."""
-    return _framing(request) or _caller(request, keys) or _purpose(request, body_limit)
+def refuse(request: Request, keys: KeyRing, body_limit: int, file_limit: int = 0) -> ApiError | None:
+    """Why the head of *request* is refused, or None. Sets its key. Limits in bytes; *file_limit* is for files."""
+    limit = file_limit if request.is_side else body_limit
+    return _framing(request) or _caller(request, keys) or _purpose(request, limit)
 
 
 def _framing(request: Request) -> ApiError | None:
@@ -81,7 +142,7 @@ def _caller(request: Request, keys: KeyRing) -> ApiError | None:
 
 
 def _purpose(request: Request, body_limit: int) -> ApiError | None:
-    allowed = PATHS.get(request.path)
+    allowed = SIDE_METHODS if request.is_side else PATHS.get(request.path)
     if allowed is None:
         return errors.NO_PATH
     if request.method not in allowed:

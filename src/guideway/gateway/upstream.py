@@ -292,6 +292,43 @@ def _passes(name: bytes, named: set[bytes]) -> bool:
     return name not in named and name != b"x-request-id" and not name.startswith(b"x-guideway-")
 
 
+class PipedConnection(UpstreamConnection):
+    """A connection whose request goes out piece by piece; ``full`` hears when the other side reads too slowly."""
+
+    __slots__ = ("full",)
+
+    def __init__(self, backend: Backend, clock: Callable[[], float], known: KnownAnswers) -> None:
+        super().__init__(backend, clock, known)
+        self.full: Callable[[bool], None] | None = None
+
+    def write(self, data: bytes) -> None:
+        """A further piece of the request."""
+        if data and not self._transport.is_closing():
+            self._transport.write(data)
+
+    def pause_writing(self) -> None:
+        """What was written piles up."""
+        if self.full is not None:
+            self.full(True)
+
+    def resume_writing(self) -> None:
+        """It has gone out."""
+        if self.full is not None:
+            self.full(False)
+
+
+async def connect_unix(path: str, backend: Backend, clock: Callable[[], float]) -> PipedConnection:
+    """A new connection to the Unix socket *path*.
+
+    Raises:
+        OSError: it cannot be had, or not in time.
+    """
+    loop = asyncio.get_running_loop()
+    async with asyncio.timeout(CONNECT_SECONDS):
+        _, connection = await loop.create_unix_connection(lambda: PipedConnection(backend, clock, KnownAnswers()), path)
+    return connection
+
+
 async def connect(backend: Backend, clock: Callable[[], float], known: KnownAnswers) -> UpstreamConnection:
     """A new connection to *backend*.
 
