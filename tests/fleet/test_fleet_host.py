@@ -15,6 +15,7 @@ from guideway.core.launch import Launch, Probe
 from guideway.core.release import Release, ServeSettings
 from guideway.core.rollout import EnvironmentState
 from guideway.core.spec import Gateway
+from guideway.core.terms import Terms
 from guideway.fleet import host as room
 from guideway.fleet.host import Host
 from guideway.sealing.admit import admit
@@ -50,7 +51,8 @@ def release(fleet: Fleet, tmp_path) -> Release:
     folder = tmp_path / "folder"
     (folder / "model").mkdir(parents=True)
     (folder / "model" / "weights").write_text("right")
-    (folder / "serve.json").write_bytes(msgspec.json.encode(ServeSettings("m", "chat", "tiny")))
+    (folder / "serve.json").write_bytes(msgspec.json.encode(ServeSettings("m", "chat", "tiny", system="be kind")))
+    (folder / "policy.json").write_bytes(b'{"cacheable":false,"masking":{"ip":"block"}}')
     blobs = Blobs(fleet.home.oci)
     files = blobs.put_tree(folder).files
     sign = signer(fleet.home.keys)
@@ -87,6 +89,11 @@ def change(fleet, release, path):
     blob.chmod(0o644)
     blob.write_bytes(blob.read_bytes()[:-1] + b"!")
     return digest
+
+
+def test_what_the_release_asks_of_the_gateway_travels_with_its_launch(fleet, host, release, engine):
+    launch, _ = host.start(STATE, release.digest, "a1")
+    assert launch.terms == Terms(system="be kind", cacheable=False, masking={"ip": "block"})
 
 
 def test_a_replica_is_started_over_the_files_of_the_release(fleet, host, release, engine):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import msgspec
 
 from guideway.core.artifact import Digest
+from guideway.core.terms import Terms
 
 
 class Probe(msgspec.Struct, frozen=True):
@@ -21,7 +22,8 @@ class Launch(msgspec.Struct, frozen=True):
     """How to start one model server on a port of this machine.
 
     ``argv`` is ``(interpreter, "-m", module, *arguments)`` when ``preload`` names that module: a target may
-    then fork it from a process that has the module imported already, instead of starting cold.
+    then fork it from a process that has the module imported already, instead of starting cold. ``terms`` is what
+    the release inside asks of the gateway.
     """
 
     argv: tuple[str, ...]
@@ -29,6 +31,7 @@ class Launch(msgspec.Struct, frozen=True):
     probe: Probe
     env: tuple[tuple[str, str], ...] = ()
     preload: str | None = None
+    terms: Terms = Terms()
 
 
 class Process(msgspec.Struct, frozen=True):
@@ -50,3 +53,4 @@ class Replica(msgspec.Struct, frozen=True):
     log: str
     since: float
     probe: Probe | None = None
+    terms: Terms = Terms()

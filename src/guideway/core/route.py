@@ -7,8 +7,9 @@ from typing import Literal
 import msgspec
 
 from guideway.core.artifact import Digest
-from guideway.core.privacy import Action, Entity
+from guideway.core.launch import Probe
 from guideway.core.spec.gateway import Gateway, Limits
+from guideway.core.terms import Terms
 
 Role = Literal["user", "operator", "admin"]
 
@@ -20,26 +21,13 @@ class Endpoint(msgspec.Struct, frozen=True):
     port: int
 
 
-class Terms(msgspec.Struct, frozen=True):
-    """What a release asks of whoever serves it; read from inside the release, so no environment can lower it.
-
-    ``system`` is put before every conversation; ``masking`` is the least that is done with personal data;
-    ``temperature`` holds where a request names none; ``tokenizer`` is its file on this host, or empty.
-    """
-
-    system: str = ""
-    cacheable: bool = True
-    masking: dict[Entity, Action] = {}
-    temperature: float = 0.0
-    tokenizer: str = ""
-
-
 class Arm(msgspec.Struct, frozen=True):
-    """One release and the replicas that serve it."""
+    """One release and the replicas that serve it. ``probe`` is the question that proves that they answer."""
 
     release: Digest
     endpoints: tuple[Endpoint, ...]
     terms: Terms = Terms()
+    probe: Probe | None = None
 
 
 class Route(msgspec.Struct, frozen=True):

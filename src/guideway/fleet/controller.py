@@ -18,7 +18,7 @@ from guideway.core.errors import Corrupt, GuidewayError, Refused, SpecError
 from guideway.core.launch import Launch, Process, Replica
 from guideway.core.protocols import Clock
 from guideway.core.rollout import EnvironmentState, Phase
-from guideway.core.route import Arm, Route
+from guideway.core.route import Arm, Endpoint, Route
 from guideway.fleet.decide import (
     Action,
     Death,
@@ -243,7 +243,7 @@ class Controller:
                 model=state.model,
                 revision=old.revision + 1 if old else 1,
                 epoch=self.epoch,
-                stable=Arm(action.release, action.endpoints),
+                stable=_arm(action.release, action.endpoints, fleet.replicas(self.database, state.name)),
             )
             fleet.put_route(self.database, route)
             if not (old and old.stable and old.stable.release == action.release):
@@ -311,7 +311,9 @@ class Controller:
             self._died(state.name, release, str(error) or type(error).__name__)
         else:
             log = str(self.host.log(state.name, id))
-            row = Replica(id, state.name, release, launch.port, process, "starting", log, self.clock(), launch.probe)
+            row = Replica(
+                id, state.name, release, launch.port, process, "starting", log, self.clock(), launch.probe, launch.terms
+            )
             try:
                 fleet.put_replica(self.database, row)
             except Exception:  # what cannot be written down must not run
@@ -379,3 +381,9 @@ def wanted(database: Database) -> bool:
 
 def _gateway_key(environment: str) -> str:
     return f"gateway of {environment}"
+
+
+def _arm(release: Digest, endpoints: tuple[Endpoint, ...], replicas: list[Replica]) -> Arm:
+    """The arm of *release*, with what its replicas know of it."""
+    known = next((one for one in replicas if one.release == release and one.state == "ready"), None)
+    return Arm(release, endpoints, known.terms, known.probe) if known else Arm(release, endpoints)

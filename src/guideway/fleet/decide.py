@@ -225,7 +225,7 @@ def _rollout(view: View) -> list[Action]:
     if rollout.phase is Phase.STARTING:
         ready = len(endpoints) >= view.state.replicas and view.gateway is Standing.UP
         return [Move(rollout.id, Phase.SWITCHING)] if ready else []
-    if view.route and view.stable == Arm(rollout.release, endpoints) and view.route.model == view.state.model:
+    if view.route and _serves(view.stable, rollout.release, endpoints) and view.route.model == view.state.model:
         return [Move(rollout.id, Phase.DONE)]
     if not endpoints:
         return [Move(rollout.id, Phase.STARTING, "its replicas died")]
@@ -255,3 +255,7 @@ def _unready(view: View, rollout: Rollout, ready: int) -> str:
     waits = "" if view.gateway is Standing.UP else "; the gateway is not up"
     within = f"{rollout.ready_within:.0f} s"
     return f"{ready} of {view.state.replicas} replicas ready after {within} ({', '.join(seen)}){waits}"
+
+
+def _serves(arm: Arm | None, release: Digest, endpoints: tuple[Endpoint, ...]) -> bool:
+    return arm is not None and (arm.release, arm.endpoints) == (release, endpoints)

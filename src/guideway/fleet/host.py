@@ -16,6 +16,8 @@ from guideway.core.launch import Launch, Probe, Process, Replica
 from guideway.core.protocols import Target
 from guideway.core.release import ServeSettings
 from guideway.core.rollout import EnvironmentState
+from guideway.core.spec.model import Policy
+from guideway.core.terms import Terms
 from guideway.engines import engine
 from guideway.kit.process import free_port, outputs
 from guideway.sealing.admit import check_admission
@@ -60,6 +62,7 @@ class Host:
         settings = msgspec.json.decode((folder / "serve.json").read_bytes(), type=ServeSettings)
         threads = max(1, len(os.sched_getaffinity(0)) // state.replicas)
         launch = engine(settings.engine).launch(folder, settings, port=free_port(), threads=threads)
+        launch = msgspec.structs.replace(launch, terms=_terms(folder, settings))
         return launch, self.target(state.target).start(launch, self.log(state.name, id))
 
     def probe(self, port: int, probe: Probe) -> ProbeResult:
@@ -121,3 +124,16 @@ class Host:
 def generates(port: int, probe: Probe, timeout: float) -> bool:
     """Does the replica on *port* answer *probe* with at least one generated token?"""
     return ask(port, probe, answer=timeout).ready
+
+
+def _terms(folder: Path, settings: ServeSettings) -> Terms:
+    """What the release in *folder*, whose bytes have been verified, asks of the gateway."""
+    policy = msgspec.json.decode((folder / "policy.json").read_bytes(), type=Policy)
+    tokenizer = folder / "model" / "tokenizer.json"
+    return Terms(
+        system=settings.system,
+        cacheable=policy.cacheable,
+        masking=policy.masking,
+        temperature=settings.decoding.temperature,
+        tokenizer=str(tokenizer) if tokenizer.is_file() else "",
+    )

@@ -80,15 +80,15 @@ def rollback(
     target = to or before(database, environment, current)
     if target is None or target == current:
         raise SpecError(f"no release served before {short(current)} in '{environment}'", try_this="`guideway releases`")
-    endpoints = _warm(database, environment, target)
+    warm = _warm(database, environment, target)
     with database.transaction():
         rollout = _begin(database, spec, environment, target, previous=current, kind="rollback", clock=clock)
-        if not endpoints:
+        if warm is None:
             return rollout
         epoch = fleet.take_epoch(database)
         changed = msgspec.structs.replace(
             route,
-            stable=Arm(target, endpoints),
+            stable=warm,
             candidate=None,
             weight=0.0,
             epoch=epoch,
@@ -198,10 +198,14 @@ def _begin(
     return rollout
 
 
-def _warm(database: Database, environment: str, release: Digest) -> tuple[Endpoint, ...]:
-    """Where ready replicas of *release* listen, if any still run."""
-    return tuple(
-        Endpoint("127.0.0.1", one.port)
+def _warm(database: Database, environment: str, release: Digest) -> Arm | None:
+    """The arm of *release* on its ready replicas, if any still run."""
+    ready = [
+        one
         for one in fleet.replicas(database, environment)
         if one.release == release and one.state == "ready" and is_alive(one.process.pid, one.process.started)
-    )
+    ]
+    if not ready:
+        return None
+    endpoints = tuple(Endpoint("127.0.0.1", one.port) for one in ready)
+    return Arm(release, endpoints, ready[0].terms, ready[0].probe)

@@ -1,0 +1,21 @@
+"""What a release asks of whoever serves it."""
+
+from __future__ import annotations
+
+import msgspec
+
+from guideway.core.privacy import Action, Entity
+
+
+class Terms(msgspec.Struct, frozen=True):
+    """What a release asks of whoever serves it; read from inside the release, so no environment can lower it.
+
+    ``system`` is put before every conversation; ``masking`` is the least that is done with personal data;
+    ``temperature`` holds where a request names none; ``tokenizer`` is its file on this host, or empty.
+    """
+
+    system: str = ""
+    cacheable: bool = True
+    masking: dict[Entity, Action] = msgspec.field(default_factory=dict)
+    temperature: float = 0.0
+    tokenizer: str = ""
