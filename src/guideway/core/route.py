@@ -7,6 +7,7 @@ from typing import Literal
 import msgspec
 
 from guideway.core.artifact import Digest
+from guideway.core.launch import Probe
 from guideway.core.privacy import Action, Entity
 from guideway.core.spec.gateway import Gateway, Limits
 
@@ -35,11 +36,12 @@ class Terms(msgspec.Struct, frozen=True):
 
 
 class Arm(msgspec.Struct, frozen=True):
-    """One release and the replicas that serve it."""
+    """One release and the replicas that serve it. ``probe`` is the question that proves that they answer; None: none."""
 
     release: Digest
     endpoints: tuple[Endpoint, ...]
     terms: Terms = Terms()
+    probe: Probe | None = None
 
 
 class Route(msgspec.Struct, frozen=True):

@@ -107,7 +107,7 @@ class UpstreamConnection(asyncio.Protocol):
         if receiver is None:
             self._transport.abort()
             return
-        at = self._clock()
+        at = self.backend.heard_at = self._clock()
         self._started = True
         try:
             self._parser.feed_data(data)
