@@ -36,7 +36,7 @@ class Terms(msgspec.Struct, frozen=True):
 
 
 class Arm(msgspec.Struct, frozen=True):
-    """One release and the replicas that serve it. ``probe`` is the question that proves that they answer; None: none."""
+    """One release and the replicas that serve it. ``probe`` is the question that proves that they answer."""
 
     release: Digest
     endpoints: tuple[Endpoint, ...]
