@@ -29,6 +29,8 @@ PAUSE_MOST = 30.0
 CONFIRM_SECONDS = 0.2
 BAD_IN_A_ROW = 2
 ANSWER_LIMIT = 64 * 1024
+DISPROVED = frozenset({"probe", "garbage", "connect", "broken"})
+"""Faults that one good answer takes back; one that fails now and then, or is slow, has to pass a trial."""
 
 Question = Literal["life", "meaning"]
 Ask = Callable[[Backend, bytes, float], "asyncio.Future[tuple[int, bytes]] | asyncio.Task[tuple[int, bytes]]"]
@@ -108,7 +110,7 @@ class Prober:
         watch.took(now - asked)
         if sound(*heard):
             watch.bad = 0
-            if backend.why in {"probe", "status", "garbage"}:
+            if backend.why in DISPROVED:
                 backend.restore()
                 self._changed(backend)
             return
