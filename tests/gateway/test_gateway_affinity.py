@@ -93,7 +93,7 @@ def test_the_order_of_the_replicas_and_the_process_do_not_matter():
     for number in range(200):
         one = prefix(chat(str(number)))
         assert prefer(some, one).endpoint == prefer(again, one).endpoint
-    assert prefix(chat("fixed")) == 12325589574253641907, "the same in every process, so that workers agree"
+    assert prefix(chat("fixed")) == 4100301368, "the same in every process, so that workers agree"
 
 
 @given(st.lists(st.integers(0, 50), min_size=1, max_size=8), st.integers(1, 2**64 - 1))

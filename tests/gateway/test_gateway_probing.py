@@ -283,8 +283,15 @@ def test_a_real_process_that_is_stopped_is_ejected_and_restored_when_it_goes_on(
             process.kill()
 
 
-def test_a_question_leaves_no_connection_behind(replica, watch):
+def test_a_question_leaves_no_connection_behind_for_a_request_to_inherit(loop, replica, watch):
     one = replica(raw(http(completion("h"))))
-    watch(one.port, every=0.05)
+    (backend,) = watch(one.port, every=0.05)
     wait_for(lambda: len(one.asked) >= 3)
-    wait_for(lambda: one.closed >= 2)
+    wait_for(lambda: one.closed >= 3)
+    assert loop.call(backend.take, time.perf_counter()) is None
+
+
+def test_an_error_that_nobody_expected_does_not_end_the_questions():
+    bench = Bench()
+    asked = bench.run(30.0, lambda asked: RuntimeError("odd"))
+    assert len(asked) > 10

@@ -14,8 +14,9 @@ from typing import Literal
 import msgspec
 
 from guideway.core.launch import Probe
+from guideway.core.route import Endpoint
 from guideway.gateway.backend import Backend
-from guideway.gateway.upstream import Head, UpstreamConnection, connect
+from guideway.gateway.upstream import Head, connect
 
 LOOK_SECONDS = 0.1
 QUIET_SECONDS = 0.5
@@ -158,7 +159,7 @@ def _what(done: asyncio.Future[tuple[int, bytes]]) -> _Heard:
         return done.result()
     except OSError:
         return None
-    except ValueError:
+    except Exception:  # whatever a replica brings about, it is asked again
         return 0, b""
 
 
@@ -224,32 +225,32 @@ def sound(status: int, body: bytes) -> bool:
 
 
 class _Asking:
-    """Asks over a connection of its own; it is not kept, so that no request inherits what a question left behind."""
+    """Asks over a connection of its own, which no request ever inherits."""
 
     def __init__(self, clock: Callable[[], float]) -> None:
         self._clock = clock
 
     def __call__(self, backend: Backend, data: bytes, seconds: float) -> asyncio.Task[tuple[int, bytes]]:
-        return asyncio.get_running_loop().create_task(self._ask(backend, data, seconds))
+        return asyncio.get_running_loop().create_task(self._ask(backend.endpoint, data, seconds))
 
-    async def _ask(self, backend: Backend, data: bytes, seconds: float) -> tuple[int, bytes]:
+    async def _ask(self, endpoint: Endpoint, data: bytes, seconds: float) -> tuple[int, bytes]:
+        alone = Backend(endpoint)
+        alone.retire()  # so that it keeps no connection
         async with asyncio.timeout(seconds):
-            connection = await connect(backend, self._clock)
-            answer = _Collected(connection)
+            connection = await connect(alone, self._clock)
+            answer = _Collected()
             try:
                 connection.send(answer, data)
                 return await answer.whole
             finally:
                 connection.abort()
-                backend.forget(connection)
 
 
 class _Collected:
     """The answer to one question."""
 
-    def __init__(self, connection: UpstreamConnection) -> None:
+    def __init__(self) -> None:
         self.whole: asyncio.Future[tuple[int, bytes]] = asyncio.get_running_loop().create_future()
-        self._connection = connection
         self._parts: list[bytes] = []
 
     def received(self, head: Head, parts: list[bytes], done: bool, at: float) -> None:
