@@ -10,6 +10,7 @@ from gateway_rig import route
 from hypothesis import given
 from hypothesis import strategies as st
 
+from guideway.core.launch import Probe
 from guideway.core.route import Endpoint
 from guideway.gateway.backend import Backend
 from guideway.gateway.plane import Plane
@@ -143,3 +144,31 @@ def test_a_port_that_cannot_be_is_refused(port):
 def test_a_weight_outside_0_to_1_is_refused(weight):
     with pytest.raises(ValueError, match="weight"):
         read_route(msgspec.json.encode(route(weight=weight)))
+
+
+def test_callers_are_looked_at_only_where_the_route_says_that_they_are_the_unit():
+    drawn = msgspec.structs.replace(route([1], [2], weight=0.5), rollout="r1")
+    asked = {"request": set(), "caller": set()}
+    for unit, arms in asked.items():
+        compiled = compile_route(msgspec.structs.replace(drawn, unit=unit), Backend)
+        for uniform in (0.1, 0.9):
+            assignment, arm = compiled.assign(key="a caller", uniform=uniform)
+            assert (assignment.arm, bool(assignment.key)) == (arm.name, unit == "caller")
+            arms.add(arm.name)
+    assert (len(asked["request"]), len(asked["caller"])) == (2, 1)
+
+
+def test_replicas_of_an_arm_know_each_other_and_let_go_when_they_retire():
+    compiled = table([1, 2], [3], weight=0.5)
+    first, second, other = compiled.backends()
+    assert (first.peers, other.peers) == ((first, second), (other,))
+    first.retire()
+    assert first.peers == ()
+
+
+def test_each_backend_is_asked_the_question_of_its_own_release():
+    both = route([1], [2], weight=0.5)
+    probe = Probe("/v1/completions", "{}")
+    asked = msgspec.structs.replace(both, candidate=msgspec.structs.replace(both.candidate, probe=probe))
+    read = read_route(msgspec.json.encode(asked))
+    assert [found for _, found in compile_route(read, Backend).probed()] == [None, probe]

@@ -1,13 +1,13 @@
-"""What one worker knows of one replica: its load, its failures, its idle connections."""
+"""What one worker knows of one replica: its load, how it fares, its idle connections."""
 
 from __future__ import annotations
 
 from typing import Protocol
 
 from guideway.core.route import Endpoint
+from guideway.gateway.affinity import salt_of
+from guideway.gateway.health import Health
 
-EJECT_AFTER = 3
-EJECT_SECONDS = 1.0
 IDLE_SECONDS = 4.0
 IDLE_CONNECTIONS = 256
 
@@ -24,30 +24,37 @@ class Connection(Protocol):
         """Close it; nobody waits for an answer on it."""
 
 
-class Backend:
-    """One endpoint. Times are seconds of the worker's clock."""
+class Backend(Health):
+    """One endpoint. Times are seconds of the worker's clock; ``salt`` is its place among others for one prefix."""
 
-    __slots__ = ("_failures", "_idle", "_retired", "ejected_until", "endpoint", "host", "outstanding")
+    __slots__ = ("_idle", "_retired", "busy_since", "endpoint", "heard_at", "host", "outstanding", "salt")
 
     def __init__(self, endpoint: Endpoint) -> None:
+        super().__init__()
         self.endpoint = endpoint
         name = f"[{endpoint.host}]" if ":" in endpoint.host else endpoint.host
         self.host = f"{name}:{endpoint.port}".encode()
+        self.salt = salt_of(self.host)
         self.outstanding = 0
-        self.ejected_until = 0.0
-        self._failures = 0
+        self.busy_since = self.heard_at = 0.0
         self._idle: list[Connection] = []
         self._retired = False
 
-    def connected(self) -> None:
-        """A connection was made: earlier failures no longer count."""
-        self._failures = 0
+    def begin(self, now: float) -> None:
+        """A request is sent there."""
+        if not self.outstanding:
+            self.busy_since = now
+        self.outstanding += 1
+        if self.why or self.down_until:
+            self.tried(now)
 
-    def failed(self, now: float) -> None:
-        """No connection could be made; after three in a row the endpoint is left alone for a second."""
-        self._failures += 1
-        if self._failures >= EJECT_AFTER:
-            self.ejected_until = now + EJECT_SECONDS
+    def end(self) -> None:
+        """A request that was sent there is over."""
+        self.outstanding -= 1
+
+    def quiet(self, now: float) -> float:
+        """For how many seconds somebody has waited there without hearing a byte, on whatever connection."""
+        return now - max(self.busy_since, self.heard_at) if self.outstanding else 0.0
 
     def take(self, now: float) -> Connection | None:
         """The connection that was used last, unless it waited so long that the replica may be closing it."""
@@ -79,6 +86,7 @@ class Backend:
     def retire(self) -> None:
         """The route names this endpoint no more: what is in flight ends, nothing is kept."""
         self._retired = True
+        self.peers = ()
         idle, self._idle = self._idle, []
         for connection in idle:
             connection.close()

@@ -1,17 +1,17 @@
-"""Who answers a request: the arm by its weight, the replica by how much it has to do."""
+"""Who answers a request: the arm by its weight, the replica by its prompt's beginning and how much it has to do."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Literal
 
 import msgspec
 
 from guideway.core.artifact import short
+from guideway.core.assignment import ArmName, Assignment, Exclusion, assign
+from guideway.core.launch import Probe
 from guideway.core.route import Arm, Endpoint, Route
+from guideway.gateway.affinity import prefer
 from guideway.gateway.backend import Backend
-
-ArmName = Literal["stable", "candidate"]
 
 
 class ServingArm(msgspec.Struct, frozen=True):
@@ -20,6 +20,7 @@ class ServingArm(msgspec.Struct, frozen=True):
     name: ArmName
     release: str
     backends: tuple[Backend, ...]
+    probe: Probe | None = None
 
 
 class Table(msgspec.Struct, frozen=True):
@@ -31,8 +32,22 @@ class Table(msgspec.Struct, frozen=True):
 
     @property
     def weight(self) -> float:
-        """The candidate's share of requests, in [0, 1]."""
-        return self.route.weight if self.candidate else 0.0
+        """The candidate's share of requests, in [0, 1]; in shadow it answers none."""
+        return self.route.weight if self.candidate and not self.route.shadow else 0.0
+
+    @property
+    def shadowed(self) -> float:
+        """The share of requests of which the candidate gets a copy, in [0, 1]."""
+        return self.route.weight if self.candidate and self.route.shadow else 0.0
+
+    def assign(self, *, key: str, uniform: float, why_not: Exclusion = "") -> tuple[Assignment, ServingArm | None]:
+        """The arm for a request, and how it came by it; *key* is its caller's, or empty. None: nothing serves.
+
+        *key* is looked at only where the route says that callers are the unit.
+        """
+        key = key if self.route.unit == "caller" else ""
+        assignment = assign(self.route.rollout, self.weight, key=key, uniform=uniform, why_not=why_not)
+        return assignment, self.candidate if assignment.arm == "candidate" else self.stable
 
     def draw(self, uniform: float) -> ServingArm | None:
         """The arm for a request, *uniform* being a draw from [0, 1). None: nothing serves."""
@@ -45,6 +60,10 @@ class Table(msgspec.Struct, frozen=True):
     def backends(self) -> tuple[Backend, ...]:
         """The backends of both arms."""
         return tuple(one for arm in (self.stable, self.candidate) if arm for one in arm.backends)
+
+    def probed(self) -> list[tuple[Backend, Probe | None]]:
+        """Every backend with the question that proves it."""
+        return [(one, arm.probe) for arm in (self.stable, self.candidate) if arm for one in arm.backends]
 
 
 def read_route(data: bytes) -> Route:
@@ -79,17 +98,25 @@ def compile_route(route: Route, backend: Callable[[Endpoint], Backend]) -> Table
 def _serving(name: ArmName, arm: Arm | None, backend: Callable[[Endpoint], Backend]) -> ServingArm | None:
     if arm is None or not arm.endpoints:
         return None
-    return ServingArm(name, short(arm.release), tuple(backend(endpoint) for endpoint in arm.endpoints))
+    backends = tuple(backend(endpoint) for endpoint in arm.endpoints)
+    for one in backends:
+        one.peers = backends
+    return ServingArm(name, short(arm.release), backends, arm.probe)
 
 
-def choose(backends: tuple[Backend, ...], *, avoid: Backend | None, now: float, turn: int) -> Backend:
-    """The backend with the least outstanding requests; among equals they take turns.
+def choose(backends: tuple[Backend, ...], *, avoid: Backend | None, now: float, turn: int, prefix: int = 0) -> Backend:
+    """The backend that *prefix* prefers; without one that with the least outstanding requests, equals taking turns.
 
-    *avoid* and those that were ejected are used only when there is no other: a try is better than a refusal.
+    *avoid* and those that were ejected are used only when there is no other: a try is better than a refusal. One
+    whose answers were found to be garbage is worse than *avoid*.
     """
     if len(backends) == 1:
         return backends[0]
     usable = [one for one in backends if one is not avoid and one.ejected_until <= now]
-    usable = usable or [one for one in backends if one is not avoid]
+    usable = usable or [one for one in backends if one is not avoid and one.why != "probe"]
+    if not usable:
+        return avoid or backends[turn % len(backends)]
+    if prefix:
+        return prefer(usable, prefix)
     start = turn % len(usable)
     return min(usable[start:] + usable[:start], key=lambda one: one.outstanding)

@@ -165,7 +165,7 @@ class UpstreamConnection(asyncio.Protocol):
         if receiver is None:
             self._transport.abort()
             return
-        at = self._clock()
+        at = self.backend.heard_at = self._clock()
         if not self._started:
             self._started = True
             whole = self._known.whole(data)
