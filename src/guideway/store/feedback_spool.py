@@ -86,6 +86,11 @@ class Spool:
             os.close(descriptor)
 
 
+def waits(folder: Path) -> bool:
+    """Is there anything to take?"""
+    return any(path.stat().st_size for ending in (_TAKEN, _GROWING) for path in folder.glob("*" + ending))
+
+
 def take(folder: Path) -> list[Path]:
     """The files that nobody appends to any more: those taken before and not finished, and all that there are now."""
     for path in sorted(folder.glob("*" + _GROWING)):
