@@ -70,6 +70,16 @@ def test_what_a_client_sent_is_inert_in_a_line_and_can_be_read_back(text):
     assert not set("<>&") & set(shown)
 
 
+@pytest.mark.catalogue("B37")
+@pytest.mark.parametrize("text", [*HOSTILE, "\udcff", "诗人" * 40_000])
+def test_the_line_of_a_request_is_inert_too(capsys, text):
+    log_request(id="r", key="k", model=text, arm="", status=404, ms=1.0, overhead_ms=1.0, prompt=text)
+    (shown,) = capsys.readouterr().err.splitlines()
+    assert json.loads(shown)["model"] == text[:1024]
+    assert all(char.isprintable() for char in shown)
+    assert not set("<>&") & set(shown)
+
+
 def test_text_in_other_scripts_stays_readable():
     assert "诗人" in rendered({"event": "诗人"}).decode()
 

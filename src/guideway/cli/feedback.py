@@ -16,7 +16,7 @@ from guideway.store import feedback
 from guideway.store.database import Database
 from guideway.store.feedback import Judgement
 
-_SHOWN = 60
+_SHOWN = 40
 
 
 @click.group("feedback")
@@ -40,8 +40,8 @@ def list_(days: int, limit: int, path: Path, environment: str, as_json: bool) ->
     if as_json:
         print_json([msgspec.to_builtins(one) for one in found])
         return
-    rows = [(_time(one.at), one.request[:16], one.owner, one.release, one.thumb or "", _words(one)) for one in found]
-    table(("WHEN", "REQUEST", "TENANT", "RELEASE", "THUMB", "WORDS"), rows, empty="nobody has said anything yet")
+    rows = [(_time(one.at), one.owner, one.release, one.thumb or "", _words(one)) for one in found]
+    table(("WHEN", "TENANT", "RELEASE", "THUMB", "WORDS"), rows, empty="nobody has said anything yet")
 
 
 @command.command("erase")

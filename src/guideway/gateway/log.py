@@ -35,18 +35,36 @@ FILE_BYTES = 64 * 1024 * 1024
 
 _LIVE = re.compile("[<>&\x7f-\x9f\u00ad\u200b-\u200f\u2028-\u202f\u2060-\u206f\ufeff]")
 """What JSON leaves as it is, and a terminal, a browser or a reader's eye does not."""
+_SUSPECT = re.compile(b"[<>&\x7f-\xff]").search
+"""Only a line with one of these bytes has to be looked at."""
+_encode = msgspec.json.Encoder().encode
 
 Fact = str | float | bool | list[str] | None
 
 
+class _Done(msgspec.Struct):
+    """The line about one request."""
+
+    at: float
+    pid: int
+    event: str
+    id: str
+    key: str
+    model: str
+    arm: str
+    status: int
+    ms: float
+    overhead_ms: float
+    tokens_in: int
+    tokens_out: int
+    cache: str
+    masked: tuple[str, ...]
+    prompt: str | msgspec.UnsetType
+
+
 def log(event: str, **facts: Fact) -> None:
     """Write one line about *event*, or queue it once `start` was called."""
-    line = rendered({"at": round(time.time(), 3), "pid": os.getpid(), "event": event, **facts})
-    if _writer is not None:
-        _writer.put(line)
-    else:
-        sys.stderr.write(line.decode())
-        sys.stderr.flush()
+    _say(rendered({"at": round(time.time(), 3), "pid": os.getpid(), "event": event, **facts}))
 
 
 def log_request(
@@ -61,37 +79,49 @@ def log_request(
     tokens_in: int = 0,
     tokens_out: int = 0,
     cache: str = "",
-    masked: list[str] | None = None,
+    masked: tuple[str, ...] = (),
     prompt: str | None = None,
 ) -> None:
     """Write the line about one request. *key* is the id of a key; *prompt*, if the policy wants it, is masked."""
-    facts: dict[str, Fact] = {
-        "id": id,
-        "key": key,
-        "model": model,
-        "arm": arm,
-        "status": status,
-        "ms": round(ms, 3),
-        "overhead_ms": round(overhead_ms, 3),
-        "tokens_in": tokens_in,
-        "tokens_out": tokens_out,
-        "cache": cache,
-        "masked": masked or [],
-    }
-    if prompt is not None:
-        facts["prompt"] = prompt
-    log("request", **facts)
+    line = _Done(
+        round(time.time(), 3),
+        os.getpid(),
+        "request",
+        id,
+        key,
+        model,
+        arm,
+        status,
+        round(ms, 3),
+        round(overhead_ms, 3),
+        tokens_in,
+        tokens_out,
+        cache,
+        masked,
+        msgspec.UNSET if prompt is None else prompt,
+    )
+    _say(rendered(line))
 
 
-def rendered(line: dict[str, Fact]) -> bytes:
+def rendered(line: dict[str, Fact] | _Done) -> bytes:
     """*line* as one line of JSON in which nothing a client sent is alive: no line ends, escapes, markup or tricks."""
     try:
-        data = msgspec.json.encode(line)
+        data = _encode(line)
     except UnicodeEncodeError:  # half a surrogate pair, as in the name of a file
-        data = json.dumps(line).encode()
+        data = json.dumps(msgspec.structs.asdict(line) if isinstance(line, _Done) else line).encode()
     if len(data) > LINE_BYTES:
-        data = msgspec.json.encode({**_short(line), "cut": len(data)})
+        data = _encode({**_short(msgspec.to_builtins(line)), "cut": len(data)})
+    if _SUSPECT(data) is None:
+        return data + b"\n"
     return (_LIVE.sub(_escaped, data.decode()) + "\n").encode()
+
+
+def _say(line: bytes) -> None:
+    if _writer is not None:
+        _writer.put(line)
+    else:
+        sys.stderr.write(line.decode())
+        sys.stderr.flush()
 
 
 def _escaped(found: re.Match[str]) -> str:
