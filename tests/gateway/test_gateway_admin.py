@@ -572,6 +572,31 @@ def test_drain_replaces_every_worker_or_stops_the_gateway(gateway_process):
     assert admin.ask("POST", "/v1/drain").status_code == 503
 
 
+def test_a_key_that_is_made_here_opens_the_data_port_until_it_is_revoked_here(gateway_process):
+    admin, _ = gateway_process
+    port = json.loads((admin.installation.folder / "gateway.json.state").read_text())["port"]
+    made = admin.unix("POST", "/v1/keys").json()
+
+    def status():
+        with Client(port) as client:
+            return client.ask("GET", "/v1/models", headers=f"Authorization: Bearer {made['key']}\r\n").status
+
+    wait_for(lambda: status() == 200, 5, "the new key opening the data port")
+    assert admin.unix("DELETE", f"/v1/keys/{made['id']}").status_code == 200
+    wait_for(lambda: status() == 401, 5, "the revoked key opening nothing")
+    (worker,) = admin.ask("GET", "/v1/workers").json()["workers"]
+    assert worker["serves"] is True
+
+
+@pytest.mark.parametrize("folder", ["", "/tmp", "/srv/elsewhere/dev"])
+def test_settings_of_another_kind_of_folder_are_one_line_and_exit_code_2(tmp_path, folder):
+    path = tmp_path / "gateway.json"
+    path.write_bytes(msgspec.json.encode(GatewaySettings("127.0.0.1", 0, 1, "r", "k", folder=folder)))
+    argv = [sys.executable, "-m", "guideway.gateway.admin", "--settings", str(path)]
+    ended = subprocess.run(argv, capture_output=True, text=True, timeout=30, check=False)
+    assert (ended.returncode, len(ended.stderr.splitlines())) == (2, 1)
+
+
 def test_a_state_file_of_another_process_drains_nobody(admin):
     state = admin.installation.folder / "gateway.json.state"
     told = {"pid": os.getpid(), "started": "another", "port": 1, "workers": []}

@@ -35,8 +35,6 @@ FILE_BYTES = 64 * 1024 * 1024
 
 _LIVE = re.compile("[<>&\x7f-\x9f\u00ad\u200b-\u200f\u2028-\u202f\u2060-\u206f\ufeff]")
 """What JSON leaves as it is, and a terminal, a browser or a reader's eye does not."""
-_SUSPECT = re.compile(b"[<>&\x7f-\xff]").search
-"""Only a line with one of these bytes has to be looked at."""
 _encode = msgspec.json.Encoder().encode
 
 Fact = str | float | bool | list[str] | None
@@ -111,7 +109,7 @@ def rendered(line: dict[str, Fact] | _Done) -> bytes:
         data = json.dumps(msgspec.structs.asdict(line) if isinstance(line, _Done) else line).encode()
     if len(data) > LINE_BYTES:
         data = _encode({**_short(msgspec.to_builtins(line)), "cut": len(data)})
-    if _SUSPECT(data) is None:
+    if data.isascii() and not (b"<" in data or b">" in data or b"&" in data or b"\x7f" in data):
         return data + b"\n"
     return (_LIVE.sub(_escaped, data.decode()) + "\n").encode()
 

@@ -51,22 +51,19 @@ def main() -> int:
     logging.getLogger("uvicorn").propagate = False
     try:
         settings = read_settings(path)
-        if not settings.folder:
-            raise SpecError("the settings name no folder for the admin plane", where=str(path))
-        folder = Path(settings.folder)
+        home, folder = home_of(settings), Path(settings.folder)
         with locked(folder / "admin.lock", wait=False) as alone:
             if not alone:
                 raise Unavailable("the admin plane of this gateway is served already", where=str(folder))
-            uvloop.run(serve(path, settings))
+            uvloop.run(serve(path, settings, home))
     except GuidewayError as error:
         sys.stderr.write(f"{error}\n")
         return error.exit_code
     return 0
 
 
-async def serve(path: Path, settings: GatewaySettings) -> None:
+async def serve(path: Path, settings: GatewaySettings, home: Home) -> None:
     """Serve the gateway that was started with *settings*, which *path* holds, until SIGTERM."""
-    home = home_of(settings)
     desk = Desk(path, settings, home, time.time)
     access = Access(time.time)
     keys = FollowedFile(Path(settings.keys_file), access.set_keys, time.time_ns)
@@ -91,8 +88,14 @@ async def serve(path: Path, settings: GatewaySettings) -> None:
 
 
 def home_of(settings: GatewaySettings) -> Home:
-    """The state folder that the gateway's folder ``run/env/NAME`` lies in."""
+    """The state folder that the gateway's folder ``run/env/NAME`` lies in.
+
+    Raises:
+        SpecError: it lies elsewhere.
+    """
     folder = Path(settings.folder).absolute()
+    if folder.parts[-3:-1] != ("run", "env"):
+        raise SpecError("the gateway's folder is not 'run/env/NAME' of a state folder", where=str(folder))
     return Home(folder.parents[2], os.environ.get("GUIDEWAY_STATE", ""))
 
 

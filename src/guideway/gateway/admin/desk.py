@@ -87,11 +87,12 @@ class Desk:
         return shown
 
     def workers(self) -> list[dict[str, Any]]:
-        """The workers that have told numbers and run, with what they do now."""
+        """The workers that run, with what they do now; one that has told no numbers yet is named all the same."""
         serving = standing.workers if (standing := self.standing()) else ()
-        _, live = self._totals.read()
+        live = {one.pid: one.snapshot for one in self._totals.read()[1]}
         return [
-            {"pid": one.pid, "serves": one.pid in serving, "at": one.snapshot.at, **one.snapshot.gauges} for one in live
+            {"pid": pid, "serves": pid in serving, **({"at": live[pid].at, **live[pid].gauges} if pid in live else {})}
+            for pid in sorted({*serving, *live})
         ]
 
     def metrics(self, accept: str) -> tuple[bytes, str]:
