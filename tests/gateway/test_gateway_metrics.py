@@ -16,7 +16,18 @@ from prometheus_client.parser import text_string_to_metric_families
 from guideway.gateway import metrics as room
 from guideway.gateway.admin.prometheus import COUNTERS, GAUGES, render
 from guideway.gateway.admin.totals import RETIRED, Live, Totals
-from guideway.gateway.metrics import OTHER, SERIES, Counter, Gauge, Metrics, Snapshot, decode, encode, write_snapshot
+from guideway.gateway.metrics import (
+    OTHER,
+    SERIES,
+    Counter,
+    Gauge,
+    Metrics,
+    Publisher,
+    Snapshot,
+    decode,
+    encode,
+    write_snapshot,
+)
 from guideway.kit.process import start_time
 
 OPEN = "text/plain; version=0.0.4"
@@ -158,6 +169,27 @@ def test_the_sum_over_workers_that_run_and_that_have_gone(tmp_path):
     assert [one.pid for one in live] == [os.getpid()]
     assert not dead.exists()
     assert (tmp_path / f"{os.getpid()}-{start_time(os.getpid())}.msgpack").stat().st_mode & 0o777 == 0o600
+
+
+def test_a_worker_publishes_in_order_and_its_last_word_is_its_last(tmp_path):
+    metrics = Metrics()
+    publisher = Publisher(metrics, tmp_path / "metrics")
+    for number in range(20):
+        metrics.count("retries")
+        publisher.publish(float(number))
+    metrics.count("retries")
+    publisher.close(99.0)
+    total, (live,) = Totals(tmp_path / "metrics").read()
+    assert total.counters["retries"] == {"": 21}
+    assert live.snapshot.at == 99.0
+
+
+def test_a_folder_that_cannot_be_written_stops_no_worker(tmp_path):
+    (tmp_path / "metrics").write_text("a file")
+    publisher = Publisher(Metrics(), tmp_path / "metrics")
+    for _ in range(3):
+        publisher.publish(1.0)
+    publisher.close(2.0)
 
 
 def test_the_sum_never_goes_backwards_whoever_dies_or_starts_again(tmp_path):

@@ -11,6 +11,7 @@ import os
 import resource
 from bisect import bisect_left
 from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import Literal
 
@@ -210,8 +211,27 @@ def _memory_bytes() -> float:
 # Files.
 
 
+class Publisher:
+    """Leaves the snapshots of this process in *folder*, in order, by a thread: the loop does not wait for a disk."""
+
+    def __init__(self, metrics: Metrics, folder: Path) -> None:
+        self._metrics, self._folder = metrics, folder
+        self._thread = ThreadPoolExecutor(1, "metrics")
+        self._last: Future[None] | None = None
+
+    def publish(self, now: float) -> None:
+        """Leave a snapshot, unless the one before is still being written; *now* in seconds since 1970."""
+        if self._last is None or self._last.done():
+            self._last = self._thread.submit(write_snapshot, self._folder, encode(self._metrics.snapshot(now)))
+
+    def close(self, now: float) -> None:
+        """Leave the last snapshot and wait until it is there; after this nothing may be counted."""
+        self._thread.submit(write_snapshot, self._folder, encode(self._metrics.snapshot(now)))
+        self._thread.shutdown()
+
+
 def write_snapshot(folder: Path, data: bytes) -> None:
-    """Put the snapshot of this process into *folder*; blocks for a moment, so not on the loop.
+    """Put the snapshot of this process into *folder*.
 
     Raises:
         OSError: it cannot be written; the next one may be.
