@@ -18,7 +18,7 @@ from fleet_rig import PROGRAM, TinyHost
 from guideway.fleet import project
 from guideway.fleet.controller import Controller
 from guideway.fleet.gateways import Gateways
-from guideway.store import fleet
+from guideway.store import fleet, key_orders
 from guideway.store.database import Database
 from guideway.store.home import Home
 
@@ -85,7 +85,7 @@ def main(home: Home, at: int) -> int:
         write(*what, **more)
         fate.point()
 
-    project.write_atomic = write_atomic
+    project.write_atomic = key_orders.write_atomic = write_atomic
     with MortalDatabase(home.database) as database:
         controller = Controller(home, database, MortalHost(home, {}), MortalGateways(home, PROGRAM), time.time)
         controller._adopt()

@@ -7,10 +7,9 @@ from pathlib import Path
 import msgspec
 
 from guideway.core.rollout import EnvironmentState
-from guideway.core.route import GatewaySettings, KeyFile, Route
+from guideway.core.route import GatewaySettings, Route
 from guideway.kit.files import write_atomic
-from guideway.signing.keys import pepper
-from guideway.store import api_keys
+from guideway.store import key_orders
 from guideway.store.database import Database
 from guideway.store.home import Home
 
@@ -24,10 +23,7 @@ def project_route(home: Home, route: Route) -> None:
 
 def project_keys(home: Home, database: Database, environment: str) -> None:
     """Write the keys of one environment, for the owner only, unless the file says the same already."""
-    keys = KeyFile(pepper=pepper(home.keys).hex(), keys=tuple(api_keys.all_of(database, environment)))
-    path, data = home.environment(environment) / "keys.json", msgspec.json.encode(keys)
-    if _read(path) != data:
-        write_atomic(path, data, mode=0o600)
+    key_orders.project(home, database, environment)
 
 
 def gateway_settings(home: Home, state: EnvironmentState) -> GatewaySettings:

@@ -55,9 +55,15 @@ def _evidence(connection: Connection) -> None:
         connection.exec_driver_sql(statement)
 
 
+def _feedback(connection: Connection) -> None:
+    """What clients say of answers."""
+    _create(connection, (tables.feedback,), tables.FEEDBACK_INDEXES)
+
+
 MIGRATIONS: tuple[Migration, ...] = (
     Migration("first tables", _first),
     Migration("evidence, waivers and checkpoints", _evidence),
+    Migration("feedback", _feedback),
 )
 
 _APPEND_ONLY = {

@@ -159,6 +159,19 @@ checkpoints = Table(
     Column("body", _TEXT, nullable=False),
 )
 
+feedback = Table(
+    "feedback",
+    TABLES,
+    Column("request", _TEXT, nullable=False),
+    Column("key", _TEXT, nullable=False),
+    Column("environment", _TEXT, nullable=False),
+    Column("owner", _TEXT, nullable=False),
+    Column("release", _TEXT, nullable=False),
+    Column("at", Double, nullable=False),
+    Column("body", _TEXT, nullable=False),
+    PrimaryKeyConstraint("request", "key"),
+)
+
 FIRST_INDEXES = (
     Index("steps_by_stage", steps.c.stage, steps.c.at),
     Index("rollouts_by_environment", rollouts.c.environment, rollouts.c.created),
@@ -178,6 +191,12 @@ LIST_INDEXES = (
     Index("waivers_by_name", waivers.c.name, waivers.c.environment),
 )
 """Those for the queries that lists and reports make."""
+
+FEEDBACK_INDEXES = (
+    Index("feedback_by_time", feedback.c.environment, feedback.c.at),
+    Index("feedback_by_owner", feedback.c.owner, feedback.c.environment),
+)
+"""Those for lists of judgements, and for their erasure."""
 
 
 def begins(column: ColumnElement[str], digits: str) -> ColumnElement[bool]:
