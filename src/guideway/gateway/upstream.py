@@ -329,7 +329,9 @@ async def connect_unix(path: str, backend: Backend, clock: Callable[[], float]) 
     return connection
 
 
-async def connect(backend: Backend, clock: Callable[[], float], known: KnownAnswers) -> UpstreamConnection:
+async def connect(
+    backend: Backend, clock: Callable[[], float], known: KnownAnswers | None = None
+) -> UpstreamConnection:
     """A new connection to *backend*.
 
     Raises:
@@ -340,6 +342,6 @@ async def connect(backend: Backend, clock: Callable[[], float], known: KnownAnsw
     endpoint = backend.endpoint
     async with asyncio.timeout(CONNECT_SECONDS):
         _, connection = await loop.create_connection(
-            lambda: UpstreamConnection(backend, clock, known), endpoint.host, endpoint.port
+            lambda: UpstreamConnection(backend, clock, known or KnownAnswers()), endpoint.host, endpoint.port
         )
     return connection
