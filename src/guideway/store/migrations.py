@@ -55,9 +55,15 @@ def _evidence(connection: Connection) -> None:
         connection.exec_driver_sql(statement)
 
 
+def _usage(connection: Connection) -> None:
+    """What keys used, by day; and what gateways have claimed of their budgets."""
+    _create(connection, (tables.usage, tables.claims), ())
+
+
 MIGRATIONS: tuple[Migration, ...] = (
     Migration("first tables", _first),
     Migration("evidence, waivers and checkpoints", _evidence),
+    Migration("usage", _usage),
 )
 
 _APPEND_ONLY = {

@@ -1,0 +1,314 @@
+"""What one worker knows of budgets: leases that decide at once, and requests that wait for a lease. No I/O is in it."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable
+from typing import Final, Protocol
+
+from guideway.core.route import ApiKey
+from guideway.core.spec.gateway import Limits, Price
+from guideway.gateway.errors import ApiError
+from guideway.gateway.limits import refusals
+from guideway.gateway.limits.amounts import (
+    NOTHING,
+    Amounts,
+    Budget,
+    Estimate,
+    Used,
+    added,
+    budget_of,
+    cost,
+    covers,
+    lacking,
+    limited,
+    minus,
+    plus,
+)
+from guideway.gateway.limits.messages import Ask, FromLimiter, FromWorker, Grant, Recall, Refuse, Report, Spent
+
+WAIT_SECONDS = 2.0
+IDLE_SECONDS = 0.5
+LOST_SECONDS = 1.0
+
+
+class Reservation:
+    """What one request may use. It is settled once; that of a key without limits is shared by all its requests."""
+
+    __slots__ = ("key", "minute", "need", "session")
+
+    def __init__(self, key: str, need: Amounts = NOTHING, minute: int = 0, session: int = -1) -> None:
+        self.key, self.need, self.minute, self.session = key, need, minute, session
+
+
+class Waiting:
+    """The type of ``WAIT``."""
+
+
+WAIT: Final = Waiting()
+Taken = Reservation | ApiError | Waiting
+
+
+class Waiter(Protocol):
+    """A request that waits for a lease."""
+
+    def granted(self, outcome: Reservation | ApiError) -> bool:
+        """Go on, or answer with the error; False when the client left: the reservation is given back."""
+
+
+class KeyLease:
+    """One key with limits. ``lease`` is what can be reserved until ``until``; ``held`` is reserved."""
+
+    __slots__ = (
+        "asked", "budget", "closed", "counted", "held", "hold", "key", "lease", "limits", "minute", "refusal",
+        "refused", "session", "told", "until", "unused", "used_at", "waiting",
+    )  # fmt: skip
+
+    def __init__(self, key: str, limits: Limits, budget: Budget) -> None:
+        self.key, self.limits, self.budget = key, limits, budget
+        self.counted = limited(budget)
+        self.lease = self.held = self.told = NOTHING
+        self.minute = self.session = 0
+        self.until = self.used_at = self.hold = 0.0
+        self.closed: dict[int, Amounts] = {}
+        self.unused: dict[int, Amounts] = {}
+        self.waiting: deque[tuple[Waiter, Amounts, float]] = deque()
+        self.asked = False
+        self.refused = (0, 0)
+        self.refusal: ApiError | None = None
+
+    def close(self, minute: int, closed: Amounts, unused: Amounts) -> None:
+        """Remember for the next report."""
+        self.closed[minute] = plus(self.closed.get(minute, NOTHING), closed)
+        self.unused[minute] = plus(self.unused.get(minute, NOTHING), unused)
+
+    def void(self, session: int) -> None:
+        """Give up what of the lease is not reserved. A lease of a limiter that is gone cannot be given back."""
+        if self.lease != NOTHING and self.session == session:
+            self.close(self.minute, self.lease, self.lease)
+        self.lease = NOTHING
+
+
+class Meter:
+    """Measures every request of one worker. *send* tells the limiter; *clock* is monotonic, in seconds.
+
+    *standard* are the limits of keys that have none of their own.
+    """
+
+    def __init__(
+        self, standard: Limits, price: Price, clock: Callable[[], float], send: Callable[[FromWorker], None]
+    ) -> None:
+        self._standard, self._price, self._clock, self._send = standard, price, clock, send
+        self._leases: dict[str, KeyLease] = {}
+        self._budgets: dict[Limits, Budget | None] = {}
+        self._free: dict[str, Reservation] = {}
+        self._spent: dict[str, Used] = {}
+        self._session = 0
+        self._lost_at: float | None = clock()
+
+    # What a request calls.
+
+    def take(self, key: ApiKey, estimate: Estimate, waiter: Waiter) -> Taken:
+        """Reserve *estimate*: a reservation, an error, or ``WAIT``: *waiter* hears of it within two seconds."""
+        limits = self._standard if key.limits is None else key.limits
+        budget = self._budget(limits)
+        if budget is None:
+            return self._unlimited(key.id)
+        state = self._state(key.id, limits, budget)
+        need = self._need(state, estimate)
+        refusal = refusals.beyond(budget, need)
+        if refusal is not None:
+            return refusal
+        now = self._clock()
+        if not state.waiting and now < state.until and covers(state.lease, need):
+            return self._reserve(state, need, now)
+        return self._ask_or_refuse(state, need, waiter, now)
+
+    def settle(self, reservation: Reservation, used: Used) -> None:
+        """The request of *reservation* is over; *used* is what it used, its money left out."""
+        money = cost(self._price, used.input_tokens, used.output_tokens)
+        spent = Used(used.requests, used.input_tokens, used.output_tokens, money)
+        self._spent[reservation.key] = added(self._spent.get(reservation.key, Used()), spent)
+        if reservation.session < 0:
+            return
+        state = self._leases[reservation.key]
+        real = Amounts(used.requests, used.input_tokens + used.output_tokens, money)
+        self._close(state, reservation, _counted(state, real))
+
+    def _close(self, state: KeyLease, reservation: Reservation, used: Amounts) -> None:
+        if reservation.session == self._session:
+            state.held = minus(state.held, reservation.need)
+            state.close(reservation.minute, reservation.need, minus(reservation.need, used))
+
+    def _unlimited(self, key: str) -> Reservation:
+        found = self._free.get(key)
+        if found is None:
+            found = self._free[key] = Reservation(key)
+        return found
+
+    def _budget(self, limits: Limits) -> Budget | None:
+        try:
+            return self._budgets[limits]
+        except KeyError:
+            return self._budgets.setdefault(limits, budget_of(limits))
+
+    def _state(self, key: str, limits: Limits, budget: Budget) -> KeyLease:
+        state = self._leases.get(key)
+        if state is None:
+            state = self._leases[key] = KeyLease(key, limits, budget)
+        elif state.budget is not budget:
+            state.void(self._session)
+            state.limits, state.budget, state.counted, state.refusal = limits, budget, limited(budget), None
+        return state
+
+    def _need(self, state: KeyLease, estimate: Estimate) -> Amounts:
+        money = cost(self._price, estimate.input_tokens, estimate.output_tokens) if state.counted[2] else 0
+        return _counted(state, Amounts(1, estimate.input_tokens + estimate.output_tokens, money))
+
+    def _reserve(self, state: KeyLease, need: Amounts, now: float) -> Reservation:
+        state.lease = minus(state.lease, need)
+        state.used_at = now
+        if state.session == self._session:
+            state.held = plus(state.held, need)
+        return Reservation(state.key, need, state.minute, state.session)
+
+    def _ask_or_refuse(self, state: KeyLease, need: Amounts, waiter: Waiter, now: float) -> Taken:
+        if state.refusal is not None and now < state.hold and need[state.refused[0]] >= state.refused[1]:
+            return state.refusal
+        if self._lost_at is not None and now - self._lost_at > LOST_SECONDS:
+            return refusals.UNAVAILABLE
+        state.waiting.append((waiter, need, now + WAIT_SECONDS))
+        self._ask(state)
+        return WAIT
+
+    def _ask(self, state: KeyLease) -> None:
+        """Ask for what the first request lacks, if nothing is asked for yet."""
+        if state.asked or not state.waiting or self._lost_at is not None:
+            return
+        state.asked = True
+        if self._clock() >= state.until:
+            state.void(self._session)
+        first, all_of = state.waiting[0][1], NOTHING
+        for _, need, _ in state.waiting:
+            all_of = plus(all_of, need)
+        self._report(state)
+        need, want = lacking(first, state.lease), lacking(all_of, state.lease)
+        self._send(Ask(state.key, state.budget, need, want))
+
+    # What the limiter says.
+
+    def heard(self, message: FromLimiter) -> None:
+        """A word of the limiter."""
+        state = self._leases.get(message.key)
+        if state is None:
+            return
+        if isinstance(message, Grant):
+            self._granted(state, message)
+        elif isinstance(message, Recall):
+            state.void(self._session)
+            self._report(state, recalled=True)
+        elif isinstance(message, Refuse):
+            self._refused(state, message)
+        else:
+            state.asked = False
+            self._answer_all(state, refusals.UNAVAILABLE)
+
+    def _granted(self, state: KeyLease, grant: Grant) -> None:
+        state.asked = False
+        now = self._clock()
+        if state.minute != grant.minute or state.session != self._session or now >= state.until:
+            state.void(self._session)
+        state.minute, state.session, state.until = grant.minute, self._session, now + grant.left
+        state.lease = plus(state.lease, grant.amounts)
+        state.refusal = None
+        while state.waiting and covers(state.lease, state.waiting[0][1]):
+            waiter, need, _ = state.waiting.popleft()
+            self._hand_over(state, waiter, self._reserve(state, need, now))
+        self._ask(state)
+
+    def _hand_over(self, state: KeyLease, waiter: Waiter, reservation: Reservation) -> None:
+        if not waiter.granted(reservation):
+            self._close(state, reservation, NOTHING)
+
+    def _refused(self, state: KeyLease, refuse: Refuse) -> None:
+        """Refuse the first request that waits, and those that need no less; the others ask again."""
+        state.asked = False
+        if not state.waiting:
+            return
+        state.refusal = refusals.used_up(state.budget, refuse)
+        state.hold = self._clock() + refuse.hold
+        short, least = state.refused = refuse.short, state.waiting[0][1][refuse.short]
+        waiting, state.waiting = state.waiting, deque()
+        state.waiting.extend(one for one in waiting if one[1][short] < least)
+        for waiter, need, _ in waiting:
+            if need[short] >= least:
+                waiter.granted(state.refusal)
+        self._ask(state)
+
+    def _answer_all(self, state: KeyLease, error: ApiError) -> None:
+        waiting, state.waiting = state.waiting, deque()
+        for waiter, _, _ in waiting:
+            waiter.granted(error)
+
+    # The connection, and time.
+
+    def connected(self) -> None:
+        """The limiter can be heard: ask for those who wait."""
+        self._lost_at = None
+        for state in tuple(self._leases.values()):
+            self._ask(state)
+
+    def lost(self) -> None:
+        """The limiter is gone. Leases hold until their minute ends, for it had claimed them; none can be given back."""
+        if self._lost_at is None:
+            self._lost_at = self._clock()
+        self._session += 1
+        for state in self._leases.values():
+            state.asked, state.held, state.told = False, NOTHING, NOTHING
+            state.closed.clear()
+            state.unused.clear()
+
+    def tick(self) -> None:
+        """Several times a second: give back what is not used, tell what was, and let nobody wait too long."""
+        now = self._clock()
+        for state in tuple(self._leases.values()):
+            if state.lease != NOTHING and (now >= state.until or now - state.used_at > IDLE_SECONDS):
+                state.void(self._session)
+            while state.waiting and state.waiting[0][2] <= now:
+                state.waiting.popleft()[0].granted(refusals.UNAVAILABLE)
+            if self._lost_at is None and (state.closed or state.held != state.told):
+                self._report(state)
+        if self._lost_at is None:
+            self.tell_spent()
+
+    def tell_spent(self) -> None:
+        """Tell what keys used."""
+        spent, self._spent = self._spent, {}
+        for key, used in spent.items():
+            self._send(Spent(key, used))
+
+    def leave(self) -> None:
+        """The worker leaves: give everything back that is not reserved."""
+        for state in self._leases.values():
+            state.void(self._session)
+            if self._lost_at is None:
+                self._report(state)
+        if self._lost_at is None:
+            self.tell_spent()
+
+    def _report(self, state: KeyLease, *, recalled: bool = False) -> None:
+        """Tell what of the leases of *state* is over."""
+        closed, state.closed = state.closed, {}
+        unused, state.unused = state.unused, {}
+        changed = state.held != state.told
+        state.told = state.held
+        for minute, amounts in closed.items():
+            self._send(Report(state.key, minute, amounts, unused[minute], state.held))
+        if recalled or (changed and not closed):
+            self._send(Report(state.key, state.minute, held=state.held, recalled=recalled))
+
+
+def _counted(state: KeyLease, amounts: Amounts) -> Amounts:
+    """*amounts*, where they are limited."""
+    requests, tokens, money = state.counted
+    return Amounts(amounts[0] if requests else 0, amounts[1] if tokens else 0, amounts[2] if money else 0)
