@@ -6,9 +6,10 @@ a claim has, for the budget, used it.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Literal, NamedTuple
 
-from sqlalchemy import Table, and_, delete, insert, select, update
+from sqlalchemy import delete, insert, select, update
 
 from guideway.store import tables
 from guideway.store.database import Database
@@ -80,7 +81,7 @@ def of_day(database: Database, day: int) -> dict[str, Use]:
 
 def _claimed(database: Database, key: str, period: str, number: int) -> Three:
     """What is claimed, or was used, whichever is more."""
-    row = database.row(_one(_C, period, number, key))
+    row = database.row(select(_C).where(_C.c.period == period, _C.c.number == number, _C.c.key == key))
     claimed: Three = (row.requests, row.tokens, row.money) if row else (0, 0, 0)
     used = database.row(select(_U).where(_U.c.day == number, _U.c.key == key)) if period == "day" else None
     if used is None:
@@ -93,12 +94,9 @@ def _put_claim(database: Database, key: str, period: str, number: int, claimed: 
     database.put(_C, period=period, number=number, key=key, requests=requests, tokens=tokens, money=money)
 
 
-def _one(table: Table, period: str, number: int, key: str):  # type: ignore[no-untyped-def]
-    return select(table).where(and_(table.c.period == period, table.c.number == number, table.c.key == key))
-
-
-def _each(function, one: Three, other: Three) -> Three:  # type: ignore[no-untyped-def]
-    return tuple(map(function, one, other))  # type: ignore[return-value]
+def _each(function: Callable[[int, int], int], one: Three, other: Three) -> Three:
+    requests, tokens, money = map(function, one, other)
+    return requests, tokens, money
 
 
 def _minus(one: Three, other: Three) -> Three:

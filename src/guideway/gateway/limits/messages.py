@@ -23,7 +23,7 @@ class Message(msgspec.Struct, frozen=True, tag=True, array_like=True):
 
 
 class Ask(Message, frozen=True):
-    """Worker: *need* is what the first waiting request lacks, *want* what all that wait lack."""
+    """Worker: *need* is what the first waiting request needs, *want* what all that wait need."""
 
     budget: Budget
     need: Amounts

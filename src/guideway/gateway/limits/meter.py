@@ -20,7 +20,6 @@ from guideway.gateway.limits.amounts import (
     budget_of,
     cost,
     covers,
-    lacking,
     limited,
     minus,
     plus,
@@ -182,18 +181,19 @@ class Meter:
         return WAIT
 
     def _ask(self, state: KeyLease) -> None:
-        """Ask for what the first request lacks, if nothing is asked for yet."""
+        """Ask for what the first request needs, if nothing is asked for yet.
+
+        What is left of the lease goes back first: kept, it could be recalled meanwhile, and the grant be too small.
+        """
         if state.asked or not state.waiting or self._lost_at is not None:
             return
         state.asked = True
-        if self._clock() >= state.until:
-            state.void(self._session)
-        first, all_of = state.waiting[0][1], NOTHING
+        state.void(self._session)
+        all_of = NOTHING
         for _, need, _ in state.waiting:
             all_of = plus(all_of, need)
         self._report(state)
-        need, want = lacking(first, state.lease), lacking(all_of, state.lease)
-        self._send(Ask(state.key, state.budget, need, want))
+        self._send(Ask(state.key, state.budget, state.waiting[0][1], all_of))
 
     # What the limiter says.
 

@@ -12,7 +12,11 @@ from guideway.gateway.limits.windows import brief
 NAMES = ("requests", "tokens", "money")
 CODE = "rate_limit_exceeded"
 UNAVAILABLE = ApiError(
-    503, "limits cannot be checked now; try again", "server_error", code="limits_unavailable", lines=b"Retry-After: 1\r\n"
+    503,
+    "limits cannot be checked now; try again",
+    "server_error",
+    code="limits_unavailable",
+    lines=b"Retry-After: 1\r\n",
 )
 
 
@@ -30,7 +34,8 @@ def used_up(budget: Budget, refuse: Refuse) -> ApiError:
     """The key has not enough left; says of what, and when it may come again."""
     name, limits = NAMES[refuse.short], budget.minute if refuse.period == "minute" else budget.day
     limit = _shown(name, limits[refuse.short])
-    message = f"the limit of {limit} {name} a {refuse.period} of this key is reached; try again in {brief(refuse.retry)}"
+    again = f"try again in {brief(refuse.retry)}"
+    message = f"the limit of {limit} {name} a {refuse.period} of this key is reached; {again}"
     return ApiError(429, message, name, code=CODE, lines=_lines(limits, refuse))
 
 
