@@ -1,4 +1,4 @@
-"""Limits: what a key may use is granted once, whatever the order of words, whoever dies, and whatever the clock says."""
+"""Limits: what a key may use is granted once, whatever the order of words, whoever dies, whatever the clock says."""
 
 from __future__ import annotations
 
@@ -163,7 +163,6 @@ def test_raised_and_lowered_limits_hold_from_the_next_request_on(site):
     assert len(ask(site, key(requests_per_day=40), 100)[0]) == 40 - 15
 
 
-
 def test_a_request_that_can_never_fit_is_refused_at_once_and_without_a_time_to_come_again(site):
     call = site.call(0, key(tokens_per_minute=100), output_tokens=101)
     assert call.status == 429 and b"Retry-After" not in call.outcome.lines and not site.step()
@@ -310,7 +309,10 @@ def test_whatever_happens_in_whatever_order_no_window_grants_more_than_its_limit
                 site.step()
         elif what < 0.9 and (done := [call for call in running if call.runs]):
             call = dice.choice(done)
-            call.used = (dice.randrange(call.estimate.input_tokens + 1), dice.randrange(call.estimate.output_tokens + 1))
+            call.used = (
+                dice.randrange(call.estimate.input_tokens + 1),
+                dice.randrange(call.estimate.output_tokens + 1),
+            )
             _count(granted, call, limits, call.used)
             call.settle(*call.used)
             running.remove(call)

@@ -16,6 +16,8 @@ from guideway.store.database import Database
 
 Three = tuple[int, int, int]
 """Requests, tokens, money."""
+NANO = 1_000_000_000
+"""So many billionths are one unit of the currency."""
 _U, _C = tables.usage, tables.claims
 
 

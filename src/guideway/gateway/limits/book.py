@@ -228,4 +228,3 @@ class Book:
 
 def _share_of(account: Account, window: Window) -> Share | None:
     return next((share for share in account.shares if share.window == window), None)
-

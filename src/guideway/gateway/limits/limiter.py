@@ -140,5 +140,3 @@ class WorkerLine(Frames):
     def heard(self, message: FromWorker) -> None:
         """A word of it."""
         self._limiter.heard(self._number, message)
-
-
