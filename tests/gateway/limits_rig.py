@@ -11,7 +11,8 @@ from guideway.gateway.errors import ApiError
 from guideway.gateway.limits.account import Window
 from guideway.gateway.limits.amounts import Amounts, Estimate, Used
 from guideway.gateway.limits.book import Answer, Book, Work
-from guideway.gateway.limits.meter import WAIT, Meter, Reservation
+from guideway.gateway.limits.key_lease import Reservation
+from guideway.gateway.limits.meter import WAIT, Meter
 
 START = 1_700_000_040.0
 """The first second of a minute."""

@@ -13,7 +13,7 @@ from guideway.core.route import ApiKey
 from guideway.core.spec.gateway import Limits, Price
 from guideway.gateway.limits import windows
 from guideway.gateway.limits.amounts import Estimate, budget_of, cost
-from guideway.gateway.limits.meter import Reservation
+from guideway.gateway.limits.key_lease import Reservation
 
 
 @pytest.fixture

@@ -19,8 +19,9 @@ from guideway.core.route import GatewaySettings
 from guideway.core.spec.gateway import Limits
 from guideway.gateway.errors import ApiError
 from guideway.gateway.limits.amounts import Estimate, Used
+from guideway.gateway.limits.key_lease import Reservation
 from guideway.gateway.limits.line import Line
-from guideway.gateway.limits.meter import WAIT, Reservation
+from guideway.gateway.limits.meter import WAIT
 from guideway.gateway.limits.start import command, socket_of, state_of
 from guideway.store import usage
 from guideway.store.database import Database

@@ -61,6 +61,8 @@ def limited(budget: Budget) -> tuple[bool, bool, bool]:
 
 def cost(price: Price, input_tokens: int, output_tokens: int) -> int:
     """Money for these tokens, in billionths, rounded up."""
+    if not price.input and not price.output:
+        return 0
     nano = NANO // _PER_MILLION
     exact = input_tokens * price.input * nano + output_tokens * price.output * nano
     return -int(-round(exact, 3) // 1)
@@ -88,7 +90,11 @@ def lacking(need: Amounts, have: Amounts) -> Amounts:
 
 def covers(have: Amounts, need: Amounts) -> bool:
     """Is there enough of each? What is not needed may be owed."""
-    return all(not wanted or has >= wanted for has, wanted in zip(have, need, strict=True))
+    return (
+        (not need[0] or have[0] >= need[0])
+        and (not need[1] or have[1] >= need[1])
+        and (not need[2] or have[2] >= need[2])
+    )
 
 
 def part(amounts: Amounts, share: int) -> Amounts:
@@ -98,7 +104,7 @@ def part(amounts: Amounts, share: int) -> Amounts:
 
 def added(one: Used, other: Used) -> Used:
     """The sum."""
-    return Used(*(a + b for a, b in zip(one, other, strict=True)))
+    return Used(one[0] + other[0], one[1] + other[1], one[2] + other[2], one[3] + other[3])
 
 
 class Estimate(msgspec.Struct, frozen=True):

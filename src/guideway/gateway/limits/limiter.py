@@ -15,7 +15,7 @@ from guideway.gateway.limits.messages import FROM_WORKER, Frames, FromLimiter, F
 from guideway.gateway.limits.rows import Rows
 from guideway.gateway.log import log
 
-TICK_SECONDS = 0.1
+TICK_SECONDS = 0.2
 WRITE_SECONDS = 1.0
 RETRY_SECONDS = 0.5
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable
-from typing import Final, Protocol
+from typing import Final, NamedTuple
 
 from guideway.core.route import ApiKey
 from guideway.core.spec.gateway import Limits, Price
@@ -13,31 +13,21 @@ from guideway.gateway.limits import refusals
 from guideway.gateway.limits.amounts import (
     NOTHING,
     Amounts,
-    Budget,
     Estimate,
     Used,
     added,
     budget_of,
     cost,
     covers,
-    limited,
     minus,
     plus,
 )
+from guideway.gateway.limits.key_lease import KeyLease, Reservation, Waiter
 from guideway.gateway.limits.messages import Ask, FromLimiter, FromWorker, Grant, Recall, Refuse, Report, Spent
 
 WAIT_SECONDS = 2.0
 IDLE_SECONDS = 0.5
 LOST_SECONDS = 1.0
-
-
-class Reservation:
-    """What one request may use. It is settled once; that of a key without limits is shared by all its requests."""
-
-    __slots__ = ("key", "minute", "need", "session")
-
-    def __init__(self, key: str, need: Amounts = NOTHING, minute: int = 0, session: int = -1) -> None:
-        self.key, self.need, self.minute, self.session = key, need, minute, session
 
 
 class Waiting:
@@ -48,44 +38,11 @@ WAIT: Final = Waiting()
 Taken = Reservation | ApiError | Waiting
 
 
-class Waiter(Protocol):
-    """A request that waits for a lease."""
+class Terms(NamedTuple):
+    """What the limits of a key mean: a lease to live by, or the one reservation of all requests without limits."""
 
-    def granted(self, outcome: Reservation | ApiError) -> bool:
-        """Go on, or answer with the error; False when the client left: the reservation is given back."""
-
-
-class KeyLease:
-    """One key with limits. ``lease`` is what can be reserved until ``until``; ``held`` is reserved."""
-
-    __slots__ = (
-        "asked", "budget", "closed", "counted", "held", "hold", "key", "lease", "limits", "minute", "refusal",
-        "refused", "session", "told", "until", "unused", "used_at", "waiting",
-    )  # fmt: skip
-
-    def __init__(self, key: str, limits: Limits, budget: Budget) -> None:
-        self.key, self.limits, self.budget = key, limits, budget
-        self.counted = limited(budget)
-        self.lease = self.held = self.told = NOTHING
-        self.minute = self.session = 0
-        self.until = self.used_at = self.hold = 0.0
-        self.closed: dict[int, Amounts] = {}
-        self.unused: dict[int, Amounts] = {}
-        self.waiting: deque[tuple[Waiter, Amounts, float]] = deque()
-        self.asked = False
-        self.refused = (0, 0)
-        self.refusal: ApiError | None = None
-
-    def close(self, minute: int, closed: Amounts, unused: Amounts) -> None:
-        """Remember for the next report."""
-        self.closed[minute] = plus(self.closed.get(minute, NOTHING), closed)
-        self.unused[minute] = plus(self.unused.get(minute, NOTHING), unused)
-
-    def void(self, session: int) -> None:
-        """Give up what of the lease is not reserved. A lease of a limiter that is gone cannot be given back."""
-        if self.lease != NOTHING and self.session == session:
-            self.close(self.minute, self.lease, self.lease)
-        self.lease = NOTHING
+    limits: Limits
+    state: KeyLease | Reservation
 
 
 class Meter:
@@ -99,8 +56,8 @@ class Meter:
     ) -> None:
         self._standard, self._price, self._clock, self._send = standard, price, clock, send
         self._leases: dict[str, KeyLease] = {}
-        self._budgets: dict[Limits, Budget | None] = {}
-        self._free: dict[str, Reservation] = {}
+        self._active: dict[str, KeyLease] = {}
+        self._terms: dict[str, Terms] = {}
         self._spent: dict[str, Used] = {}
         self._session = 0
         self._lost_at: float | None = clock()
@@ -110,14 +67,16 @@ class Meter:
     def take(self, key: ApiKey, estimate: Estimate, waiter: Waiter) -> Taken:
         """Reserve *estimate*: a reservation, an error, or ``WAIT``: *waiter* hears of it within two seconds."""
         limits = self._standard if key.limits is None else key.limits
-        budget = self._budget(limits)
-        if budget is None:
-            return self._unlimited(key.id)
-        state = self._state(key.id, limits, budget)
-        need = self._need(state, estimate)
-        refusal = refusals.beyond(budget, need)
-        if refusal is not None:
-            return refusal
+        terms = self._terms.get(key.id)
+        if terms is None or terms.limits is not limits:
+            terms = self._read(key.id, limits)
+        state = terms.state
+        if isinstance(state, Reservation):
+            return state
+        money = cost(self._price, estimate.input_tokens, estimate.output_tokens) if state.counted[2] else 0
+        need, most = state.count(1, estimate.input_tokens + estimate.output_tokens, money), state.most
+        if need[1] > most[1] or need[2] > most[2]:
+            return refusals.beyond(state.budget, need)
         now = self._clock()
         if not state.waiting and now < state.until and covers(state.lease, need):
             return self._reserve(state, need, now)
@@ -125,44 +84,37 @@ class Meter:
 
     def settle(self, reservation: Reservation, used: Used) -> None:
         """The request of *reservation* is over; *used* is what it used, its money left out."""
+        requests, tokens = used.requests, used.input_tokens + used.output_tokens
         money = cost(self._price, used.input_tokens, used.output_tokens)
-        spent = Used(used.requests, used.input_tokens, used.output_tokens, money)
-        self._spent[reservation.key] = added(self._spent.get(reservation.key, Used()), spent)
-        if reservation.session < 0:
-            return
-        state = self._leases[reservation.key]
-        real = Amounts(used.requests, used.input_tokens + used.output_tokens, money)
-        self._close(state, reservation, _counted(state, real))
+        spent = Used(requests, used.input_tokens, used.output_tokens, money)
+        before = self._spent.get(reservation.key)
+        self._spent[reservation.key] = spent if before is None else added(before, spent)
+        if reservation.session == self._session:
+            state = self._leases[reservation.key]
+            self._close(state, reservation, state.count(requests, tokens, money))
 
     def _close(self, state: KeyLease, reservation: Reservation, used: Amounts) -> None:
+        """Tell the limiter; one that is gone wants to know nothing of its leases."""
         if reservation.session == self._session:
             state.held = minus(state.held, reservation.need)
             state.close(reservation.minute, reservation.need, minus(reservation.need, used))
+            self._active[state.key] = state
 
-    def _unlimited(self, key: str) -> Reservation:
-        found = self._free.get(key)
-        if found is None:
-            found = self._free[key] = Reservation(key)
-        return found
-
-    def _budget(self, limits: Limits) -> Budget | None:
-        try:
-            return self._budgets[limits]
-        except KeyError:
-            return self._budgets.setdefault(limits, budget_of(limits))
-
-    def _state(self, key: str, limits: Limits, budget: Budget) -> KeyLease:
+    def _read(self, key: str, limits: Limits) -> Terms:
+        """What *limits*, which are new to us, mean for *key*."""
+        budget = budget_of(limits)
         state = self._leases.get(key)
-        if state is None:
-            state = self._leases[key] = KeyLease(key, limits, budget)
-        elif state.budget is not budget:
-            state.void(self._session)
-            state.limits, state.budget, state.counted, state.refusal = limits, budget, limited(budget), None
-        return state
-
-    def _need(self, state: KeyLease, estimate: Estimate) -> Amounts:
-        money = cost(self._price, estimate.input_tokens, estimate.output_tokens) if state.counted[2] else 0
-        return _counted(state, Amounts(1, estimate.input_tokens + estimate.output_tokens, money))
+        if budget is None:
+            found = Terms(limits, Reservation(key))
+        elif state is None:
+            found = Terms(limits, self._leases.setdefault(key, KeyLease(key, budget)))
+        else:
+            if state.budget != budget:
+                state.void(self._session)
+                state.limit(budget)
+            found = Terms(limits, state)
+        self._terms[key] = found
+        return found
 
     def _reserve(self, state: KeyLease, need: Amounts, now: float) -> Reservation:
         state.lease = minus(state.lease, need)
@@ -177,6 +129,7 @@ class Meter:
         if self._lost_at is not None and now - self._lost_at > LOST_SECONDS:
             return refusals.UNAVAILABLE
         state.waiting.append((waiter, need, now + WAIT_SECONDS))
+        self._active[state.key] = state
         self._ask(state)
         return WAIT
 
@@ -220,6 +173,7 @@ class Meter:
             state.void(self._session)
         state.minute, state.session, state.until = grant.minute, self._session, now + grant.left
         state.lease = plus(state.lease, grant.amounts)
+        self._active[state.key] = state
         state.refusal = None
         while state.waiting and covers(state.lease, state.waiting[0][1]):
             waiter, need, _ = state.waiting.popleft()
@@ -271,13 +225,15 @@ class Meter:
     def tick(self) -> None:
         """Several times a second: give back what is not used, tell what was, and let nobody wait too long."""
         now = self._clock()
-        for state in tuple(self._leases.values()):
+        for state in tuple(self._active.values()):
             if state.lease != NOTHING and (now >= state.until or now - state.used_at > IDLE_SECONDS):
                 state.void(self._session)
             while state.waiting and state.waiting[0][2] <= now:
                 state.waiting.popleft()[0].granted(refusals.UNAVAILABLE)
             if self._lost_at is None and (state.closed or state.held != state.told):
                 self._report(state)
+            if state.rests:
+                del self._active[state.key]
         if self._lost_at is None:
             self.tell_spent()
 
@@ -306,9 +262,3 @@ class Meter:
             self._send(Report(state.key, minute, amounts, unused[minute], state.held))
         if recalled or (changed and not closed):
             self._send(Report(state.key, state.minute, held=state.held, recalled=recalled))
-
-
-def _counted(state: KeyLease, amounts: Amounts) -> Amounts:
-    """*amounts*, where they are limited."""
-    requests, tokens, money = state.counted
-    return Amounts(amounts[0] if requests else 0, amounts[1] if tokens else 0, amounts[2] if money else 0)

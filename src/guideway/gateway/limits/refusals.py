@@ -20,14 +20,17 @@ UNAVAILABLE = ApiError(
 )
 
 
-def beyond(budget: Budget, need: Amounts) -> ApiError | None:
-    """One request that needs more than its key may ever use in a minute or a day, or None: waiting would not help."""
-    for period, limits in zip(("minute", "day"), budget, strict=True):
-        for name, limit, wanted in zip(NAMES, limits, need, strict=True):
-            if wanted > limit:
-                message = f"this request may use more {name} than the {_shown(name, limit)} a {period} of this key"
-                return ApiError(429, message, name, code=CODE)
-    return None
+def beyond(budget: Budget, need: Amounts) -> ApiError:
+    """One request needs more than its key may ever use in a minute or a day: waiting would not help."""
+    number, period = next(
+        (number, period)
+        for number in range(len(NAMES))
+        for period, limits in zip(("minute", "day"), budget, strict=True)
+        if need[number] > limits[number]
+    )
+    limit = _shown(NAMES[number], (budget.minute if period == "minute" else budget.day)[number])
+    message = f"this request may use more {NAMES[number]} than this key has a {period}: {limit}"
+    return ApiError(429, message, NAMES[number], code=CODE)
 
 
 def used_up(budget: Budget, refuse: Refuse) -> ApiError:
