@@ -12,8 +12,10 @@ from limits_rig import START, Paper, Site, key
 from guideway.core.route import ApiKey
 from guideway.core.spec.gateway import Limits, Price
 from guideway.gateway.limits import windows
-from guideway.gateway.limits.amounts import Estimate, budget_of, cost
+from guideway.gateway.limits.account import Account
+from guideway.gateway.limits.amounts import Amounts, Estimate, budget_of, cost
 from guideway.gateway.limits.key_lease import Reservation
+from guideway.gateway.limits.messages import Spent
 
 
 @pytest.fixture
@@ -114,10 +116,11 @@ def test_what_is_settled_after_its_minute_does_not_enlarge_the_next(site):
     one = key(tokens_per_minute=1000)
     runs, _ = ask(site, one, 2, output_tokens=500)
     site.later(60)
+    assert len(ask(site, one, 1, output_tokens=400)[0]) == 1
     for call in runs:
         call.settle(output_tokens=0)
     site.later(0.3)
-    assert len(ask(site, one, 10, output_tokens=500)[0]) == 2
+    assert len(ask(site, one, 10, output_tokens=300)[0]) == 2
 
 
 def test_the_lease_of_an_idle_worker_comes_back_within_a_second(site):
@@ -245,6 +248,40 @@ def test_a_killed_limiter_grants_nothing_twice(site):
     second, _ = ask(site, one, 200)
     granted = len(first) + len(second)
     assert 100 - 100 // 8 - 1 <= granted <= 100
+
+
+def test_the_lease_of_a_killed_limiter_can_be_used_but_not_given_back_to_the_next(site):
+    one = key(requests_per_day=100)
+    site.call(0, one)
+    site.settle()
+    site.kill()
+    site.start()
+    call = site.call(0, one)
+    assert call.runs and not call.waited
+    call.settle()
+    site.meters[0].tick()
+    site.now += 1.0
+    site.meters[0].tick()
+    assert [type(word) for word in site.up[0]] == [Spent]
+
+
+def test_what_somebody_gives_back_who_never_got_it_is_not_believed():
+    account = Account("k", budget_of(Limits(requests_per_minute=10)), 5, 0, 0.0)
+    account.close(1, 5, 0, Amounts(7), Amounts(7))
+    assert account.shares[0].taken == Amounts(0)
+    account.grant(1, Amounts(3))
+    account.close(1, 5, 0, Amounts(7), Amounts(7))
+    assert account.shares[0].taken == Amounts(0)
+
+
+def test_a_claim_that_comes_too_late_for_its_window_goes_back_to_the_rows(site):
+    site.meters[0].take(key(requests_per_minute=80), Estimate(), None)
+    site.book.heard(0, site.up[0].popleft())
+    work = site.book.work()
+    site.now += 60.0
+    site.book.tick()
+    site.book.done(site.paper.do(work))
+    assert site.book.work().changes == [(work.claims[0].window, Amounts(-11))]
 
 
 @pytest.mark.parametrize("jump", [3600.0, -3600.0, 86_400.0, -86_400.0, 61.0, -61.0])
