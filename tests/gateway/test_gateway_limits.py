@@ -240,6 +240,28 @@ def test_rows_that_cannot_be_reached_refuse_keys_with_limits_and_keep_what_was_u
     assert ask(site, key(requests_per_minute=5), 1)[0]
 
 
+def test_a_worker_that_stands_still_keeps_its_lease_and_makes_nobody_wait_for_long(site):
+    one = key(requests_per_minute=100)
+    site.call(1, one)
+    site.settle()
+    held = site.meters[1]._leases["k"].lease.requests
+    assert held > 0
+    calls = [site.call(0, one) for _ in range(100)]
+    while site.up[0] or site.down[0] or site.book.urgent:
+        while site.up[0]:
+            site.book.heard(0, site.up[0].popleft())
+        while site.down[0]:
+            site.meters[0].heard(site.down[0].popleft())
+        site.write()
+    assert any(call.outcome is None for call in calls), "the one that stands still was asked"
+    site.now += 0.6
+    site.book.tick()
+    site.down[1].clear()
+    site.settle()
+    assert sum(call.runs for call in calls) == 100 - 1 - held
+    assert all(call.outcome is not None for call in calls)
+
+
 def test_a_killed_limiter_grants_nothing_twice(site):
     one = key(requests_per_minute=100)
     first, _ = ask(site, one, 60)

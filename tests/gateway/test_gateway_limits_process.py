@@ -15,6 +15,10 @@ import pytest
 from gateway_rig import wait_for
 from limits_rig import PRICE, key
 
+sys.path.append(str(Path(__file__).parents[1] / "store"))
+
+from postgres_rig import postgres
+
 from guideway.core.route import GatewaySettings
 from guideway.core.spec.gateway import Limits
 from guideway.gateway.errors import ApiError
@@ -26,6 +30,8 @@ from guideway.gateway.limits.start import command, socket_of, state_of
 from guideway.store import usage
 from guideway.store.database import Database
 from guideway.store.home import Home
+
+__all__ = ["postgres"]
 
 
 class Process:
@@ -157,6 +163,32 @@ def test_a_limiter_that_is_killed_grants_nothing_twice_and_others_run_meanwhile(
     last, errors = call(loop, lines, one, 80)
     granted = len(first) + len(held) + len(last)
     assert {error.status for error in errors} == {429} and 80 - 80 // 8 - 1 <= granted <= 80
+
+
+@pytest.mark.catalogue("B28")
+def test_two_hosts_on_one_postgresql_grant_one_budget_together(loop, tmp_path, postgres):
+    url, one = postgres.fresh(), key(requests_per_day=100)
+    hosts = [Process(Home.of(tmp_path / name), url) for name in ("one", "two")]
+    lines = [Line(host.socket, Limits(), PRICE, time.monotonic) for host in hosts for _ in range(2)]
+    try:
+        for line in lines:
+            loop.call(line.start)
+        wait_for(lambda: all(line._frames for line in lines))
+        granted, _ = call(loop, lines, one, 200)
+        assert 76 <= len(granted) <= 100  # each host may hold a claim ahead
+        settle(loop, granted, Used(1, 1, 1))
+
+        def all_granted() -> bool:
+            granted.extend(call(loop, lines, one, 20)[0])
+            return len(granted) >= 100
+
+        wait_for(all_granted, 30.0, "what nobody used was given back")
+        granted.extend(call(loop, lines, one, 50)[0])
+        assert len(granted) == 100
+    finally:
+        for line in lines:
+            loop.call(line.leave)
+        assert [host.end() for host in hosts] == [0, 0]
 
 
 def test_the_socket_is_for_the_owner_alone_and_a_second_limiter_refuses_to_start(limiter):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable
+from itertools import islice
 from typing import Final, NamedTuple
 
 from guideway.core.route import ApiKey
@@ -28,6 +29,7 @@ from guideway.gateway.limits.messages import Ask, FromLimiter, FromWorker, Grant
 WAIT_SECONDS = 2.0
 IDLE_SECONDS = 0.5
 LOST_SECONDS = 1.0
+WANTED_AT_ONCE = 256
 
 
 class Waiting:
@@ -143,7 +145,7 @@ class Meter:
         state.asked = True
         state.void(self._session)
         all_of = NOTHING
-        for _, need, _ in state.waiting:
+        for _, need, _ in islice(state.waiting, WANTED_AT_ONCE):
             all_of = plus(all_of, need)
         self._report(state)
         self._send(Ask(state.key, state.budget, state.waiting[0][1], all_of))
