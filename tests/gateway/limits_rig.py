@@ -90,10 +90,12 @@ class Site:
         self.up: list[deque] = [deque() for _ in range(workers)]
         self.down: list[deque] = [deque() for _ in range(workers)]
         self.rows_down = False
-        self.meters = [
-            Meter(standard or Limits(), PRICE, lambda: self.now, self.up[number].append) for number in range(workers)
-        ]
+        self.standard = standard or Limits()
+        self.meters = [self._meter(number) for number in range(workers)]
         self.start()
+
+    def _meter(self, number: int) -> Meter:
+        return Meter(self.standard, PRICE, lambda: self.now, self.up[number].append)
 
     def start(self) -> None:
         """A limiter starts, and the workers find it."""
@@ -109,6 +111,16 @@ class Site:
             queue.clear()
         for meter in self.meters:
             meter.lost()
+
+    def die(self, number: int) -> None:
+        """A worker dies just after it told what its requests hold; another one takes its place."""
+        self.settle()
+        self.meters[number].tick()
+        self.settle()
+        self.book.left(number)
+        self.down[number].clear()
+        self.meters[number] = self._meter(number)
+        self.meters[number].connected()
 
     def step(self) -> bool:
         """Deliver one word, or let the rows work; False when there was nothing to do."""

@@ -380,6 +380,13 @@ def test_whatever_happens_in_whatever_order_no_window_grants_more_than_its_limit
         elif what < 0.97:
             site.kill()
             site.start()
+        elif what < 0.985:
+            site.die(number := dice.randrange(len(site.meters)))
+            dead = [call for call in running if call.site is site and call.worker == number]
+            running = [call for call in running if call not in dead]
+            for call in dead:
+                if call.runs:
+                    _count(granted, call, limits, (call.estimate.input_tokens, call.estimate.output_tokens))
         else:
             site.skew += dice.choice([-61.0, 61.0, 3600.0, -3600.0])
     for site in sites:
