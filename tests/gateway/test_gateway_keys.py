@@ -6,14 +6,20 @@ import hashlib
 import re
 import subprocess
 import sys
+import time
 
+import msgspec
 import pytest
-from gateway_rig import KEY, OTHER_KEY, PEPPER, key_file
+from gateway_rig import CHAT, KEY, MODEL, OTHER_KEY, PEPPER, key_file, wait_for
 from hypothesis import given
 from hypothesis import strategies as st
 
 from guideway.core.route import ApiKey, KeyFile
-from guideway.gateway.keys import KeyRing, key_digest, new_key
+from guideway.fleet import orders
+from guideway.gateway.follow import FollowedFile
+from guideway.gateway.keys import KeyRing, allows, key_digest, new_key
+from guideway.store.database import Database
+from guideway.store.home import Home
 
 
 @given(st.binary(min_size=32, max_size=32))
@@ -38,8 +44,6 @@ def test_the_digest_is_sha256_of_pepper_and_key():
 
 
 def ring(**options):
-    import msgspec
-
     return KeyRing(msgspec.json.decode(key_file(**options), type=KeyFile))
 
 
@@ -74,3 +78,83 @@ def test_a_keys_file_that_is_not_hexadecimal_is_refused(file):
 def test_making_keys_needs_no_event_loop_and_no_parser():
     code = "import sys, guideway.gateway.keys; print({'uvloop', 'httptools', 'asyncio'} & set(sys.modules))"
     assert subprocess.check_output([sys.executable, "-c", code], text=True).strip() == "set()"
+
+
+def test_a_key_is_found_until_it_expires_and_not_from_then_on():
+    now = 99.0
+    key = ApiKey(id="a", digest=key_digest(PEPPER, KEY), expires=100.0)
+    keys = KeyRing(KeyFile(pepper=PEPPER.hex(), keys=(key,)), wall=lambda: now)
+    assert keys.find(f"Bearer {KEY}".encode()) == key
+    now = 100.0
+    assert keys.find(f"Bearer {KEY}".encode()) is None
+
+
+@pytest.mark.parametrize(("models", "may"), [((), True), (("poet",), True), (("other", "poet"), True), (("o",), False)])
+def test_a_key_calls_the_models_that_it_names_or_all(models, may):
+    assert allows(ApiKey(id="a", digest="", models=models), "poet") is may
+
+
+@pytest.fixture
+def followed(tmp_path):
+    """A home with its rows, and a key ring that follows the projected file as a worker does."""
+    home = Home.of(tmp_path)
+    home.environment("dev").mkdir(parents=True)
+    rings = [KeyRing()]
+    path = home.environment("dev") / "keys.json"
+    accept = lambda data: rings.append(KeyRing(msgspec.json.decode(data, type=KeyFile)))  # noqa: E731
+    file = FollowedFile(path, accept, time.time_ns)
+
+    def find(key):
+        file.look()
+        return rings[-1].find(f"Bearer {key}".encode())
+
+    with Database(home.database) as database:
+        yield home, database, find
+
+
+@pytest.mark.catalogue("B21")
+def test_a_key_that_is_revoked_is_refused_within_five_seconds(followed):
+    home, database, find = followed
+    key = orders.make_key(home, database, "dev", "ann", clock=time.time)
+    wait_for(lambda: find(key), 5.0)
+    orders.revoke_key(home, database, "dev", find(key).id, clock=time.time)
+    wait_for(lambda: find(key) is None, 5.0)
+
+
+@pytest.mark.catalogue("B21")
+def test_only_a_peppered_digest_of_a_key_is_kept(followed):
+    home, database, find = followed
+    key = orders.make_key(home, database, "dev", "ann", clock=time.time)
+    assert find(key)
+    database.close()
+    kept = [path for path in home.path.rglob("*") if path.is_file() and key.encode() in path.read_bytes()]
+    bare = hashlib.sha256(key.encode()).hexdigest().encode()
+    kept += [path for path in home.path.rglob("*") if path.is_file() and bare in path.read_bytes()]
+    assert kept == []
+
+
+def test_what_a_key_grants_reaches_the_workers(followed):
+    home, database, find = followed
+    terms = {"tenant": "t", "role": "operator", "models": ("poet",), "expires": time.time() + 60}
+    key = orders.make_key(home, database, "dev", "ann", clock=time.time, **terms)
+    wait_for(lambda: find(key), 5.0)
+    assert {name: getattr(find(key), name) for name in terms} == terms
+
+
+def test_a_new_key_never_takes_the_id_of_another(followed, monkeypatch):
+    home, database, _ = followed
+    draws = [bytes(32), bytes(32), bytes([1]) * 32]
+    monkeypatch.setattr(orders.secrets, "token_bytes", lambda size: draws.pop(0))
+    first = orders.make_key(home, database, "dev", "ann", clock=time.time)
+    assert orders.make_key(home, database, "prod", "ben", clock=time.time) != first
+
+
+@pytest.mark.catalogue("B24")
+def test_a_role_models_and_limits_in_a_body_change_nothing(gateway, replica, client):
+    gateway.serve(replica())
+    wish = {"role": "admin", "models": [], "tenant": "other", "limits": {"requests_per_minute": 0}, "expires": None}
+    before = gateway.plane._keys.find(f"Bearer {KEY}".encode())
+    body = {"model": MODEL, "messages": [{"role": "user", "content": "hi"}], **wish}
+    assert client.ask("POST", CHAT, body).status == 200
+    assert gateway.plane._keys.find(f"Bearer {KEY}".encode()) is before
+    assert (before.role, before.tenant, before.models, before.limits) == ("user", "", (), None)

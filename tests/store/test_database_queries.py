@@ -8,7 +8,7 @@ import pytest
 from postgres_rig import as_owner
 from sqlalchemy import event
 
-from guideway.store import api_keys, checkpoints, evidence, fleet, ledger, releases, steps, tables, waivers
+from guideway.store import api_keys, checkpoints, evidence, fleet, ledger, releases, steps, tables, usage, waivers
 
 MANY = 3000
 DIGEST = "sha256:" + "0" * 60 + "1234"
@@ -25,9 +25,10 @@ def rows(table, number: int):
     }  # fmt: skip
     kinds = {"at": float(number), "created": float(number), "until": float(number)}
     plain = {"size": number, "mtime_ns": number, "inode": number, "epoch": 1, "revision": 1}
+    counts = {"day": number % 50, "requests": 1, "tokens": 1, "input_tokens": 1, "output_tokens": 1, "money": 1}
     keys = table.primary_key.columns.keys()
     unique = {keys[0]: digest} if len(keys) == 1 and keys[0] != "seq" else {}
-    known = {**few, **kinds, **plain, **unique}
+    known = {**few, **kinds, **plain, **counts, **unique}
     return {column.name: known.get(column.name, digest) for column in table.columns}
 
 
@@ -68,6 +69,7 @@ QUERIES = {
     "a route": lambda db: fleet.route(db, "e3"),
     "the replicas of an environment": lambda db: fleet.replicas(db, "e3"),
     "the keys of an environment": lambda db: api_keys.all_of(db, "e3"),
+    "what keys used on a day": lambda db: usage.of_day(db, 3),
     "evidence about subjects": lambda db: evidence.about(db, [DIGEST, "sha256:x"]),
     "evidence by its first digits": lambda db: evidence.by_digest(db, "1234"),
     "the newest evidence": lambda db: evidence.all_of(db, limit=20),

@@ -14,7 +14,7 @@ from guideway.core.launch import Process, Replica
 from guideway.core.release import Release
 from guideway.core.rollout import Phase, Rollout
 from guideway.core.route import ApiKey, Route
-from guideway.store import api_keys, evidence, fleet, ledger, releases, steps, tables, waivers
+from guideway.store import api_keys, evidence, fleet, ledger, releases, steps, tables, usage, waivers
 
 HOSTILE = (
     "'; DROP TABLE ledger; --",
@@ -47,6 +47,9 @@ def test_hostile_text_is_kept_as_it_is_wherever_it_is_written(database, text):
     assert next(ledger.entries(database, what=text, subject=text)) == database_of
     api_keys.put(database, text, ApiKey(id=text, digest=text, label=text))
     assert api_keys.all_of(database, text)[0].id == text
+    usage.add(database, text, 1, usage.Use(1))
+    assert usage.of_day(database, 1) == {text: usage.Use(1)}
+    usage.claim(database, text, "day", 1, need=(1, 0, 0), want=(1, 0, 0), limit=(1, 1, 1))
     release = releases.add(database, Release(digest=text, name=text, number=0, created=1.0))
     assert releases.by_digest(database, text) == release == releases.newest(database, text)
     releases.put_admission(database, release=text, environment=text, verdict="PASS", envelope=text, at=1.0)

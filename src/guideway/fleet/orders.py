@@ -14,8 +14,9 @@ from guideway.core.errors import GuidewayError, SpecError
 from guideway.core.protocols import Clock
 from guideway.core.release import Release
 from guideway.core.rollout import EnvironmentState, Phase, Rollout
-from guideway.core.route import ApiKey, Arm, Endpoint
+from guideway.core.route import ApiKey, Arm, Endpoint, Role
 from guideway.core.spec import Spec
+from guideway.core.spec.gateway import Limits
 from guideway.fleet import owner
 from guideway.fleet.project import project_keys, project_route
 from guideway.gateway.keys import key_digest, new_key
@@ -25,6 +26,9 @@ from guideway.signing.keys import pepper
 from guideway.store import api_keys, fleet, ledger
 from guideway.store.database import Database
 from guideway.store.home import Home
+
+_ID = 8
+"""So many digits of a key's digest are its id."""
 
 
 def ensure_controller(home: Home) -> None:
@@ -124,13 +128,41 @@ def down(database: Database, environment: str, *, clock: Clock) -> None:
         ledger.append(database, at=clock(), who="command line", what="down", subject=environment)
 
 
-def make_key(home: Home, database: Database, environment: str, label: str, *, clock: Clock) -> str:
+def make_key(
+    home: Home,
+    database: Database,
+    environment: str,
+    label: str,
+    *,
+    clock: Clock,
+    tenant: str = "",
+    role: Role = "user",
+    models: tuple[str, ...] = (),
+    limits: Limits | None = None,
+    expires: float | None = None,
+) -> str:
     """A new client key for *environment*. This is the only time that anyone sees it."""
-    key = new_key(secrets.token_bytes(32))
-    digest = key_digest(pepper(home.keys), key)
+    secret = pepper(home.keys)
     with database.transaction():
-        api_keys.put(database, environment, ApiKey(id=digest[:8], digest=digest, label=label))
-        ledger.append(database, at=clock(), who="command line", what="key made", subject=digest[:8], why=label)
+        key = new_key(secrets.token_bytes(32))
+        while api_keys.is_taken(database, key_digest(secret, key)[:_ID]):
+            key = new_key(secrets.token_bytes(32))
+        digest = key_digest(secret, key)
+        made = ApiKey(
+            id=digest[:_ID],
+            digest=digest,
+            label=label,
+            tenant=tenant,
+            role=role,
+            models=models,
+            limits=limits,
+            expires=expires,
+        )
+        api_keys.put(database, environment, made)
+        grants = {"role": role, "tenant": tenant, "models": list(models)}
+        ledger.append(
+            database, at=clock(), who="command line", what="key made", subject=made.id, why=label, data=grants
+        )
     project_keys(home, database, environment)
     return key
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import base64
 import hashlib
+import time
+from collections.abc import Callable
 
 from guideway.core.route import ApiKey, KeyFile
 
@@ -34,20 +36,29 @@ class KeyRing:
     tells nothing about the keys that exist: constant time by construction.
     """
 
-    def __init__(self, file: KeyFile | None = None) -> None:
-        """Keep the keys of *file* that are not revoked.
+    def __init__(self, file: KeyFile | None = None, wall: Callable[[], float] = time.time) -> None:
+        """Keep the keys of *file* that are not revoked; *wall* tells seconds since 1970.
 
         Raises:
             ValueError: the pepper or a digest is not hexadecimal.
         """
         file = file or KeyFile(pepper="")
+        self._wall = wall
         self._seed = hashlib.sha256(bytes.fromhex(file.pepper))
         self._keys = {bytes.fromhex(key.digest): key for key in file.keys if not key.revoked}
 
     def find(self, authorization: bytes) -> ApiKey | None:
-        """The key in the value of an ``Authorization`` header, or None."""
+        """The key in the value of an ``Authorization`` header; None also for one that has expired."""
         if authorization[:7].lower() != b"bearer ":
             return None
         digest = self._seed.copy()
         digest.update(authorization[7:].strip())
-        return self._keys.get(digest.digest())
+        key = self._keys.get(digest.digest())
+        if key is None or key.expires is None or self._wall() < key.expires:
+            return key
+        return None
+
+
+def allows(key: ApiKey, model: str) -> bool:
+    """May *key* call *model*? One that names no models may call all."""
+    return not key.models or model in key.models

@@ -21,3 +21,8 @@ def all_of(database: Database, environment: str) -> list[ApiKey]:
     """All keys of an environment, revoked ones included."""
     rows = database.rows(select(_T.c.body).where(_T.c.environment == environment).order_by(_T.c.id))
     return [msgspec.json.decode(row.body, type=ApiKey) for row in rows]
+
+
+def is_taken(database: Database, id: str) -> bool:
+    """Is there a key with this id, in any environment?"""
+    return database.row(select(_T.c.id).where(_T.c.id == id)) is not None

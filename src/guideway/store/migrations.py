@@ -60,10 +60,16 @@ def _feedback(connection: Connection) -> None:
     _create(connection, (tables.feedback,), tables.FEEDBACK_INDEXES)
 
 
+def _usage(connection: Connection) -> None:
+    """What keys used, by day; and what gateways have claimed of their budgets."""
+    _create(connection, (tables.usage, tables.claims), ())
+
+
 MIGRATIONS: tuple[Migration, ...] = (
     Migration("first tables", _first),
     Migration("evidence, waivers and checkpoints", _evidence),
     Migration("feedback", _feedback),
+    Migration("usage", _usage),
 )
 
 _APPEND_ONLY = {

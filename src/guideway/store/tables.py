@@ -172,6 +172,30 @@ feedback = Table(
     PrimaryKeyConstraint("request", "key"),
 )
 
+usage = Table(
+    "usage",
+    TABLES,
+    Column("day", _LONG, nullable=False),
+    Column("key", _TEXT, nullable=False),
+    Column("requests", _LONG, nullable=False),
+    Column("input_tokens", _LONG, nullable=False),
+    Column("output_tokens", _LONG, nullable=False),
+    Column("money", _LONG, nullable=False),
+    PrimaryKeyConstraint("day", "key"),
+)
+
+claims = Table(
+    "claims",
+    TABLES,
+    Column("period", _TEXT, nullable=False),
+    Column("number", _LONG, nullable=False),
+    Column("key", _TEXT, nullable=False),
+    Column("requests", _LONG, nullable=False),
+    Column("tokens", _LONG, nullable=False),
+    Column("money", _LONG, nullable=False),
+    PrimaryKeyConstraint("period", "number", "key"),
+)
+
 FIRST_INDEXES = (
     Index("steps_by_stage", steps.c.stage, steps.c.at),
     Index("rollouts_by_environment", rollouts.c.environment, rollouts.c.created),
