@@ -196,7 +196,7 @@ class ClientConnection(asyncio.Protocol):
         self._lingering = True
         self._since = self._plane.clock()
         self._throttle(full=False)
-        if not self._transport.is_closing():
+        if not self._transport.is_closing() and self._transport.can_write_eof():  # TLS knows no half of a connection
             self._transport.write_eof()
 
     def _discard(self, size: int) -> None:
