@@ -86,7 +86,7 @@ def test_a_revoked_key_is_refused_and_the_others_stay(served, client):
 
 
 @pytest.mark.parametrize(
-    "path", ["/", "/v1", "/v1/chat/completions/", "/v1/embeddings", "/V1/models", "/healthz/x", "*"]
+    "path", ["/", "/v1", "/v1/chat/completions/", "/v1/embedding", "/V1/models", "/healthz/x", "*"]
 )
 def test_unknown_paths_are_404(served, client, path):
     assert error_of(client.ask("GET", path))["code"] == "not_found"

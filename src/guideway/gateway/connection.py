@@ -5,12 +5,12 @@ from __future__ import annotations
 import asyncio
 from typing import cast
 
-from guideway.gateway import errors, wire
+from guideway.gateway import errors, paths, wire
 from guideway.gateway.errors import ApiError
 from guideway.gateway.exchange import Exchange
 from guideway.gateway.plane import Plane
 from guideway.gateway.reader import RequestReader
-from guideway.gateway.request import READ, Request
+from guideway.gateway.request import Request
 
 REQUEST_SECONDS = 60.0
 IDLE_SECONDS = 75.0
@@ -108,7 +108,7 @@ class ClientConnection(asyncio.Protocol):
 
     def reply(self, request: Request, error: ApiError, lines: bytes = b"") -> None:
         """Answer *request* with *error*; it is dealt with then."""
-        self._respond(request, error.status, error.body(), error.lines + lines)
+        self._respond(request, error.status, paths.error_body(request.path, error), error.lines + lines)
 
     def finished(self, keep_alive: bool) -> None:
         """The request is dealt with."""
@@ -147,12 +147,12 @@ class ClientConnection(asyncio.Protocol):
 
     def _serve(self, request: Request) -> None:
         refusal = request.refusal
-        if refusal is None and request.method in READ:
-            self._respond(request, *self._plane.page(request))
+        if refusal is None and not paths.is_forwarded(request.path, request.method):
+            self._respond(request, *self._plane.page(request), self._id_line())
             return
         refusal = refusal or self._plane.admit(request)
         if refusal is not None:
-            self.reply(request, refusal, b"x-request-id: %b\r\n" % self._plane.new_id())
+            self.reply(request, refusal, self._id_line())
             return
         self._exchange = Exchange(self._plane, self, request, self._read_at)
         self._exchange.start()
@@ -172,6 +172,9 @@ class ClientConnection(asyncio.Protocol):
             self._linger()
         else:
             self.finished(keep_alive)
+
+    def _id_line(self) -> bytes:
+        return b"x-request-id: %b\r\n" % self._plane.new_id()
 
     def _throttle(self, full: bool) -> None:
         """Read no more from a client that has sent many requests ahead."""

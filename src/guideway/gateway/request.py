@@ -2,23 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import TypeVar
+
 import msgspec
 
 from guideway.core.route import ApiKey
-from guideway.gateway import errors
+from guideway.gateway import errors, oip, paths
 from guideway.gateway.errors import ApiError
 from guideway.gateway.keys import KeyRing
 
-HEALTH = b"/healthz"
-MODELS = b"/v1/models"
-READ = frozenset({b"GET", b"HEAD"})
-WRITE = frozenset({b"POST"})
-PATHS = {
-    HEALTH: READ,
-    MODELS: READ,
-    b"/v1/chat/completions": WRITE,
-    b"/v1/completions": WRITE,
-}
+T = TypeVar("T")
 
 
 class Request:
@@ -64,11 +58,11 @@ def _framing(request: Request) -> ApiError | None:
 
 def _caller(request: Request, keys: KeyRing) -> ApiError | None:
     request.key = keys.find(request.headers.get(b"authorization", b""))
-    return errors.NO_KEY if request.key is None and request.path != HEALTH else None
+    return errors.NO_KEY if request.key is None and request.path not in paths.OPEN else None
 
 
 def _purpose(request: Request, body_limit: int) -> ApiError | None:
-    allowed = PATHS.get(request.path)
+    allowed = paths.methods(request.path)
     if allowed is None:
         return errors.NO_PATH
     if request.method not in allowed:
@@ -91,13 +85,33 @@ class Peek(msgspec.Struct):
     user: str | None = None
 
 
+class Inference(msgspec.Struct):
+    """The field of a body of the Open Inference Protocol that is checked: it names no model, its path does."""
+
+    id: str | None = None
+
+
 _decode = msgspec.json.Decoder(Peek).decode
+_decode_inference = msgspec.json.Decoder(Inference).decode
+
+
+def peek_at(request: Request) -> Peek | ApiError:
+    """Which model *request* is for and how it is to be answered, or what is wrong with it."""
+    target = oip.target(request.path)
+    if target is None:
+        return peek(request.body)
+    wrong = _read(_decode_inference, request.body) if target.purpose == "infer" else None
+    return wrong if isinstance(wrong, ApiError) else Peek(target.model)
 
 
 def peek(body: bytes) -> Peek | ApiError:
     """Read model, stream and user out of *body*, or say what is wrong with it."""
+    return _read(_decode, body)
+
+
+def _read(decode: Callable[[bytes], T], body: bytes) -> T | ApiError:
     try:
-        return _decode(body)
+        return decode(body)
     except msgspec.ValidationError as error:
         return errors.bad_body(f"the body is not a request: {error}", _param(str(error)))
     except msgspec.DecodeError as error:
