@@ -49,6 +49,7 @@ SECTIONS: dict[str, dict[str, str]] = {
         "logs": "Show the logs of replicas, gateway, controller or stages.",
         "down": "Stop everything in an environment.",
         "keys": "Make, list and revoke client keys.",
+        "gateway": "Write HAProxy's or nginx's configuration; show the gateway's certificate.",
     },
     "Look after it": {
         "audit": "Show, verify, export or seal the ledger.",
