@@ -19,7 +19,7 @@ from guideway.core.route import ApiKey, Arm, Endpoint, KeyFile, Route
 from guideway.gateway.keys import key_digest, new_key
 from guideway.gateway.listen import bind
 from guideway.gateway.plane import Plane
-from guideway.gateway.server import Server
+from guideway.gateway.server import Identity, Server
 
 PEPPER = bytes(range(32))
 KEY = new_key(bytes(32))
@@ -110,7 +110,9 @@ class Listening(Protocol):
 class Gateway:
     """A gateway in this process, on a loop in a thread."""
 
-    def __init__(self, loop: Loop, *, body_limit: int = 1 << 20, seed: int = 1) -> None:
+    def __init__(
+        self, loop: Loop, *, body_limit: int = 1 << 20, seed: int = 1, identity: Identity | None = None
+    ) -> None:
         self.loop = loop
         self.skew = 0.0
         self.plane = Plane(
@@ -119,7 +121,7 @@ class Gateway:
             uniform=random.Random(seed).random,
             random_bytes=random.Random(seed).randbytes,
         )
-        self.server = Server(self.plane, ())
+        self.server = Server(self.plane, (), identity)
         self._revision = 0
         (listening,) = bind("127.0.0.1", 0, 1)
         self.port = listening.getsockname()[1]

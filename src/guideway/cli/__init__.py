@@ -50,6 +50,7 @@ SECTIONS: dict[str, dict[str, str]] = {
         "down": "Stop everything in an environment.",
         "keys": "Make, list and revoke client keys.",
         "feedback": "List what clients say of answers, and erase what a tenant said.",
+        "gateway": "Write HAProxy's or nginx's configuration; show the gateway's certificate.",
     },
     "Look after it": {
         "audit": "Show, verify, export or seal the ledger.",

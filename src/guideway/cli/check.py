@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import time
 from pathlib import Path
 
 import click
 
 from guideway.cli.project import environment_option, opened, spec_option
+from guideway.core.errors import SpecError
+from guideway.core.spec import SpecFile
+from guideway.gateway.exposure import is_on, rooted, warning
 from guideway.pipeline.check import check
 
 
@@ -17,4 +21,23 @@ def command(path: Path, environment: str) -> None:
     """Check guideway.yaml and everything it names; prints the first error with its line."""
     file, _ = opened(path, environment)
     check(file)
+    _check_gateway(file)
     click.echo(f"{path} is in order for '{environment}'")
+
+
+def _check_gateway(file: SpecFile) -> None:
+    """A certificate that cannot be used is an error here already; keys that will travel in clear are a warning."""
+    options = rooted(file.spec.gateway, file.root)
+    where = file.where("gateway", "tls")
+    try:
+        has_files = is_on(options.tls) and not options.tls.development
+    except SpecError as error:
+        raise SpecError(error.what, where=where, try_this=error.try_this) from None
+    if has_files:
+        from guideway.gateway import certificate  # with it comes a library that others need not wait for
+
+        shown = Path(options.tls.certificate)
+        certificate.load(certificate.Pair(shown, Path(options.tls.key or shown)), time.time())
+    said = warning(options)
+    if said:
+        click.echo(f"warning: {file.where('gateway', 'host')}: {said}", err=True)

@@ -6,6 +6,7 @@ import time
 from pathlib import Path
 
 import click
+import msgspec
 
 from guideway.cli.draw import Emit, drawn
 from guideway.cli.project import environment_option, json_option, opened, spec_option
@@ -14,6 +15,7 @@ from guideway.core.release import Release
 from guideway.core.rollout import Rollout
 from guideway.core.spec import SpecFile
 from guideway.fleet import orders
+from guideway.gateway.exposure import rooted, warning
 from guideway.pipeline.admission import admitted
 from guideway.pipeline.workshop import Workshop, open_workshop
 from guideway.store import fleet, releases
@@ -45,7 +47,11 @@ def ship(file: SpecFile, shop: Workshop, release: Release, emit: Emit) -> bool:
     route = fleet.route(shop.database, environment)
     if route is None or route.stable is None or route.stable.release != release.digest:
         admitted(shop, file, release, emit)
-    rollout = orders.ship(shop.database, file.spec, environment, release, clock=shop.clock)
+    options = rooted(file.spec.gateway, file.root)
+    if said := warning(options):
+        emit(Note(f"warning: {said}"))
+    wanted = msgspec.structs.replace(file.spec, gateway=options)
+    rollout = orders.ship(shop.database, wanted, environment, release, clock=shop.clock)
     orders.ensure_controller(shop.home)
     if rollout is None:
         emit(Note(f"{releases.label(release)} serves in '{environment}' already"))

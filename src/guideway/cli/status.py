@@ -13,6 +13,7 @@ from guideway.cli.draw import duration, print_json, table
 from guideway.cli.project import environment_option, json_option, opened, spec_option
 from guideway.core.artifact import short
 from guideway.fleet.look import Looked, look
+from guideway.gateway.exposure import url
 from guideway.store import releases
 from guideway.store.database import Database
 from guideway.store.home import Home
@@ -45,7 +46,8 @@ def _show(home: Home, database: Database, found: Looked) -> None:
         click.echo(f"nothing was ever shipped to '{found.environment}'; `guideway up` does it")
         return
     click.echo(f"environment  {found.environment} ({'up' if found.state.up else 'down'})   state in {home.path}")
-    gateway = f"http://{found.state.gateway.host}:{found.state.port}/v1" if found.gateway else "not running"
+    options = found.state.gateway
+    gateway = url(options.host, found.state.port, options.tls) if found.gateway else "not running"
     click.echo(f"gateway      {gateway}")
     alone = " (traffic goes on without it)" if found.gateway else ""
     click.echo(f"controller   {'running' if found.controller else f'not running{alone}'}")

@@ -11,6 +11,8 @@ from guideway.cli.project import environment_option, json_option, opened, spec_o
 from guideway.cli.ship import ship
 from guideway.core.events import Note
 from guideway.fleet import orders
+from guideway.gateway.exposure import development_certificate, trust
+from guideway.gateway.exposure import url as url_of
 from guideway.pipeline.build import build
 from guideway.pipeline.workshop import open_workshop
 from guideway.store import api_keys, fleet
@@ -36,14 +38,16 @@ def command(path: Path, environment: str, as_json: bool) -> None:
     key = orders.make_key(home, shop.database, environment, "first", clock=shop.clock) if first else None
     state = fleet.environment(shop.database, environment)
     assert state
-    url = f"http://{state.gateway.host}:{state.port}/v1"
+    tls = state.gateway.tls
+    url = url_of(state.gateway.host, state.port, tls)
+    trusted = development_certificate(home.environment(environment)) if tls.development else None
     if as_json:
         print_json({"url": url, "model": state.model, "key": key, "release": built.release.digest})
         return
-    _show(url, state.model, key, file.spec.task)
+    _show(url, state.model, key, file.spec.task, trusted)
 
 
-def _show(url: str, model: str, key: str | None, task: str) -> None:
+def _show(url: str, model: str, key: str | None, task: str, certificate: Path | None) -> None:
     shown = key or "$GUIDEWAY_KEY"
     path, body = (
         ("chat/completions", f'{{"model": "{model}", "messages": [{{"role": "user", "content": "Hello"}}]}}')
@@ -53,6 +57,9 @@ def _show(url: str, model: str, key: str | None, task: str) -> None:
     click.echo(f"\n  URL    {url}")
     click.echo(f"  model  {model}")
     click.echo(f"  key    {key}  (shown this once)" if key else "  key    `guideway keys new` makes another one")
-    click.echo(f"\n  curl {url}/{path} -H 'Authorization: Bearer {shown}' \\")
+    trusting = f"--cacert {certificate} " if certificate else ""
+    click.echo(f"\n  curl {trusting}{url}/{path} -H 'Authorization: Bearer {shown}' \\")
     click.echo(f"    -H 'Content-Type: application/json' -d '{body}'\n")
+    if certificate:
+        click.echo(f"  clients trust it with: {trust(certificate)[1]}")
     click.echo("  stop it with: guideway down")

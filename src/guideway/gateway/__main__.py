@@ -10,6 +10,7 @@ import msgspec
 
 from guideway.core.errors import GuidewayError, SpecError, Unavailable
 from guideway.core.route import GatewaySettings
+from guideway.gateway.exposure import identity_of
 from guideway.gateway.listen import bind
 from guideway.gateway.parent import Parent
 from guideway.kit.files import locked
@@ -26,6 +27,7 @@ def main() -> int:
             if not alone:
                 advice = "stop the one that runs, or wait until it has drained"
                 raise Unavailable("a gateway runs with these settings", where=str(path), try_this=advice)
+            identity_of(settings)  # what is wrong with it is told here, in one line, and not by workers that die
             Parent(path, bind(settings.host, settings.port, settings.workers)).run()
     except GuidewayError as error:
         sys.stderr.write(f"{error}\n")

@@ -5,12 +5,12 @@ from __future__ import annotations
 import asyncio
 from typing import cast
 
-from guideway.gateway import errors, wire
+from guideway.gateway import errors, paths, wire
 from guideway.gateway.errors import ApiError
 from guideway.gateway.exchange import Exchange
 from guideway.gateway.plane import Plane
 from guideway.gateway.reader import RequestReader
-from guideway.gateway.request import READ, Request
+from guideway.gateway.request import Request
 from guideway.gateway.side import SideExchange
 
 REQUEST_SECONDS = 60.0
@@ -110,7 +110,7 @@ class ClientConnection(asyncio.Protocol):
 
     def reply(self, request: Request, error: ApiError, lines: bytes = b"") -> None:
         """Answer *request* with *error*; it is dealt with then."""
-        self._respond(request, error.status, error.body(), error.lines + lines)
+        self._respond(request, error.status, paths.error_body(request.path, error), error.lines + lines)
 
     def finished(self, keep_alive: bool) -> None:
         """The request is dealt with."""
@@ -157,18 +157,18 @@ class ClientConnection(asyncio.Protocol):
 
     def _serve(self, request: Request) -> None:
         refusal = request.refusal
-        if refusal is None and request.is_side:
+        if refusal is None and paths.is_side(request.path):
             self._exchange = self._plane.side(self, request)
             if self._reader.wants_continue:
                 self._reader.wants_continue = False
                 self.write(wire.CONTINUE)
             return
-        if refusal is None and request.method in READ:
-            self._respond(request, *self._plane.page(request))
+        if refusal is None and not paths.is_forwarded(request.path, request.method):
+            self._respond(request, *self._plane.page(request), self._id_line())
             return
         wanted = refusal or self._plane.admit(request)
         if isinstance(wanted, ApiError):
-            self.reply(request, wanted, b"x-request-id: %b\r\n" % self._plane.new_id())
+            self.reply(request, wanted, self._id_line())
             return
         exchange = Exchange(self._plane, self, request, wanted, self._read_at)
         self._exchange = exchange
@@ -189,6 +189,9 @@ class ClientConnection(asyncio.Protocol):
             self.linger()
         else:
             self.finished(keep_alive)
+
+    def _id_line(self) -> bytes:
+        return b"x-request-id: %b\r\n" % self._plane.new_id()
 
     def _throttle(self, full: bool) -> None:
         """Read no more from a client that has sent many requests ahead."""
@@ -214,7 +217,7 @@ class ClientConnection(asyncio.Protocol):
         self._lingering = True
         self._since = self._plane.clock()
         self._throttle(full=False)
-        if not self._transport.is_closing():
+        if not self._transport.is_closing() and self._transport.can_write_eof():  # TLS knows no half of a connection
             self._transport.write_eof()
 
     def _discard(self, size: int) -> None:

@@ -264,7 +264,8 @@ def upstream_request(request: Request, backend: Backend, id: bytes, body: bytes)
     trace = b""
     for name in TRACE & headers.keys():
         trace += b"%b: %b\r\n" % (name, headers[name])
-    return b"POST %b HTTP/1.1\r\nHost: %b\r\nContent-Type: %b\r\nx-request-id: %b\r\n%bContent-Length: %d\r\n\r\n%b" % (
+    return b"%b %b HTTP/1.1\r\nHost: %b\r\nContent-Type: %b\r\nx-request-id: %b\r\n%bContent-Length: %d\r\n\r\n%b" % (
+        request.method,
         request.path,
         backend.host,
         headers.get(b"content-type", b"application/json"),

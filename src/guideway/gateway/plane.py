@@ -5,19 +5,19 @@ from __future__ import annotations
 import asyncio
 import binascii
 from collections.abc import Callable
-from typing import Any, Protocol, cast
+from typing import Protocol, cast
 
 import msgspec
 
 from guideway.core.route import Endpoint, KeyFile, Route
-from guideway.gateway import errors, wire
+from guideway.gateway import errors, pages, wire
 from guideway.gateway.backend import Backend
 from guideway.gateway.errors import ApiError
 from guideway.gateway.heads import KnownHeads
 from guideway.gateway.keys import KeyRing
 from guideway.gateway.log import log
 from guideway.gateway.record import Record
-from guideway.gateway.request import HEALTH, Peek, Request, peek, refuse
+from guideway.gateway.request import Peek, Request, peek_at, refuse
 from guideway.gateway.routing import ServingArm, Table, choose, compile_route, read_route, replaces
 from guideway.gateway.side import SideExchange, Uploader
 from guideway.gateway.upstream import KnownAnswers, UpstreamConnection, connect
@@ -107,7 +107,7 @@ class Plane:
 
     def admit(self, request: Request) -> Peek | ApiError:
         """What the body of *request* asks for, or why it is refused."""
-        found = peek(request.body)
+        found = peek_at(request)
         if isinstance(found, ApiError):
             return found
         if self.table is None:
@@ -120,25 +120,7 @@ class Plane:
 
     def page(self, request: Request) -> tuple[int, bytes]:
         """Status and JSON body of what the worker answers by itself."""
-        if request.path == HEALTH:
-            serves = self.table is not None and self.table.stable is not None
-            return (200, b'{"status":"ok"}') if serves else (503, b'{"status":"unavailable"}')
-        return 200, self._models()
-
-    def _models(self) -> bytes:
-        models: list[dict[str, Any]] = []
-        if self.table is not None:
-            release = self.table.stable.release if self.table.stable else None
-            models.append(
-                {
-                    "id": self.table.route.model,
-                    "object": "model",
-                    "created": 0,
-                    "owned_by": "guideway",
-                    "release": release,
-                }
-            )
-        return msgspec.json.encode({"object": "list", "data": models})
+        return pages.page(request.path, self.table, request.key)
 
     def side(self, client: Uploader, request: Request) -> SideExchange:
         """An exchange with the process that looks after files and batches."""

@@ -8,7 +8,7 @@ from typing import Any
 
 import httptools
 
-from guideway.gateway import errors
+from guideway.gateway import errors, paths
 from guideway.gateway.errors import ApiError
 from guideway.gateway.heads import KnownHeads
 from guideway.gateway.request import Body, Request
@@ -213,7 +213,7 @@ class RequestReader:
         if refusal is None:
             request.length = int(request.headers.get(b"content-length", b"0"))
             self.wants_continue = b"expect" in request.headers and request.has_body and request.version == "1.1"
-            if request.is_side and request.has_body:
+            if paths.is_side(request.path) and request.has_body:
                 self._stream(request)
         elif request.has_body or refusal.status in {400, 505}:
             self._refuse(refusal)

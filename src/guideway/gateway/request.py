@@ -3,31 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, TypeVar
 
 import msgspec
 
 from guideway.core.route import ApiKey
-from guideway.gateway import errors
+from guideway.gateway import errors, oip, paths
 from guideway.gateway.errors import ApiError
 from guideway.gateway.keys import KeyRing
 
-HEALTH = b"/healthz"
-MODELS = b"/v1/models"
-READ = frozenset({b"GET", b"HEAD"})
-WRITE = frozenset({b"POST"})
-PATHS = {
-    HEALTH: READ,
-    MODELS: READ,
-    b"/v1/chat/completions": WRITE,
-    b"/v1/completions": WRITE,
-    b"/v1/embeddings": WRITE,
-}
-
-
-SIDE = (b"/v1/files", b"/v1/batches")
-_BELOW_SIDE = tuple(path + b"/" for path in SIDE)
-SIDE_METHODS = frozenset({b"GET", b"HEAD", b"POST", b"DELETE"})
+T = TypeVar("T")
 
 
 class Body:
@@ -107,13 +92,6 @@ class Request:
         return new
 
     @property
-    def is_side(self) -> bool:
-        """Does it concern files and batches, which a process beside the workers looks after?"""
-        return self.path.startswith(SIDE) and (
-            self.path in SIDE or self.path.startswith((b"/v1/files/", b"/v1/batches/"))
-        )
-
-    @property
     def has_body(self) -> bool:
         """Does the head announce a body?"""
         return self.headers.get(b"content-length", b"0") != b"0" or b"transfer-encoding" in self.headers
@@ -121,7 +99,7 @@ class Request:
 
 def refuse(request: Request, keys: KeyRing, body_limit: int, file_limit: int = 0) -> ApiError | None:
     """Why the head of *request* is refused, or None. Sets its key. Limits in bytes; *file_limit* is for files."""
-    limit = file_limit if request.is_side else body_limit
+    limit = file_limit if paths.is_side(request.path) else body_limit
     return _framing(request) or _caller(request, keys) or _purpose(request, limit)
 
 
@@ -138,11 +116,11 @@ def _framing(request: Request) -> ApiError | None:
 
 def _caller(request: Request, keys: KeyRing) -> ApiError | None:
     request.key = keys.find(request.headers.get(b"authorization", b""))
-    return errors.NO_KEY if request.key is None and request.path != HEALTH else None
+    return errors.NO_KEY if request.key is None and request.path not in paths.OPEN else None
 
 
 def _purpose(request: Request, body_limit: int) -> ApiError | None:
-    allowed = SIDE_METHODS if request.is_side else PATHS.get(request.path)
+    allowed = paths.methods(request.path)
     if allowed is None:
         return errors.NO_PATH
     if request.method not in allowed:
@@ -171,14 +149,36 @@ class Peek(msgspec.Struct, gc=False):
     stream_options: dict[str, Any] | None = None
 
 
+class Inference(msgspec.Struct):
+    """The field of a body of the Open Inference Protocol that is checked: it names no model, its path does."""
+
+    id: str | None = None
+
+
 _decode = msgspec.json.Decoder(Peek).decode
 _INCLUDE_USAGE = b',"stream_options":{"include_usage":true}}'
 
 
+_decode_inference = msgspec.json.Decoder(Inference).decode
+
+
+def peek_at(request: Request) -> Peek | ApiError:
+    """Which model *request* is for and how it is to be answered, or what is wrong with it."""
+    target = oip.target(request.path)
+    if target is None:
+        return peek(request.body)
+    wrong = _read(_decode_inference, request.body) if target.purpose == "infer" else None
+    return wrong if isinstance(wrong, ApiError) else Peek(target.model)
+
+
 def peek(body: bytes) -> Peek | ApiError:
-    """Read the fields of *body*, or say what is wrong with it."""
+    """Read model, stream and user out of *body*, or say what is wrong with it."""
+    return _read(_decode, body)
+
+
+def _read(decode: Callable[[bytes], T], body: bytes) -> T | ApiError:
     try:
-        return _decode(body)
+        return decode(body)
     except msgspec.ValidationError as error:
         return errors.bad_body(f"the body is not a request: {error}", _param(str(error)))
     except msgspec.DecodeError as error:

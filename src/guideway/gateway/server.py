@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import socket
+import ssl
 import time
+from typing import Protocol
 
 from guideway.gateway.connection import ClientConnection
 from guideway.gateway.follow import FollowedFile
@@ -13,14 +15,26 @@ from guideway.gateway.plane import Plane
 BACKLOG = 2048
 FOLLOW_SECONDS = 0.02
 TICK_SECONDS = 1.0
+HANDSHAKE_SECONDS = 10.0
+SHUTDOWN_SECONDS = 2.0
 DRAIN_TICK_SECONDS = 0.05
 
 
-class Server:
-    """Serves the connections of one listening socket from the state in *plane*."""
+class Identity(Protocol):
+    """What a port that speaks TLS shows."""
 
-    def __init__(self, plane: Plane, files: tuple[FollowedFile, ...]) -> None:
+    context: ssl.SSLContext
+
+    def look(self) -> bool:
+        """Take up a certificate that has changed."""
+
+
+class Server:
+    """Serves the connections of one listening socket from the state in *plane*; without *identity*, in clear."""
+
+    def __init__(self, plane: Plane, files: tuple[FollowedFile, ...], identity: Identity | None = None) -> None:
         self.plane = plane
+        self._identity = identity
         self.connections: set[ClientConnection] = set()
         self._files = files
         self._listener: asyncio.Server | None = None
@@ -28,12 +42,18 @@ class Server:
         self._ticker: asyncio.TimerHandle | None = None
 
     async def listen(self, listening: socket.socket) -> None:
-        """Accept connections; the files are read once before."""
+        """Accept connections, with an identity only encrypted ones; the files are read once before."""
         self._follow()
         self._tick()
         loop = asyncio.get_running_loop()
+        identity = self._identity
         self._listener = await loop.create_server(
-            lambda: ClientConnection(self.plane, self.connections), sock=listening, backlog=BACKLOG
+            lambda: ClientConnection(self.plane, self.connections),
+            sock=listening,
+            backlog=BACKLOG,
+            ssl=identity.context if identity else None,
+            ssl_handshake_timeout=HANDSHAKE_SECONDS if identity else None,
+            ssl_shutdown_timeout=SHUTDOWN_SECONDS if identity else None,
         )
 
     async def drain(self, seconds: float) -> int:
@@ -74,4 +94,6 @@ class Server:
     def _tick(self) -> None:
         self.plane.tick(time.time())
         self.check()
+        if self._identity is not None:
+            self._identity.look()
         self._ticker = asyncio.get_running_loop().call_later(TICK_SECONDS, self._tick)

@@ -16,6 +16,7 @@ import msgspec
 import uvloop
 
 from guideway.core.route import GatewaySettings
+from guideway.gateway.exposure import identity_of
 from guideway.gateway.follow import FollowedFile
 from guideway.gateway.log import log
 from guideway.gateway.plane import Plane
@@ -35,7 +36,7 @@ def build(settings: GatewaySettings, seed: int) -> Server:
     )
     keys = FollowedFile(Path(settings.keys_file), plane.set_keys, time.time_ns)
     route = FollowedFile(Path(settings.route_file), plane.set_route, time.time_ns)
-    return Server(plane, (keys, route))
+    return Server(plane, (keys, route), identity_of(settings))
 
 
 async def serve(server: Server, listening: socket.socket, control: socket.socket) -> None:

@@ -1,0 +1,1 @@
+"""Configurations of load balancers that stand in front of several gateways."""
