@@ -1,4 +1,8 @@
-"""The way of one request: to a replica, again if that fails before the first byte, and the answer back."""
+"""The way of one request: past the limits, through cache and queue, to a replica, and the answer back.
+
+Every step calls the next one, at once or when it has been waited for; none of them is a task. `route.py` holds what
+is tried with replicas, `answer.py` how an answer is passed on.
+"""
 
 from __future__ import annotations
 
@@ -6,17 +10,21 @@ from typing import Protocol
 
 from guideway.gateway import errors, usage, wire
 from guideway.gateway.answer import Answer
-from guideway.gateway.backend import Backend
+from guideway.gateway.cache.flights import Seat
+from guideway.gateway.cache.plan import Plan
+from guideway.gateway.cache.remote import Look
+from guideway.gateway.cache.stored import Stored
+from guideway.gateway.attempt import Attempt
 from guideway.gateway.errors import ApiError
+from guideway.gateway.limits.amounts import Used
+from guideway.gateway.limits.key_lease import Reservation
+from guideway.gateway.limits.meter import Waiting
 from guideway.gateway.plane import Plane
+from guideway.gateway.prepare import Prepared
 from guideway.gateway.record import Record
-from guideway.gateway.request import Peek, Request, asking_for_usage
+from guideway.gateway.request import Peek, Request
 from guideway.gateway.routing import ServingArm
-from guideway.gateway.upstream import Head, UpstreamConnection
-
-TRACE = frozenset({b"traceparent", b"tracestate"})
-RETRIED = frozenset({502, 503, 504})
-"""What a replica says when it could not do the work; another one may."""
+from guideway.gateway.upstream import Head
 
 
 class Client(Protocol):
@@ -39,89 +47,135 @@ class Exchange:
     """One request and its answer. Tells its client when it is over, and the plane what became of it."""
 
     __slots__ = (
+        "_admitted",
         "_answer",
         "_arm",
-        "_backend",
+        "_attempt",
         "_client",
+        "_look",
+        "_over",
+        "_plan",
         "_plane",
+        "_prepared",
+        "_queued",
         "_request",
-        "_upstream",
+        "_reservation",
+        "_seat",
         "_wanted",
         "active",
+        "owner",
         "record",
     )
 
     def __init__(self, plane: Plane, client: Client, request: Request, wanted: Peek, begun: float) -> None:
         self._plane, self._client, self._request, self._wanted = plane, client, request, wanted
         self.active = begun
-        self.record = Record(plane.new_id(), begun, request.key, wanted.model, bool(wanted.stream))
+        self.record = Record(request.path, begun, request.key, wanted.model, bool(wanted.stream))
+        self.owner = request.key.owner if request.key is not None else ""
         self._arm: ServingArm | None = None
-        self._backend: Backend | None = None
-        self._upstream: UpstreamConnection | None = None
+        self._reservation: Reservation | None = None
+        self._prepared: Prepared | None = None
+        self._plan: Plan | None = None
+        self._seat: Seat | None = None
+        self._look: Look | None = None
+        self._attempt: Attempt | None = None
         self._answer: Answer | None = None
+        self._queued = self._admitted = self._over = False
 
-    # The way there.
+    # The way there, step by step.
 
     def start(self) -> None:
-        """Draw the arm and send the request."""
-        self._arm = arm = self._plane.draw()
-        if arm is not None:
-            self.record.arm, self.record.release = arm.name, arm.release
-        self._attempt(avoid=None)
+        """Assign the arm, and ask whether the key may."""
+        plane, record = self._plane, self.record
+        self._arm = plane.assign(self._request, self._wanted, record)
+        record.id = plane.new_id(self._arm, self.owner)
+        taken = plane.reserve(self._request, self._wanted, self._arm, self)
+        if not isinstance(taken, Waiting):
+            self.granted(taken)
 
-    def _attempt(self, avoid: Backend | None) -> None:
-        plane, arm = self._plane, self._arm
-        if arm is None:
-            self._fail(errors.NO_REPLICA)
-            return
-        backend = plane.choose(arm, avoid, self.active)
-        backend.outstanding += 1
-        self._backend = backend
-        # One that broke is seldom the only stale one.
-        connection = None if self.record.retried else plane.pooled(backend, self.active)
-        if connection is None:
-            plane.connect(backend, self)
-        else:
-            self._send(connection)
-
-    def connected(self, connection: UpstreamConnection) -> bool:
-        """A connection that this exchange waited for; False when the client left in the meantime."""
-        if self._backend is not connection.backend:
+    def granted(self, taken: Reservation | ApiError) -> bool:
+        """What the limits say; False when the client has left meanwhile."""
+        if self._over:
             return False
-        self._send(connection)
+        if isinstance(taken, ApiError):
+            self._fail(taken)
+            return True
+        self._reservation = taken
+        if self._arm is None:
+            self._fail(errors.NO_REPLICA)
+            return True
+        self._prepare(self._arm)
         return True
 
-    def unreachable(self, backend: Backend) -> None:
-        """No connection to *backend* could be had."""
-        if self._backend is backend:
-            self._again(errors.UPSTREAM_BROKE)
-
-    def _send(self, connection: UpstreamConnection) -> None:
-        self._upstream = connection
-        self.record.sent = self.active = self._plane.clock()
-        connection.send(self, upstream_request(self._request, connection.backend, self.record.id, self._body()))
-
-    def _body(self) -> bytes:
-        """What the replica is sent; a stream is asked to tell its usage, for that is what is counted."""
-        wanted, body = self._wanted, self._request.body
-        return asking_for_usage(body) if wanted.stream and wanted.stream_options is None else body
-
-    def _again(self, error: ApiError) -> None:
-        """Try once more, which is safe while the client has not been sent a byte; else fail with *error*."""
-        failed, arm = self._release(), self._arm
-        if self.record.retried or arm is None:
-            self._fail(error)
+    def _prepare(self, arm: ServingArm) -> None:
+        """Guard and mask the prompt, and look whether the answer is known."""
+        plane, request, record = self._plane, self._request, self.record
+        prepared = plane.prepare(arm, request, self._wanted)
+        if isinstance(prepared, ApiError):
+            record.guarded = True
+            self._fail(prepared)
             return
-        self.record.retried = True
-        self._arm = self._plane.table.again(arm) if self._plane.table else None
-        self._attempt(avoid=failed)
+        self._prepared = prepared
+        record.masked = prepared.kinds
+        self._plan = plan = plane.plan(arm, request, self.owner, record, prepared)
+        if plan is None or not plan.reads:
+            record.cache = "bypass"
+            self._enter()
+            return
+        record.cache = "miss"
+        stored = plane.cache.get(plan)
+        if stored is not None:
+            self._replay(stored, "hit")
+            return
+        self._seat = seat = plane.cache.join(plan, self)
+        if seat is None or seat.leads:
+            self.lead()
 
-    def _release(self) -> Backend | None:
-        """Stop counting on the backend of the last attempt."""
-        backend, self._backend, self._upstream = self._backend, None, None
-        if backend is not None:
-            backend.outstanding -= 1
-        return backend
+    def lead(self) -> None:
+        """Nobody else asks the same: look into the shared store, then ask a replica."""
+        plan = self._plan
+        look = self._plane.cache.fetch(plan, self._seat, self._fetched) if plan is not None else None
+        if look is None:
+            self._enter()
+        else:
+            self._look = look
+
+    def _fetched(self, stored: Stored | None) -> None:
+        self._look = None
+        if stored is not None:
+            self._seat = None
+            self._replay(stored, "hit")
+        else:
+            self._enter()
+
+    def landed(self, stored: Stored) -> None:
+        """Somebody else asked the same, and here is the answer."""
+        self._seat = None
+        self._replay(stored, "shared")
+
+    def _enter(self) -> None:
+        """Wait for a place among those that run."""
+        entered = self._plane.admission.enter(self, "batch" if self.record.batch else "live")
+        if entered is True:
+            self.admitted()
+        elif entered is False:
+            self._queued = True
+        else:
+            self._fail(entered)
+
+    def admitted(self) -> None:
+        """There is a place: to the replicas."""
+        self._queued, self._admitted = False, True
+        arm, prepared = self._arm, self._prepared
+        assert arm is not None and prepared is not None
+        self.active = max(self.active, self.record.begun)
+        self._attempt = attempt = Attempt(self._plane, self, self._request, arm, prepared)
+        attempt.begin(self.active)
+
+    def refused(self, error: ApiError) -> None:
+        """It waited too long for a place."""
+        self._queued = False
+        self._fail(error)
 
     # The way back.
 
@@ -130,38 +184,56 @@ class Exchange:
         self.active = at
         answer = self._answer
         if answer is None:
-            if head.status in RETRIED and not self.record.retried:
-                self._drop()
-                self._again(errors.UPSTREAM_BROKE)
-                return
-            if done:
+            if done and not head.is_event_stream:
                 self._whole(head, parts[0] if len(parts) == 1 else b"".join(parts), at)
                 return
-            strip = bool(self._wanted.stream) and self._wanted.stream_options is None
-            self._answer = answer = Answer(self, head, self._request.version, strip=strip)
-        if done:
-            self._release()
+            prepared = self._prepared
+            assert prepared is not None
+            keeps = self._plan is not None and self._plan.keeps
+            self._answer = answer = Answer(
+                self, head, self._request.version, strip=prepared.strip, rewriter=prepared.rewriter, keeps=keeps
+            )
         answer.feed(parts, done, at)
 
     def _whole(self, head: Head, body: bytes, at: float) -> None:
         """The answer came in one piece, as nearly all do."""
-        self._release()
-        record = self.record
+        record, prepared = self.record, self._prepared
         record.first = at
         record.usage = usage.of_body(body)
-        framing = wire.length(len(body))
-        self._client.write(self.render(head, framing, at) + body)
+        self.keep(head, body)
+        if prepared is not None and prepared.rewriter is not None:
+            try:
+                body = prepared.rewriter.whole(body)
+            except ValueError:
+                self._fail(errors.UPSTREAM_BROKE)
+                return
+        self._client.write(self.render(head, wire.length(len(body)), at) + body)
         self.over(head.status)
 
-    def broken(self, started: bool) -> None:
-        """The replica left, or talks garbage; *started*: after the first byte of an answer."""
-        answer = self._answer
-        if answer is None or not answer.begun:
-            self._answer = None
-            self._again(errors.UPSTREAM_BROKE)
-            return
-        self._release()
-        self._cut(answer, errors.UPSTREAM_BROKE)
+    def _replay(self, stored: Stored, how: str) -> None:
+        """Answer with what is known already."""
+        self.record.cache = how
+        found = stored.usage
+        is_events = stored.content_type.startswith(b"text/event-stream")
+        head = Head(stored.status, stored.content_type, None if is_events else len(stored.body))
+        self._plan = None
+        now = self.record.sent = self._plane.clock()
+        self.received(head, [stored.body], True, now)
+        del found
+
+    def broken(self, error: ApiError) -> None:
+        """No replica could answer, or the one that had begun broke off."""
+        self._attempt = None
+        self._spoil(error)
+
+    @property
+    def begun(self) -> bool:
+        """Has the client been sent a part of the answer? Then no other replica can take over."""
+        return self._answer is not None and self._answer.begun
+
+    def forget_answer(self) -> None:
+        """Another replica begins anew."""
+        self._answer = None
 
     # What the answer calls.
 
@@ -185,65 +257,71 @@ class Exchange:
             wire.connection(request.keep_alive, request.version),
         )
 
+    def keep(self, head: Head, body: bytes) -> None:
+        """The answer as the replica gave it is whole: others may have it."""
+        plan = self._plan
+        if plan is not None:
+            found, seat, self._seat = self.record.usage, self._seat, None
+            used = (found.prompt_tokens, found.completion_tokens) if found is not None else None
+            self._plane.cache.answered(
+                plan, seat, status=head.status, content_type=head.content_type, body=body, usage=used
+            )
+
     def over(self, status: int) -> None:
         """The answer is out."""
-        self.record.status = status
         if self._answer is not None:
             self.record.ended = self._plane.clock()
-        self._plane.finished(self.record)
+        self._close(status)
         self._client.finished(self._request.keep_alive)
 
     def spoiled(self, error: ApiError) -> None:
         """The answer cannot be passed on."""
-        answer = self._answer
-        self._drop()
-        if answer is None or not answer.begun:
-            self._fail(error)
-        else:
-            self._cut(answer, error)
+        if self._attempt is not None:
+            self._attempt.drop()
+            self._attempt = None
+        self._spoil(error)
 
     def _own_lines(self) -> bytes:
-        record = self.record
-        release = b"x-guideway-release: %b\r\n" % record.release.encode() if record.release else b""
-        return b"x-request-id: %b\r\n%bx-guideway-overhead-ms: %.3f\r\n" % (record.id, release, record.overhead * 1e3)
+        record, release = self.record, self._arm.line if self._arm is not None else b""
+        cache = b"x-guideway-cache: %b\r\n" % record.cache.encode() if record.cache in _TOLD else b""
+        return b"x-request-id: %b\r\n%b%bx-guideway-overhead-ms: %.3f\r\n" % (
+            record.id,
+            release,
+            cache,
+            record.overhead * 1e3,
+        )
 
     # The end.
 
     def pause(self) -> None:
-        """The client reads slowly: stop reading from the replica."""
-        if self._upstream is not None:
-            self._upstream.pause()
+        """The client reads slowly: stop reading from the replica, unless others wait for the same answer."""
+        if self._attempt is not None and not (self._seat is not None and self._seat.awaited):
+            self._attempt.pause()
 
     def resume(self) -> None:
         """The client reads again."""
-        if self._upstream is not None:
-            self._upstream.resume()
+        if self._attempt is not None:
+            self._attempt.resume()
 
     def leave(self) -> None:
         """The client is gone: nobody needs the answer, the replica shall stop at once."""
-        self._drop()
-        self._finish(499)
+        if self._attempt is not None:
+            self._attempt.drop()
+            self._attempt = None
+        self._close(499)
 
     def end(self, error: ApiError) -> None:
         """Wait no longer: the replica is too slow, or the worker has to leave."""
+        if self._attempt is not None and error is errors.UPSTREAM_SLOW:
+            self._attempt.timed_out()
         self.spoiled(error)
 
-    def _drop(self) -> None:
-        """Let the replica stop."""
-        connection = self._upstream
-        self._release()
-        if connection is not None:
-            connection.abort()
-
-    def _fail(self, error: ApiError) -> None:
-        record = self.record
-        record.overhead = max(record.sent - record.begun, 0.0)
-        self._finish(error.status, error)
-        self._client.reply(self._request, error, self._own_lines())
-
-    def _cut(self, answer: Answer, error: ApiError) -> None:
-        """End an answer that has begun: say so where events allow it, and never as if it were whole."""
-        self._finish(error.status, error)
+    def _spoil(self, error: ApiError) -> None:
+        answer = self._answer
+        if answer is None or not answer.begun:
+            self._fail(error)
+            return
+        self._close(error.status, error)
         farewell = answer.farewell(error)
         if farewell is None:
             self._client.abort()
@@ -251,26 +329,50 @@ class Exchange:
         self._client.write(farewell)
         self._client.finished(False)
 
-    def _finish(self, status: int, error: ApiError | None = None) -> None:
+    def _fail(self, error: ApiError) -> None:
         record = self.record
-        record.status, record.ended = status, self._plane.clock()
-        record.error = error.code or "" if error else ""
-        self._plane.finished(record)
+        record.overhead = max(record.sent - record.begun, 0.0)
+        self._close(error.status, error)
+        self._client.reply(self._request, error, self._own_lines())
+
+    def _close(self, status: int, error: ApiError | None = None) -> None:
+        """Give back what was taken, and tell what became of the request; once."""
+        if self._over:
+            return
+        self._over = True
+        plane, record = self._plane, self.record
+        record.status = status
+        record.ended = record.ended or plane.clock()
+        if error is not None:
+            record.ended, record.error = plane.clock(), error.code or ""
+        if self._admitted:
+            plane.admission.leave()
+        elif self._queued:
+            plane.admission.cancel(self)
+        if self._look is not None:
+            self._look.forget()
+        if self._seat is not None:
+            self._leave_seat(status)
+        if self._reservation is not None:
+            plane.settle(self._reservation, record, self._request)
+        plane.finished(record)
+
+    def _leave_seat(self, status: int) -> None:
+        seat, self._seat = self._seat, None
+        if seat is not None and status == 499:
+            seat.leave()
+        elif seat is not None:
+            seat.fail()
 
 
-def upstream_request(request: Request, backend: Backend, id: bytes, body: bytes) -> bytes:
-    """The bytes for the replica: the body, and no header of the client but those named here."""
-    headers = request.headers
-    trace = b""
-    for name in TRACE & headers.keys():
-        trace += b"%b: %b\r\n" % (name, headers[name])
-    return b"%b %b HTTP/1.1\r\nHost: %b\r\nContent-Type: %b\r\nx-request-id: %b\r\n%bContent-Length: %d\r\n\r\n%b" % (
-        request.method,
-        request.path,
-        backend.host,
-        headers.get(b"content-type", b"application/json"),
-        id,
-        trace,
-        len(body),
-        body,
-    )
+_TOLD = frozenset({"hit", "miss", "shared"})
+
+
+def used(record: Record, request: Request) -> Used:
+    """What *record* says that *request* cost; where no answer tells, a token is four bytes, and an event is a token."""
+    if record.cache in {"hit", "shared"} or not record.first:
+        return Used(1, 0, 0)
+    found = record.usage
+    if found is not None:
+        return Used(1, found.prompt_tokens, found.completion_tokens)
+    return Used(1, len(request.body) // 4, record.pieces)

@@ -1,67 +1,103 @@
-"""What all connections of one worker share: the route, the keys, the pools, the clock and the dice."""
+"""What all connections of one worker share: route, keys, limits, cache, queue, pools, the clock and the dice."""
 
 from __future__ import annotations
 
-import asyncio
 import binascii
 from collections.abc import Callable
-from typing import Protocol, cast
+from pathlib import Path
 
 import msgspec
 
-from guideway.core.route import Endpoint, KeyFile, Route
+from guideway.core.assignment import caller_key
+from guideway.core.privacy import in_force
+from guideway.core.route import KeyFile, Route
+from guideway.core.spec.gateway import Gateway
 from guideway.gateway import errors, pages, wire
+from guideway.gateway.admission import Admission, limit_of
 from guideway.gateway.backend import Backend
+from guideway.gateway.batches.credential import secret_of as batch_secret
+from guideway.gateway.budget import RetryBudget
+from guideway.gateway.cache.cache import Cache
+from guideway.gateway.cache.plan import Call, Plan
 from guideway.gateway.errors import ApiError
+from guideway.gateway.feedback import RequestIds, mark
+from guideway.gateway.feedback import secret_of as id_secret
 from guideway.gateway.heads import KnownHeads
-from guideway.gateway.keys import KeyRing
+from guideway.gateway.keys import KeyRing, allows
+from guideway.gateway.limits.amounts import Estimate
+from guideway.gateway.limits.key_lease import Reservation
+from guideway.gateway.limits.key_lease import Waiter as Debtor
+from guideway.gateway.limits.line import Line
+from guideway.gateway.limits.meter import Taken
 from guideway.gateway.log import log
+from guideway.gateway.pools import Pools, Waiter
+from guideway.gateway.prepare import Prepared, prepare
 from guideway.gateway.record import Record
+from guideway.gateway.reports import Reports, used
 from guideway.gateway.request import Peek, Request, peek_at, refuse
-from guideway.gateway.routing import ServingArm, Table, choose, compile_route, read_route, replaces
+from guideway.gateway.routing import ServingArm, Table, read_route, replaces
+from guideway.gateway.seen import Seen
 from guideway.gateway.side import SideExchange, Uploader
-from guideway.gateway.upstream import KnownAnswers, UpstreamConnection, connect
+from guideway.gateway.upstream import UpstreamConnection
 
-_ID_BYTES = 16
-_IDS_AT_ONCE = 256
-
-
-class Waiter(Protocol):
-    """Who waits for a connection to a replica."""
-
-    def connected(self, connection: UpstreamConnection) -> bool:
-        """Here it is; False when it is not needed any more."""
-
-    def unreachable(self, backend: Backend) -> None:
-        """It cannot be had."""
+_RANDOM_BYTES = 8
+_RANDOMS_AT_ONCE = 512
+_DAY = 86_400
+_BYTES_PER_TOKEN = 3
+MEGABYTE = 1024 * 1024
 
 
 class Plane:
-    """The state of one worker. *clock* is monotonic, in seconds; *uniform* draws from [0, 1)."""
+    """The state of one worker of the gateway with *options*.
+
+    *clock* is monotonic and *wall* counts from 1970, both in seconds; *uniform* draws from [0, 1).
+    """
 
     def __init__(
         self,
-        body_limit: int,
+        options: Gateway,
         *,
         clock: Callable[[], float],
+        wall: Callable[[], float],
         uniform: Callable[[], float],
         random_bytes: Callable[[int], bytes],
+        line: Line | None = None,
+        reports: Reports | None = None,
+        secret: bytes = bytes(32),
+        environment: str = "",
+        batches: Path | None = None,
     ) -> None:
-        self.body_limit = body_limit
-        self.clock = clock
+        """Set up everything; nothing is connected yet.
+
+        Raises:
+            SpecError: an option makes no sense.
+        """
+        self.options, self.clock, self.wall = options, clock, wall
+        self.body_limit = options.body_megabytes * MEGABYTE
+        self.file_limit = options.batches.megabytes * MEGABYTE + MEGABYTE
+        self.batches = str(batches) if batches is not None else ""
         self.table: Table | None = None
         self.draining = False
         self.date = b""
         self.heads = KnownHeads(random_bytes(32))
-        self.file_limit = 0
-        self.batches = ""
-        self._keys = KeyRing()
+        self.budget = RetryBudget(options.routing.retries)
+        self.line = line or Line("", options.limits, options.price, clock)
+        self.reports = reports or Reports(clock=clock, wall=wall)
+        self.cache = Cache(
+            options.cache, secret=secret, clock=clock, wall=wall, uniform=uniform, random_bytes=random_bytes
+        )
+        self.admission = Admission(1, options.admission.queue, options.admission.wait, clock)
+        self.ids = RequestIds(id_secret(b"", environment))
+        self._environment = environment
         self._uniform, self._random_bytes = uniform, random_bytes
-        self._ids: list[bytes] = []
-        self._turn = 0
-        self._answers = KnownAnswers()
-        self._backends: dict[Endpoint, Backend] = {}
-        self._connecting: set[asyncio.Task[None]] = set()
+        self._keys = KeyRing(wall=wall)
+        self._pepper = b""
+        self._batch_secret = b""
+        self._seen = Seen()
+        self._pools = Pools(clock)
+        self._randoms: list[bytes] = []
+        self._marks: dict[str, bytes] = {}
+        self._caches = options.cache.store != "off"
 
     # What the files say.
 
@@ -71,7 +107,11 @@ class Plane:
         Raises:
             ValueError: it is not one.
         """
-        self._keys = KeyRing(msgspec.json.decode(data, type=KeyFile))
+        file = msgspec.json.decode(data, type=KeyFile)
+        self._keys = KeyRing(file, wall=self.wall)
+        self._pepper = bytes.fromhex(file.pepper)
+        self._batch_secret = batch_secret(self._pepper) if self._pepper else b""
+        self.ids = RequestIds(id_secret(self._pepper, self._environment))
         self.heads.forget()
 
     def set_route(self, data: bytes) -> None:
@@ -87,23 +127,16 @@ class Plane:
         self._apply(route)
 
     def _apply(self, route: Route) -> None:
-        before = self._backends
-        self._backends = {}
-        self.table = compile_route(route, lambda endpoint: self._backend(endpoint, before))
-        for endpoint, backend in before.items():
-            if endpoint not in self._backends:
-                backend.retire()
+        self.table = table = self._pools.apply(route)
+        self._marks.clear()
+        workers = self.options.workers
+        self.admission.resize(limit_of(self.options.admission, len(table.backends()), workers))
 
-    def _backend(self, endpoint: Endpoint, before: dict[Endpoint, Backend]) -> Backend:
-        found = self._backends.get(endpoint) or before.get(endpoint) or Backend(endpoint)
-        self._backends[endpoint] = found
-        return found
-
-    # What a request needs.
+    # What a request needs, in the order in which it needs it.
 
     def check(self, request: Request) -> ApiError | None:
         """Why the head of *request* is refused, or None."""
-        return refuse(request, self._keys, self.body_limit, self.file_limit)
+        return refuse(request, self._keys, self.body_limit, self.file_limit, self._batch_secret)
 
     def admit(self, request: Request) -> Peek | ApiError:
         """What the body of *request* asks for, or why it is refused."""
@@ -112,11 +145,10 @@ class Plane:
             return found
         if self.table is None:
             return errors.NO_REPLICA
-        known = self.table.route.model
+        known, key = self.table.route.model, request.key
+        if key is not None and not allows(key, known):
+            return errors.unknown_model(found.model, [])
         return found if found.model == known else errors.unknown_model(found.model, [known])
-
-    def finished(self, record: Record) -> None:
-        """One request is over. What is to be told of it is told later, for many at once."""
 
     def page(self, request: Request) -> tuple[int, bytes]:
         """Status and JSON body of what the worker answers by itself."""
@@ -124,51 +156,104 @@ class Plane:
 
     def side(self, client: Uploader, request: Request) -> SideExchange:
         """An exchange with the process that looks after files and batches."""
-        exchange = SideExchange(client, request, self.new_id(), self.date, self.clock)
+        owner = request.key.owner if request.key is not None else ""
+        exchange = SideExchange(client, request, self.new_id(None, owner), self.date, self.clock)
         exchange.start(self.batches)
         return exchange
 
-    def new_id(self) -> bytes:
-        """A random request id: 32 hexadecimal digits."""
-        if not self._ids:
-            many = binascii.hexlify(self._random_bytes(_ID_BYTES * _IDS_AT_ONCE))
-            size = 2 * _ID_BYTES
-            self._ids = [many[start : start + size] for start in range(0, len(many), size)]
-        return self._ids.pop()
+    def assign(self, request: Request, wanted: Peek, record: Record) -> ServingArm | None:
+        """The arm of *request*, noted in *record*. None: nothing serves."""
+        table = self.table
+        if table is None:
+            return None
+        route = table.route
+        key = ""
+        if route.unit == "caller" and request.key is not None:
+            caller = wanted.user or request.headers.get(b"x-session-id", b"").decode("latin-1")
+            key = caller_key(self._pepper, request.key.owner, caller)
+        record.batch = request.batch
+        assignment, arm = table.assign(key=key, uniform=self._uniform(), why_not="batch" if request.batch else "")
+        record.share, record.unit, record.why_not = assignment.share, assignment.key, assignment.why_not
+        record.rollout = route.rollout
+        if arm is not None:
+            record.arm, record.release = arm.name, arm.release
+        return arm
 
-    def draw(self) -> ServingArm | None:
-        """The arm for one request."""
-        return self.table.draw(self._uniform()) if self.table else None
+    def new_id(self, arm: ServingArm | None, owner: str) -> bytes:
+        """A request id that proves later whose request it was, and of which release."""
+        if not self._randoms:
+            many, size = self._random_bytes(_RANDOM_BYTES * _RANDOMS_AT_ONCE), _RANDOM_BYTES
+            self._randoms = [many[start : start + size] for start in range(0, len(many), size)]
+        name = arm.name if arm is not None else ""
+        found = self._marks.get(name)
+        if found is None:
+            found = self._mark(arm)
+        return self.ids.make(self._randoms.pop(), found, owner)
 
-    def choose(self, arm: ServingArm, avoid: Backend | None, now: float) -> Backend:
+    def _mark(self, arm: ServingArm | None) -> bytes:
+        day = int(self.wall()) // _DAY
+        made = mark(day, arm.release if arm is not None else "", arm.name if arm is not None else "")
+        self._marks[arm.name if arm is not None else ""] = made
+        return made
+
+    def id_line(self, request: Request) -> bytes:
+        """The header line with an id for an answer of our own."""
+        owner = request.key.owner if request.key is not None else ""
+        return b"x-request-id: %b\r\n" % self.new_id(None, owner)
+
+    def reserve(self, request: Request, wanted: Peek, arm: ServingArm | None, debtor: Debtor) -> Taken:
+        """Take what *request* may cost at most from the budgets of its key."""
+        key = request.key
+        assert key is not None, "nobody gets here without a key"
+        asked = wanted.max_completion_tokens or wanted.max_tokens or (arm.terms.max_tokens if arm is not None else 0)
+        output = max(asked, 0) * max(wanted.n or 1, 1)
+        return self.line.meter.take(key, Estimate(len(request.body) // _BYTES_PER_TOKEN, output), debtor)
+
+    def settle(self, reservation: Reservation, record: Record, request: Request) -> None:
+        """Give back what was reserved and not used."""
+        self.line.meter.settle(reservation, used(record, len(request.body)))
+
+    def prepare(self, arm: ServingArm, request: Request, wanted: Peek) -> Prepared | ApiError:
+        """Make *request* ready for a replica of *arm*, or refuse it."""
+        self.budget.request(self.clock())
+        return prepare(arm, request, wanted, self.options.routing.affinity)
+
+    def plan(self, arm: ServingArm, request: Request, owner: str, record: Record, prepared: Prepared) -> Plan | None:
+        """What the cache may do. A question that was seen before tells nothing of the arms, and is no unit."""
+        if not self._caches:
+            return None
+        control = request.headers.get(b"cache-control", b"")
+        call = Call(owner, request.path, request.body, arm.digest, arm.terms, prepared.digest, control)
+        plan = self.cache.plan(call)
+        if plan is not None and self._seen.look(plan.unit):
+            record.why_not = record.why_not or "seen before"
+        return plan
+
+    def choose(self, arm: ServingArm, avoid: Backend | None, prefix: int, now: float) -> Backend | None:
         """The backend of *arm* for one attempt."""
-        self._turn += 1
-        return choose(arm.backends, avoid=avoid, now=now, turn=self._turn)
+        return self._pools.choose(arm, avoid, prefix, now)
 
     def pooled(self, backend: Backend, now: float) -> UpstreamConnection | None:
         """A connection that waits for work, or None."""
-        return cast("UpstreamConnection | None", backend.take(now))
+        return self._pools.pooled(backend, now)
 
     def connect(self, backend: Backend, waiter: Waiter) -> None:
-        """Make a connection; *waiter* hears of it. This is the only task that a request may cost."""
-        task = asyncio.get_running_loop().create_task(self._connect(backend, waiter))
-        self._connecting.add(task)
-        task.add_done_callback(self._connecting.discard)
+        """Make a connection; *waiter* hears of it."""
+        self._pools.connect(backend, waiter)
 
-    async def _connect(self, backend: Backend, waiter: Waiter) -> None:
-        try:
-            connection = await connect(backend, self.clock, self._answers)
-        except (OSError, ValueError):
-            backend.failed(self.clock())
-            waiter.unreachable(backend)
-            return
-        backend.connected()
-        if not waiter.connected(connection):
-            backend.give(connection, self.clock())
+    def finished(self, record: Record) -> None:
+        """One request is over. What is to be told of it is told later, for many at once."""
+        self.reports.add(record)
 
-    def tick(self, wall: float) -> None:
-        """Once a second: refresh the date (*wall*: seconds since 1970), drop connections that idle."""
-        self.date = wire.date_line(wall)
-        now = self.clock()
-        for backend in self._backends.values():
-            backend.sweep(now)
+    def tick(self) -> None:
+        """Once a second: the date, the day in request ids, what has become old."""
+        self.date = wire.date_line(self.wall())
+        self._marks.clear()
+        self._pools.sweep()
+        self.cache.tick()
+
+
+def masking_digest(options: Gateway, arm: ServingArm) -> bytes:
+    """What stands for the masking in force in the key of a cached answer."""
+    force = in_force(options.masking.entities, arm.terms.masking)
+    return binascii.hexlify(msgspec.json.encode(sorted(force.items())))

@@ -1,0 +1,141 @@
+"""What is told of requests that are over: metrics, the log, the outcomes for the rollout. In batches, off their path."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from guideway.core.outcome import Outcome
+from guideway.gateway.limits.amounts import Used
+from guideway.gateway.log import log_request
+from guideway.gateway.metrics import Metrics
+from guideway.gateway.outcomes import Spool
+from guideway.gateway.record import Record
+
+FLUSH_SECONDS = 0.2
+_KEPT = 65_536
+_OPERATIONS = {b"/v1/chat/completions": "chat", b"/v1/completions": "text_completion", b"/v1/embeddings": "embeddings"}
+
+
+class Reports:
+    """Hears of every request of one worker; *clock* is the worker's, *wall* counts from 1970, both in seconds."""
+
+    def __init__(
+        self,
+        *,
+        clock: Callable[[], float],
+        wall: Callable[[], float],
+        metrics: Metrics | None = None,
+        spool: Spool | None = None,
+        environment: str = "",
+        logs: bool = False,
+    ) -> None:
+        self.metrics = metrics or Metrics()
+        self.dropped = 0
+        self._clock, self._wall, self._environment = clock, wall, environment
+        self._spool, self._logs = spool, logs
+        self._records: list[Record] = []
+
+    def add(self, record: Record) -> None:
+        """One request is over."""
+        if len(self._records) < _KEPT:
+            self._records.append(record)
+        else:
+            self.dropped += 1
+
+    def flush(self) -> None:
+        """Tell of all that were added; a few times a second."""
+        records, self._records = self._records, []
+        shift = self._wall() - self._clock()
+        for record in records:
+            self._count(record)
+            if self._spool is not None:
+                self._spool.add(self._outcome(record, shift))
+            if self._logs:
+                self._log(record)
+        if self._spool is not None:
+            self._spool.tick()
+
+    def close(self) -> None:
+        """Tell what is left."""
+        self.flush()
+        if self._spool is not None:
+            self._spool.close()
+
+    def _count(self, record: Record) -> None:
+        found = record.usage
+        self.metrics.request_done(
+            model=record.model,
+            arm=record.arm,
+            status=record.status,
+            cache=record.cache,
+            seconds=record.ended - record.begun,
+            ttft=record.first - record.begun if record.first and record.stream else None,
+            tokens_in=found.prompt_tokens if found else 0,
+            tokens_out=found.completion_tokens if found else 0,
+            operation=_OPERATIONS.get(record.path, "infer"),
+        )
+        if record.retried:
+            self.metrics.count("retries")
+        if record.failure:
+            self.metrics.count("upstream_errors", record.failure)
+        for kind in record.masked:
+            self.metrics.count("masked", kind)
+        if record.guarded:
+            self.metrics.count("guarded")
+        if record.error == "rate_limit_exceeded":
+            self.metrics.count("limited")
+
+    def _outcome(self, record: Record, shift: float) -> Outcome:
+        found = record.usage
+        output = found.completion_tokens if found else record.pieces or None
+        streaming = record.ended - record.first
+        return Outcome(
+            at=record.begun + shift,
+            environment=self._environment,
+            rollout=record.rollout,
+            arm="candidate" if record.arm == "candidate" else "stable",
+            share=record.share,
+            request=record.id.decode(),
+            key=record.key.id if record.key else "",
+            unit=record.unit,
+            why_not=record.why_not,
+            status=record.status,
+            first_status=record.first_status,
+            failure=record.failure or ("client left" if record.status == 499 else ""),
+            retried=record.retried,
+            latency=(record.ended - record.begun) * 1e3,
+            first_token=(record.first - record.begun) * 1e3 if record.first else None,
+            per_token=streaming * 1e3 / output if record.stream and output and record.first else None,
+            input_tokens=found.prompt_tokens if found else None,
+            output_tokens=output,
+            cached=record.cache if record.cache in ("hit", "shared") else "",  # type: ignore[arg-type]
+            guarded=record.guarded,
+            stream=record.stream,
+            release=record.release,
+        )
+
+    def _log(self, record: Record) -> None:
+        found = record.usage
+        log_request(
+            id=record.id.decode(),
+            key=record.key.id if record.key else "",
+            model=record.model,
+            arm=record.arm,
+            status=record.status,
+            ms=(record.ended - record.begun) * 1e3,
+            overhead_ms=record.overhead * 1e3,
+            tokens_in=found.prompt_tokens if found else 0,
+            tokens_out=found.completion_tokens if found else record.pieces,
+            cache=record.cache,
+            masked=record.masked,
+        )
+
+
+def used(record: Record, body_bytes: int) -> Used:
+    """What *record* says that a request cost; where no answer tells, a token is four bytes, and an event is a token."""
+    if record.cache in {"hit", "shared"} or not record.first:
+        return Used(1, 0, 0)
+    found = record.usage
+    if found is not None:
+        return Used(1, found.prompt_tokens, found.completion_tokens)
+    return Used(1, body_bytes // 4, record.pieces)
