@@ -163,7 +163,7 @@ def test_a_failed_migration_stops_the_start_names_itself_and_changes_nothing(whe
     for _ in range(2):
         with pytest.raises(Unavailable) as caught:
             Database(where)
-        assert caught.value.what.startswith("migration 3 (one that is broken) failed, nothing was changed: ")
+        assert caught.value.what.startswith("migration 4 (one that is broken) failed, nothing was changed: ")
     monkeypatch.setattr(migrations, "MIGRATIONS", good)
     with Database(where) as database:
         assert shape(database) == before
@@ -172,7 +172,7 @@ def test_a_failed_migration_stops_the_start_names_itself_and_changes_nothing(whe
 
 def test_a_failed_first_start_leaves_an_empty_database(where, monkeypatch):
     monkeypatch.setattr(migrations, "MIGRATIONS", (*migrations.MIGRATIONS, Migration("broken", _break)))
-    with pytest.raises(Unavailable, match="migration 3"):
+    with pytest.raises(Unavailable, match="migration 4"):
         Database(where)
     schema = "sqlite_master" if not isinstance(where, str) else "pg_tables WHERE schemaname = 'public'"
     assert as_owner(where, f"SELECT count(*) FROM {schema}") == [(0,)]
@@ -211,5 +211,5 @@ def test_a_state_of_a_newer_version_is_refused(where, database):
     as_owner(
         where, "PRAGMA user_version = 99" if not isinstance(where, str) else "UPDATE schema_version SET version = 99"
     )
-    with pytest.raises(Unavailable, match=r"newer Guideway \(schema 99, this one knows 2\)"):
+    with pytest.raises(Unavailable, match=r"newer Guideway \(schema 99, this one knows 3\)"):
         Database(where)

@@ -55,9 +55,15 @@ def _evidence(connection: Connection) -> None:
         connection.exec_driver_sql(statement)
 
 
+def _batches(connection: Connection) -> None:
+    """Files that clients upload, and batches of requests."""
+    _create(connection, (tables.files, tables.batches), tables.BATCH_INDEXES)
+
+
 MIGRATIONS: tuple[Migration, ...] = (
     Migration("first tables", _first),
     Migration("evidence, waivers and checkpoints", _evidence),
+    Migration("files and batches", _batches),
 )
 
 _APPEND_ONLY = {
