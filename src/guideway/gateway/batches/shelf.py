@@ -52,8 +52,9 @@ class Shelf:
     def part(self) -> Iterator[IO[bytes]]:
         """A file to write to; it is gone at the end of the block, unless it was kept."""
         handle, name = tempfile.mkstemp(dir=self._parts)
+        os.close(handle)
         try:
-            with os.fdopen(handle, "wb") as file:
+            with Path(name).open("wb") as file:  # opened by name, so that it knows its own
                 yield file
         finally:
             Path(name).unlink(missing_ok=True)
