@@ -8,7 +8,6 @@ import signal
 import socket
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import msgspec
@@ -33,6 +32,7 @@ class WorkerOfPaper:
     def __init__(self, loop: Loop, path: Path) -> None:
         self.path, self.models = path, ""
         self._tasks: set[asyncio.Task] = set()  # a loop alone does not keep its tasks alive
+        self._writers: set[asyncio.StreamWriter] = set()
         self._server = loop.run(asyncio.start_server(self._serve, "127.0.0.1", 0))
         self.port = self._server.sockets[0].getsockname()[1]
         self._loop = loop
@@ -40,25 +40,38 @@ class WorkerOfPaper:
     def close(self) -> None:
         def end() -> None:
             self._server.close()
-            for task in self._tasks:
-                task.cancel()
+            for writer in self._writers:
+                writer.transport.abort()
 
         self._loop.call(end)
+        wait_for(lambda: not self._tasks, what="the end of the proxy")
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        self._tasks.add(asyncio.current_task())
+        task = asyncio.current_task()
+        self._tasks.add(task)
         try:
-            head = await reader.readuntil(b"\r\n\r\n")
-            upstream, sink = await asyncio.open_unix_connection(str(self.path))
+            await self._pass_on(reader, writer)
         except (OSError, asyncio.IncompleteReadError):
+            pass
+        finally:
             writer.close()
-            return
+            self._tasks.discard(task)
+
+    async def _pass_on(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        head = await reader.readuntil(b"\r\n\r\n")
+        upstream, sink = await asyncio.open_unix_connection(str(self.path))
+        self._writers |= {writer, sink}
         sink.write(self._rewritten(head))
-        forth = asyncio.ensure_future(_pipe(reader, sink))
-        await _pipe(upstream, writer)
-        forth.cancel()
-        for one in (sink, writer):
-            one.close()
+        forth, back = asyncio.ensure_future(_pipe(reader, sink)), asyncio.ensure_future(_pipe(upstream, writer))
+        await asyncio.wait({forth, back}, return_when=asyncio.FIRST_COMPLETED)
+        if not back.done() and not forth.result():
+            await asyncio.wait({back})  # the service refuses to read on: what it says must still get through
+        for one in (forth, back):
+            one.cancel()
+        await asyncio.gather(forth, back, return_exceptions=True)
+        await writer.drain()
+        self._writers -= {writer, sink}
+        sink.transport.abort()
 
     def _rewritten(self, head: bytes) -> bytes:
         first, *lines = head[:-4].split(b"\r\n")
@@ -70,13 +83,20 @@ class WorkerOfPaper:
         return b"\r\n".join([first, *kept, *own.encode().split(b"|")]) + b"\r\n\r\n"
 
 
-async def _pipe(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-    try:
-        while data := await reader.read(65536):
+async def _pipe(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> bool:
+    """Pass on what comes. True: until the end; False: until nobody took it any more."""
+    while True:
+        try:
+            data = await reader.read(65536)
+        except ConnectionError:
+            return True
+        if not data:
+            return True
+        try:
             writer.write(data)
             await writer.drain()
-    except ConnectionError:
-        pass
+        except ConnectionError:
+            return False
 
 
 class GatewayOfPaper(PaperReplica):
@@ -212,11 +232,8 @@ def begin(client: openai.OpenAI, data: bytes, **options):
 
 def ended(client: openai.OpenAI, batch_id: str, seconds: float = 30.0):
     """The batch, once it is at its end."""
-    deadline = time.monotonic() + seconds
-    while (batch := client.batches.retrieve(batch_id)).status not in FINAL:
-        assert time.monotonic() < deadline, batch
-        time.sleep(0.02)
-    return batch
+    wait_for(lambda: client.batches.retrieve(batch_id).status in FINAL, seconds, "the end of the batch")
+    return client.batches.retrieve(batch_id)
 
 
 def reached(client: openai.OpenAI, batch_id: str, status: str) -> None:

@@ -92,7 +92,7 @@ def test_it_leaves_when_its_parent_is_gone(batch_service):
 
 def test_two_never_serve_one_folder(batch_service):
     argv = [sys.executable, "-m", "guideway.gateway.batches", "--settings", str(batch_service.settings)]
-    second = subprocess.run(argv, capture_output=True, timeout=30)
+    second = subprocess.run(argv, check=False, capture_output=True, timeout=30)
     assert second.returncode == 5
     assert b"served already" in second.stderr
     assert batch_service.client().files.list().data == []
@@ -115,16 +115,21 @@ def test_a_gateway_that_is_away_is_waited_for(batch_service, batch_client, gatew
 
 @pytest.mark.catalogue("A28")
 def test_answers_that_cannot_be_written_wait_until_there_is_room(loop, tmp_path, gateway_port):
-    service = Running(loop, tmp_path, gateway_port, concurrent=2).start("prlimit", "--fsize=600000:unlimited")
+    service = Running(loop, tmp_path, gateway_port, concurrent=2).start()
     try:
         client = service.client()
-        batch = begin(client, b"".join(line(number, f"{number} " + "x" * 20_000) for number in range(60)))
+        gateway_port.hold.add("*")
+        batch = begin(client, b"".join(line(number) for number in range(400)))
+        wait_for(lambda: gateway_port.now == 2, what="the first lines")
+        limit = ["prlimit", f"--pid={service.process.pid}"]
+        subprocess.run([*limit, "--fsize=60000:unlimited"], check=True)
+        gateway_port.hold.clear()
         wait_for(lambda: b"cannot be written" in service.log.read_bytes(), 30, "the disk being full")
         assert client.batches.retrieve(batch.id).status == "in_progress"
-        subprocess.run(["prlimit", f"--pid={service.process.pid}", "--fsize=unlimited"], check=True)
+        subprocess.run([*limit, "--fsize=unlimited"], check=True)
         done = ended(client, batch.id)
-        assert (done.status, done.request_counts.completed) == ("completed", 60)
-        assert [one["custom_id"] for one in results(client, done.output_file_id)] == [f"id-{n}" for n in range(60)]
+        assert (done.status, done.request_counts.completed) == ("completed", 400)
+        assert [one["custom_id"] for one in results(client, done.output_file_id)] == [f"id-{n}" for n in range(400)]
         assert max(Counter(gateway_port.texts).values()) == 1
     finally:
         service.close()

@@ -11,15 +11,15 @@ from guideway.store.batches import Batch, Page, StoredFile
 def stored(number: int, owner: str = "a", **changes) -> StoredFile:
     return StoredFile(
         **{
-            **dict(
-                id=f"file-{number}",
-                owner=owner,
-                purpose="batch",
-                filename="n",
-                bytes=1,
-                created=float(number // 2),
-                expires=100.0 + number,
-            ),
+            **{
+                "id": f"file-{number}",
+                "owner": owner,
+                "purpose": "batch",
+                "filename": "n",
+                "bytes": 1,
+                "created": float(number // 2),
+                "expires": 100.0 + number,
+            },
             **changes,
         }
     )
@@ -28,15 +28,15 @@ def stored(number: int, owner: str = "a", **changes) -> StoredFile:
 def made(number: int, owner: str = "a", **changes) -> Batch:
     return Batch(
         **{
-            **dict(
-                id=f"batch_{number}",
-                owner=owner,
-                key="k",
-                endpoint="/v1/embeddings",
-                input_file_id=f"file-{number}",
-                created=float(number),
-                expires=9.0,
-            ),
+            **{
+                "id": f"batch_{number}",
+                "owner": owner,
+                "key": "k",
+                "endpoint": "/v1/embeddings",
+                "input_file_id": f"file-{number}",
+                "created": float(number),
+                "expires": 9.0,
+            },
             **changes,
         }
     )
