@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 
 import openai
 import pytest
@@ -272,3 +273,14 @@ def _age(batch_service, batch_id, seconds):
     with Database(batch_service.folder / "batches" / "batches.db") as database:
         batch = rows.batch(database, "tenant-a", batch_id)
         rows.put_batch(database, replace(batch, created=batch.created - seconds, expires=batch.expires - seconds))
+
+
+def test_a_window_that_ends_while_a_line_is_under_way_ends_the_line_too(batch_service, batch_client, gateway_port):
+    gateway_port.hold.add("line 1")
+    batch = begin(batch_client, line(0) + line(1))
+    wait_for(lambda: batch_client.batches.retrieve(batch.id).request_counts.completed == 1, what="one answer")
+    batch_service.kill()
+    _age(batch_service, batch.id, batch.expires_at - time.time() - 2)
+    batch_service.start()
+    wait_for(lambda: gateway_port.texts.count("line 1") == 2, what="the line being asked again")
+    assert ended(batch_client, batch.id).status == "expired"

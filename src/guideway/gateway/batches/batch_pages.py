@@ -12,8 +12,8 @@ from starlette.responses import JSONResponse, Response
 from guideway.gateway.batches.caller import body_of, caller_of, limit_of
 from guideway.gateway.batches.file_pages import EXPIRY, listed
 from guideway.gateway.batches.lines import ENDPOINTS
-from guideway.gateway.batches.runner import DAY
 from guideway.gateway.batches.service import Service, absent, bad, conflict
+from guideway.gateway.batches.tidy import DAY
 from guideway.store import batches as rows
 from guideway.store.batches import Batch, Counts, Page, Status
 

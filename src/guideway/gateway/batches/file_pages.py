@@ -12,9 +12,9 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import JSONResponse, Response, StreamingResponse
 
 from guideway.gateway.batches.caller import caller_of, limit_of
-from guideway.gateway.batches.runner import DAY
 from guideway.gateway.batches.service import FULL, Refused, Service, absent, bad, conflict
 from guideway.gateway.batches.shelf import is_full
+from guideway.gateway.batches.tidy import DAY
 from guideway.gateway.batches.upload import Form, receive
 from guideway.store import batches as rows
 from guideway.store.batches import Page, StoredFile

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import IO
 
@@ -13,8 +13,9 @@ from guideway.gateway.batches import lines
 from guideway.gateway.batches.journal import BAD, GOOD, Journal, Result
 from guideway.gateway.batches.sender import Answer
 from guideway.gateway.batches.shelf import Shelf
+from guideway.store.batches import Batch, Counts, Status, StoredFile
 
-UNDONE = {
+UNDONE: Mapping[Status, tuple[str, str]] = {
     "expired": ("batch_expired", "the completion window ended before this request was answered"),
     "cancelled": ("batch_cancelled", "the batch was cancelled before this request was answered"),
 }
@@ -67,8 +68,26 @@ def failed(number: int, custom_id: str, id: str, code: str, message: str) -> Res
     return Result(number, BAD, msgspec.json.encode(ResultLine(id, custom_id, None, Failure(code, message))))
 
 
+def ended(
+    batch: Batch, status: Status, counts: Counts, written: Written, *, now: float, keep: float
+) -> tuple[Batch, tuple[StoredFile, ...]]:
+    """The rows of a batch at its end and of its files, which are kept for *keep* seconds."""
+    made = tuple(
+        StoredFile(found[0], batch.owner, "batch_output", f"{batch.id}_{name}.jsonl", found[1], now, now + keep)
+        for name, found in (("output", written.output), ("error", written.errors))
+        if found is not None
+    )
+    last = msgspec.structs.replace(
+        batch.reached(status, now),
+        counts=counts,
+        output_file_id=written.output[0] if written.output else None,
+        error_file_id=written.errors[0] if written.errors else None,
+    )
+    return last, made
+
+
 def write_files(
-    shelf: Shelf, journal: Journal, source: Path, body_limit: int, *, status: str, new_id: Callable[[str], str]
+    shelf: Shelf, journal: Journal, source: Path, body_limit: int, *, status: Status, new_id: Callable[[str], str]
 ) -> Written:
     """Write output and error file in the order of the input; lines without an answer are told of as *status* says.
 

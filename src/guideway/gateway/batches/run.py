@@ -12,7 +12,7 @@ import msgspec
 from guideway.gateway.batches import lines
 from guideway.gateway.batches.journal import Journal, Result
 from guideway.gateway.batches.lines import Place
-from guideway.store.batches import Batch
+from guideway.store.batches import Batch, Status
 
 UNSAVED_BYTES = 32 * 1024 * 1024
 PAUSE_SECONDS = (0.5, 30.0)
@@ -40,7 +40,8 @@ class Run:
         self.journal = Journal(journal, batch.counts.total)
         self.tasks: set[asyncio.Task[None]] = set()
         self.saving: asyncio.Task[None] | None = None
-        self.ending = ""
+        self.ending: Status | None = None
+        self.lost = False
         self.deadline = float("inf")
         self.finishing = False
         self.not_before = 0.0
@@ -64,7 +65,7 @@ class Run:
 
     def due(self) -> float | None:
         """When the next line may be asked, in monotonic seconds; None when there is none, or no room for answers."""
-        if self.ending or self.all_out or self._unsaved_bytes > UNSAVED_BYTES:
+        if self.ending or self.lost or self.all_out or self._unsaved_bytes > UNSAVED_BYTES:
             return None
         return self.not_before if self._next is not None else max(self.not_before, self._again[0].due)
 

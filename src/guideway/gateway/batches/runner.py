@@ -19,14 +19,15 @@ from guideway.gateway.batches.results import Written
 from guideway.gateway.batches.run import Attempt, Run, pause_after
 from guideway.gateway.batches.sender import Answer, Broken, Unreachable
 from guideway.gateway.batches.shelf import Shelf
+from guideway.gateway.batches.tidy import DAY, remove_old
 from guideway.gateway.log import log
 from guideway.store import batches as rows
-from guideway.store.batches import Batch, Counts, LineError, StoredFile
+from guideway.store.batches import Batch, Counts, LineError, Status
 from guideway.store.database import Database
 
-DAY = 86_400.0
 TRIES = 5
 PER_OWNER = 2
+"""Batches of one tenant that run at once: the lines go in turn, so nobody gets all places by asking often."""
 CANCEL_SECONDS = 10.0
 FULL_SECONDS = 2.0
 TIDY_SECONDS = 600.0
@@ -197,7 +198,7 @@ class Runner:
         run.tasks.discard(task)
         if not task.cancelled() and (error := task.exception()):
             log("line of a batch lost", batch=run.batch.id, why=type(error).__name__)
-            run.ending = run.ending or "lost"
+            run.lost = True
         self._woken.set()
 
     async def _ask(self, run: Run, attempt: Attempt) -> None:
@@ -233,19 +234,20 @@ class Runner:
     def _move(self, run: Run) -> None:
         if run.unsaved and run.saving is None:
             run.saving = asyncio.create_task(self._save(run))
-        if run.ending == "lost":
+        if run.lost:
+            self._shunned[run.batch.id] = self._clock() + FULL_SECONDS
             self._forget(run)
             return
         if run.all_out and run.idle and not run.ending:
             run.ending = "completed"
-        elif self._wall() >= run.batch.expires and run.ending != "expired" and not run.finishing:
+        elif self._wall() >= run.batch.expires and not run.ending:
             run.ending, run.deadline = "expired", self._clock()
         if run.ending and run.deadline <= self._clock():
             for task in run.tasks:
                 task.cancel()
         if run.ending and run.idle and not run.finishing:
             run.finishing = True
-            self._in_background(self._finish(run))
+            self._in_background(self._finish(run, run.ending))
 
     async def _save(self, run: Run) -> None:
         try:
@@ -257,11 +259,11 @@ class Runner:
             run.saving = None
             self._woken.set()
 
-    async def _finish(self, run: Run) -> None:
+    async def _finish(self, run: Run, status: Status) -> None:
         """Write the files, then the rows: until those are there, nothing of it is visible."""
         try:
             batch = self._reread(run)
-            if run.ending == "completed":
+            if status == "completed":
                 batch = batch.reached("finalizing", self._wall())
                 rows.put_batch(self._database, batch)
             written = await asyncio.to_thread(
@@ -270,31 +272,21 @@ class Runner:
                 run.journal,
                 run.source,
                 self._body_limit,
-                status=run.ending,
+                status=status,
                 new_id=self._new_id,
             )
-            self._close(run, self._reread(run), written)
+            self._close(run, status, written)
         except (OSError, GuidewayError) as error:
             log("results of a batch cannot be written; tried again", batch=run.batch.id, why=type(error).__name__)
             await asyncio.sleep(FULL_SECONDS)
             run.finishing = False
         self._woken.set()
 
-    def _close(self, run: Run, batch: Batch, written: Written) -> None:
-        now = self._wall()
+    def _close(self, run: Run, status: Status, written: Written) -> None:
+        batch = self._reread(run)
         keep = batch.output_seconds or self._options.days * DAY
-        made = [
-            StoredFile(found[0], batch.owner, "batch_output", f"{batch.id}_{name}.jsonl", found[1], now, now + keep)
-            for name, found in (("output", written.output), ("error", written.errors))
-            if found is not None
-        ]
-        ended = msgspec.structs.replace(
-            batch.reached(run.ending, now),  # type: ignore[arg-type]
-            counts=run.journal.counts,
-            output_file_id=written.output[0] if written.output else None,
-            error_file_id=written.errors[0] if written.errors else None,
-        )
-        rows.put_batch(self._database, ended, tuple(made))
+        ended, made = results.ended(batch, status, run.journal.counts, written, now=self._wall(), keep=keep)
+        rows.put_batch(self._database, ended, made)
         self._forget(run)
         self._shelf.journal(batch.id).unlink(missing_ok=True)
         log("batch ended", batch=batch.id, status=ended.status, completed=ended.counts.completed)
@@ -331,10 +323,7 @@ class Runner:
         self._tidy_at = self._clock() + TIDY_SECONDS
         self._look_at_rows = True
         try:
-            for id in rows.overdue_files(self._database, self._wall()):
-                rows.drop_file(self._database, id)
-                self._shelf.drop(id)
-            rows.drop_old_batches(self._database, self._wall() - self._options.days * DAY)
+            remove_old(self._database, self._shelf, self._options.days, self._wall())
         except (OSError, GuidewayError) as error:
             log("old files cannot be removed", why=type(error).__name__)
 

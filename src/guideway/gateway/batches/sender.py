@@ -131,6 +131,7 @@ class _Connection:
         self._pieces: list[bytes] = []
         self._size = 0
         parser: Any = httptools.HttpResponseParser(self)
+        self._parser = parser
         self._writer.write(data)
         await self._writer.drain()
         while not self._whole:
@@ -141,7 +142,7 @@ class _Connection:
             parser.feed_data(piece)
             if self._size > ANSWER_LIMIT:
                 raise ConnectionError("the answer is too long")
-        self.used, self.reusable = True, parser.should_keep_alive()
+        self.used, self._parser = True, None
         request_id = self._headers.get(b"x-request-id", b"").decode("latin-1")
         return Answer(parser.get_status_code(), request_id, self._retry_after(), b"".join(self._pieces))
 
@@ -168,3 +169,4 @@ class _Connection:
     def on_message_complete(self) -> None:
         """The answer is whole."""
         self._whole = True
+        self.reusable = self._parser.should_keep_alive()  # asked later, it has forgotten
