@@ -65,11 +65,17 @@ def _usage(connection: Connection) -> None:
     _create(connection, (tables.usage, tables.claims), ())
 
 
+def _batches(connection: Connection) -> None:
+    """Files that clients upload, and batches of requests."""
+    _create(connection, (tables.files, tables.batches), tables.BATCH_INDEXES)
+
+
 MIGRATIONS: tuple[Migration, ...] = (
     Migration("first tables", _first),
     Migration("evidence, waivers and checkpoints", _evidence),
     Migration("feedback", _feedback),
     Migration("usage", _usage),
+    Migration("files and batches", _batches),
 )
 
 _APPEND_ONLY = {

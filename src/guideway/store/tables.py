@@ -196,6 +196,28 @@ claims = Table(
     PrimaryKeyConstraint("period", "number", "key"),
 )
 
+files = Table(
+    "files",
+    TABLES,
+    Column("id", _TEXT, primary_key=True),
+    Column("owner", _TEXT, nullable=False),
+    Column("purpose", _TEXT, nullable=False),
+    Column("created", Double, nullable=False),
+    Column("expires", Double, nullable=False),
+    Column("body", _TEXT, nullable=False),
+)
+
+batches = Table(
+    "batches",
+    TABLES,
+    Column("id", _TEXT, primary_key=True),
+    Column("owner", _TEXT, nullable=False),
+    Column("status", _TEXT, nullable=False),
+    Column("input", _TEXT, nullable=False),
+    Column("created", Double, nullable=False),
+    Column("body", _TEXT, nullable=False),
+)
+
 FIRST_INDEXES = (
     Index("steps_by_stage", steps.c.stage, steps.c.at),
     Index("rollouts_by_environment", rollouts.c.environment, rollouts.c.created),
@@ -221,6 +243,15 @@ FEEDBACK_INDEXES = (
     Index("feedback_by_owner", feedback.c.owner, feedback.c.environment),
 )
 """Those for lists of judgements, and for their erasure."""
+
+BATCH_INDEXES = (
+    Index("files_by_owner", files.c.owner, files.c.created, files.c.id),
+    Index("files_by_expiry", files.c.expires),
+    Index("batches_by_owner", batches.c.owner, batches.c.created, batches.c.id),
+    Index("batches_by_status", batches.c.status, batches.c.created),
+    Index("batches_by_input", batches.c.input, batches.c.status),
+)
+"""Those of files and batches."""
 
 
 def begins(column: ColumnElement[str], digits: str) -> ColumnElement[bool]:
