@@ -7,6 +7,7 @@ import signal
 import ssl
 import subprocess
 import sys
+import threading
 import time
 
 import httpx
@@ -15,7 +16,7 @@ import openai
 import pytest
 from front_rig import WRITERS, Balancer, argv, configured, free_port
 from gateway_paper import DONE, SSE_HEAD, chat_or_stream, chunk, event, held, raw, unary
-from gateway_rig import AUTHORIZED, CHAT, KEY, MODEL, Client, Gateway, key_file, request, route, wait_for
+from gateway_rig import AUTHORIZED, CHAT, KEY, MODEL, Client, Gateway, key_file, request, route, threads, wait_for
 
 from guideway.core.errors import SpecError
 from guideway.core.route import Endpoint, GatewaySettings
@@ -25,6 +26,7 @@ from guideway.gateway import certificate
 from guideway.gateway.front.plan import Front, endpoint
 from guideway.gateway.tls import Identity
 from guideway.kit.files import write_atomic
+from guideway.kit.process import is_alive
 
 BOTH = pytest.mark.parametrize("name", list(WRITERS))
 ASK = {"model": MODEL, "messages": [{"role": "user", "content": "hi"}]}
@@ -282,8 +284,10 @@ class Process:
             return False
 
     def kill(self):
+        workers = msgspec.json.decode(self.file.with_name("gateway.json.state").read_bytes())["workers"]
         os.killpg(self.process.pid, signal.SIGKILL)
         self.process.wait(10)
+        wait_for(lambda: not any(map(is_alive, workers)), 10, "its workers being gone, and with them their connections")
         wait_for(lambda: not accepts(self.port), 10, "its port being closed")
 
     def stop(self):
@@ -323,6 +327,37 @@ def test_a_killed_gateway_fails_no_new_request_and_is_used_again_when_it_is_back
         assert reply.json()["error"]["code"] == "no_gateway"
     processes[0].start()
     wait_for(lambda: statuses(4) == [200] * 4, 20, "the first gateway being used again")
+
+
+def test_a_gateway_that_retires_behind_haproxy_and_then_stops_fails_no_request(gateways, fronted):
+    front = fronted("haproxy", chat_or_stream("a", "b"))
+    done, enough = [], threading.Event()
+
+    def work(number):
+        while not enough.is_set():
+            with Client(front.port) as client:
+                for _ in range(3):
+                    reply = client.ask(body={**ASK, "stream": bool(number % 2)})
+                    assert reply.status == 200, reply.body
+            done.append(number)
+
+    def more(count):
+        goal = len(done) + count
+        wait_for(lambda: len(done) >= goal or wrong, 30, f"{count} more clients")
+        assert wrong == []
+
+    with threads(4, work) as wrong:
+        try:
+            more(20)
+            gateways[0].plane.retiring = True
+            said = Client(gateways[0].port).ask("GET", "/healthz", headers="")
+            assert said.status == 503
+            wait_for(lambda: len(gateways[0].server.connections) <= 1, 15, "the balancer leaving it alone")
+            gateways[0].close()
+            more(40)
+        finally:
+            enough.set()
+    assert wrong == []
 
 
 @BOTH

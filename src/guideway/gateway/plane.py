@@ -48,6 +48,8 @@ class Plane:
         self.clock = clock
         self.table: Table | None = None
         self.draining = False
+        self.retiring = False
+        """It is to leave soon: health says so, so that a load balancer sends no more, and requests are still served."""
         self.date = b""
         self._keys = KeyRing()
         self._uniform, self._random_bytes = uniform, random_bytes
@@ -109,7 +111,7 @@ class Plane:
 
     def page(self, request: Request) -> tuple[int, bytes]:
         """Status and JSON body of what the worker answers by itself."""
-        return pages.page(request.path, self.table, request.key)
+        return pages.page(request.path, self.table, request.key, leaving=self.retiring or self.draining)
 
     def new_id(self) -> bytes:
         """A random request id: 32 hexadecimal digits."""
