@@ -16,7 +16,20 @@ import openai
 import pytest
 from front_rig import WRITERS, Balancer, argv, configured, free_port
 from gateway_paper import DONE, SSE_HEAD, chat_or_stream, chunk, event, held, raw, unary
-from gateway_rig import AUTHORIZED, CHAT, KEY, MODEL, Client, Gateway, key_file, request, route, threads, wait_for
+from gateway_rig import (
+    AUTHORIZED,
+    CHAT,
+    KEY,
+    MODEL,
+    STABLE,
+    Client,
+    Gateway,
+    key_file,
+    request,
+    route,
+    threads,
+    wait_for,
+)
 
 from guideway.core.errors import SpecError
 from guideway.core.route import Endpoint, GatewaySettings
@@ -331,7 +344,8 @@ def test_a_killed_gateway_fails_no_new_request_and_is_used_again_when_it_is_back
 
 def test_a_gateway_that_retires_behind_haproxy_and_then_stops_fails_no_request(gateways, fronted):
     front = fronted("haproxy", chat_or_stream("a", "b"))
-    done, enough = [], threading.Event()
+    gateways[0].serve(front.replica, candidate=[front.replica], weight=1.0)  # so that its answers name another release
+    answered, enough = [], threading.Event()
 
     def work(number):
         while not enough.is_set():
@@ -339,22 +353,25 @@ def test_a_gateway_that_retires_behind_haproxy_and_then_stops_fails_no_request(g
                 for _ in range(3):
                     reply = client.ask(body={**ASK, "stream": bool(number % 2)})
                     assert reply.status == 200, reply.body
-            done.append(number)
+                    answered.append(reply.headers["x-guideway-release"])
 
-    def more(count):
-        goal = len(done) + count
-        wait_for(lambda: len(done) >= goal or wrong, 30, f"{count} more clients")
-        assert wrong == []
+    def of_both(count):
+        return len(set(answered[-count:])) == 2 or wrong
+
+    def of_one(count):
+        return (len(answered) > count and set(answered[-count:]) == {STABLE[7:19]}) or wrong
 
     with threads(4, work) as wrong:
         try:
-            more(20)
+            wait_for(lambda: of_both(30), 15, "answers of both")
             gateways[0].plane.retiring = True
-            said = Client(gateways[0].port).ask("GET", "/healthz", headers="")
-            assert said.status == 503
-            wait_for(lambda: len(gateways[0].server.connections) <= 1, 15, "the balancer leaving it alone")
+            with Client(gateways[0].port) as client:
+                assert client.ask("GET", "/healthz", headers="").status == 503
+                assert client.ask().status == 200, "who asks is served still"
+            wait_for(lambda: of_one(60), 15, "the balancer leaving it alone")
             gateways[0].close()
-            more(40)
+            seen = len(answered)
+            wait_for(lambda: len(answered) > seen + 60 or wrong, 15, "further answers")
         finally:
             enough.set()
     assert wrong == []
