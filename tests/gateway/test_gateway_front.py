@@ -7,6 +7,7 @@ import signal
 import ssl
 import subprocess
 import sys
+import threading
 import time
 
 import httpx
@@ -15,7 +16,20 @@ import openai
 import pytest
 from front_rig import WRITERS, Balancer, argv, configured, free_port
 from gateway_paper import DONE, SSE_HEAD, chat_or_stream, chunk, event, held, raw, unary
-from gateway_rig import AUTHORIZED, CHAT, KEY, MODEL, Client, Gateway, key_file, request, route, wait_for
+from gateway_rig import (
+    AUTHORIZED,
+    CHAT,
+    KEY,
+    MODEL,
+    STABLE,
+    Client,
+    Gateway,
+    key_file,
+    request,
+    route,
+    threads,
+    wait_for,
+)
 
 from guideway.core.errors import SpecError
 from guideway.core.route import Endpoint, GatewaySettings
@@ -25,6 +39,7 @@ from guideway.gateway import certificate
 from guideway.gateway.front.plan import Front, endpoint
 from guideway.gateway.tls import Identity
 from guideway.kit.files import write_atomic
+from guideway.kit.process import is_alive
 
 BOTH = pytest.mark.parametrize("name", list(WRITERS))
 ASK = {"model": MODEL, "messages": [{"role": "user", "content": "hi"}]}
@@ -282,8 +297,10 @@ class Process:
             return False
 
     def kill(self):
+        workers = msgspec.json.decode(self.file.with_name("gateway.json.state").read_bytes())["workers"]
         os.killpg(self.process.pid, signal.SIGKILL)
         self.process.wait(10)
+        wait_for(lambda: not any(map(is_alive, workers)), 10, "its workers being gone, and with them their connections")
         wait_for(lambda: not accepts(self.port), 10, "its port being closed")
 
     def stop(self):
@@ -323,6 +340,41 @@ def test_a_killed_gateway_fails_no_new_request_and_is_used_again_when_it_is_back
         assert reply.json()["error"]["code"] == "no_gateway"
     processes[0].start()
     wait_for(lambda: statuses(4) == [200] * 4, 20, "the first gateway being used again")
+
+
+def test_a_gateway_that_retires_behind_haproxy_and_then_stops_fails_no_request(gateways, fronted):
+    front = fronted("haproxy", chat_or_stream("a", "b"))
+    gateways[0].serve(front.replica, candidate=[front.replica], weight=1.0)  # so that its answers name another release
+    answered, enough = [], threading.Event()
+
+    def work(number):
+        while not enough.is_set():
+            with Client(front.port) as client:
+                for _ in range(3):
+                    reply = client.ask(body={**ASK, "stream": bool(number % 2)})
+                    assert reply.status == 200, reply.body
+                    answered.append(reply.headers["x-guideway-release"])
+
+    def of_both(count):
+        return len(set(answered[-count:])) == 2 or wrong
+
+    def of_one(count):
+        return (len(answered) > count and set(answered[-count:]) == {STABLE[7:19]}) or wrong
+
+    with threads(4, work) as wrong:
+        try:
+            wait_for(lambda: of_both(30), 15, "answers of both")
+            gateways[0].plane.retiring = True
+            with Client(gateways[0].port) as client:
+                assert client.ask("GET", "/healthz", headers="").status == 503
+                assert client.ask().status == 200, "who asks is served still"
+            wait_for(lambda: of_one(60), 15, "the balancer leaving it alone")
+            gateways[0].close()
+            seen = len(answered)
+            wait_for(lambda: len(answered) > seen + 60 or wrong, 15, "further answers")
+        finally:
+            enough.set()
+    assert wrong == []
 
 
 @BOTH

@@ -11,9 +11,12 @@ from guideway.gateway import errors, oip, paths
 from guideway.gateway.routing import Table
 
 
-def page(path: bytes, table: Table | None, key: ApiKey | None) -> tuple[int, bytes]:
-    """Status and JSON body of the answer to ``GET`` *path* for the caller with *key*."""
-    serves = table is not None and table.stable is not None
+def page(path: bytes, table: Table | None, key: ApiKey | None, *, leaving: bool = False) -> tuple[int, bytes]:
+    """Status and JSON body of the answer to ``GET`` *path* for the caller with *key*.
+
+    *leaving*: whoever asks after health shall send nothing more here.
+    """
+    serves = table is not None and table.stable is not None and not leaving
     if path == paths.HEALTH:
         return (200, b'{"status":"ok"}') if serves else (503, b'{"status":"unavailable"}')
     if path == paths.MODELS:

@@ -78,6 +78,8 @@ class Plane:
         self.batches = str(batches) if batches is not None else ""
         self.table: Table | None = None
         self.draining = False
+        self.retiring = False
+        """It is to leave soon: health says so, so that a load balancer sends no more, and requests are still served."""
         self.date = b""
         self.heads = KnownHeads(random_bytes(32))
         self.budget = RetryBudget(options.routing.retries)
@@ -152,7 +154,7 @@ class Plane:
 
     def page(self, request: Request) -> tuple[int, bytes]:
         """Status and JSON body of what the worker answers by itself."""
-        return pages.page(request.path, self.table, request.key)
+        return pages.page(request.path, self.table, request.key, leaving=self.retiring or self.draining)
 
     def side(self, client: Uploader, request: Request) -> SideExchange:
         """An exchange with the process that looks after files and batches."""

@@ -71,8 +71,8 @@ def _http(made: Plan) -> str:
 
 
 def _upstream(made: Plan) -> str:
-    """The free nginx asks nobody how he is: a gateway that refuses a connection is left alone for a while."""
-    servers = [f"        server {address(one)} max_fails=1 fail_timeout=5s;" for one in made.gateways]
+    """The free nginx asks nobody how they are: a gateway that refuses connections is left alone for a second."""
+    servers = [f"        server {address(one)} max_fails=3 fail_timeout=1s;" for one in made.gateways]
     lines = ["    upstream gateways {", "        zone gateways 256k;", "        least_conn;", *servers]
     lines += [
         "        keepalive 256;",
