@@ -7,9 +7,9 @@ import json
 import msgspec
 import pytest
 
+from guideway.core.feedback import Judgement
 from guideway.store import feedback, ledger
 from guideway.store.database import Database
-from guideway.store.feedback import Judgement
 from guideway.store.feedback_spool import Spool
 from guideway.store.home import Home
 

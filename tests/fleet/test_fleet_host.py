@@ -93,7 +93,7 @@ def change(fleet, release, path):
 
 def test_what_the_release_asks_of_the_gateway_travels_with_its_launch(fleet, host, release, engine):
     launch, _ = host.start(STATE, release.digest, "a1")
-    assert launch.terms == Terms(system="be kind", cacheable=False, masking={"ip": "block"})
+    assert launch.terms == Terms(system="be kind", cacheable=False, masking={"ip": "block"}, max_tokens=128)
 
 
 def test_a_replica_is_started_over_the_files_of_the_release(fleet, host, release, engine):

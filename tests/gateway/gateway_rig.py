@@ -16,6 +16,8 @@ import msgspec
 import uvloop
 
 from guideway.core.route import ApiKey, Arm, Endpoint, KeyFile, Route
+from guideway.core.spec.gateway import Cache, Routing
+from guideway.core.spec.gateway import Gateway as Options
 from guideway.gateway.keys import key_digest, new_key
 from guideway.gateway.listen import bind
 from guideway.gateway.plane import Plane
@@ -103,6 +105,10 @@ class Loop:
         self.loop.close()
 
 
+OPTIONS = Options(body_megabytes=1, cache=Cache(store="off"), routing=Routing(affinity=0))
+"""Nothing is remembered and nothing is hashed, unless a test asks for it."""
+
+
 class Listening(Protocol):
     port: int
 
@@ -111,13 +117,14 @@ class Gateway:
     """A gateway in this process, on a loop in a thread."""
 
     def __init__(
-        self, loop: Loop, *, body_limit: int = 1 << 20, seed: int = 1, identity: Identity | None = None
+        self, loop: Loop, *, options: Options | None = None, seed: int = 1, identity: Identity | None = None
     ) -> None:
         self.loop = loop
         self.skew = 0.0
         self.plane = Plane(
-            body_limit,
+            options or OPTIONS,
             clock=lambda: time.perf_counter() + self.skew,
+            wall=time.time,
             uniform=random.Random(seed).random,
             random_bytes=random.Random(seed).randbytes,
         )

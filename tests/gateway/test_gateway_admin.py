@@ -19,6 +19,7 @@ import pytest
 from gateway_rig import MODEL, Client, Gateway, request, wait_for
 from gateway_rig import route as make_route
 
+from guideway.core.feedback import Judgement
 from guideway.core.route import ApiKey, Arm, Endpoint, GatewaySettings, KeyFile, Terms
 from guideway.core.spec import Gateway as Options
 from guideway.gateway.admin.access import Access
@@ -32,7 +33,6 @@ from guideway.kit.process import free_port, is_alive, start_time
 from guideway.signing.keys import pepper
 from guideway.store import feedback, key_orders, ledger
 from guideway.store.database import Database
-from guideway.store.feedback import Judgement
 from guideway.store.feedback_spool import Spool
 from guideway.store.home import Home
 

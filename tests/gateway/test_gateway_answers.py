@@ -219,7 +219,7 @@ def test_a_refused_request_is_not_told_to_continue(served, client):
 
 def test_errors_of_our_own_carry_a_request_id(served, client):
     first, second = (client.ask(body=b"{").headers["x-request-id"] for _ in range(2))
-    assert len(first) == len(second) == 32
+    assert len(first) == len(second) == 48
     assert first != second
 
 

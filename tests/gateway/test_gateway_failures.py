@@ -174,8 +174,8 @@ def test_a_long_answer_that_breaks_off_is_cut_so_that_nobody_takes_it_for_whole(
 
 
 @pytest.mark.parametrize("host", ["", "a..b", "x" * 300])
-def test_an_endpoint_whose_host_is_no_name_is_502(gateway, client, host):
+def test_an_endpoint_whose_host_is_no_name_is_503(gateway, client, host):
     endpoints = (Endpoint(host, 1),)
     changed = msgspec.structs.replace(route(), stable=Arm(STABLE, endpoints))
     gateway.loop.call(gateway.plane.set_route, msgspec.json.encode(changed))
-    assert client.ask().status == 502
+    assert client.ask().status == 503

@@ -11,6 +11,7 @@ from gateway_rig import STABLE, wait_for
 from hypothesis import given
 from hypothesis import strategies as st
 
+from guideway.core.feedback import Judgement
 from guideway.core.route import ApiKey
 from guideway.gateway.errors import ApiError
 from guideway.gateway.feedback import (
@@ -28,7 +29,6 @@ from guideway.gateway.feedback import (
     read,
     secret_of,
 )
-from guideway.store.feedback import Judgement
 from guideway.store.feedback_spool import Spool, records
 
 SECRET = secret_of(bytes(32), "dev")

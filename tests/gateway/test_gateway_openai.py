@@ -393,7 +393,7 @@ def test_the_asynchronous_client_finds_the_same(gateway, replica):
             return models, raw_response.headers["x-request-id"], whole
 
     models, id, whole = asyncio.run(look())
-    assert (models, len(id), whole) == ([MODEL], 32, "ab")
+    assert (models, len(id), whole) == ([MODEL], 48, "ab")
 
 
 def test_curl_sees_an_answer_a_stream_and_an_error(gateway, replica):

@@ -11,8 +11,9 @@ import msgspec
 import pytest
 
 from guideway.core.errors import Unavailable
+from guideway.core.feedback import Judgement
 from guideway.store import feedback, ledger
-from guideway.store.feedback import Committed, Judgement
+from guideway.store.feedback import Committed
 from guideway.store.feedback_spool import Spool, records, take
 
 A = Judgement("r1", "k1", "acme", "dev", "5555555555", "stable", 10.0, thumb="up")

@@ -12,9 +12,9 @@ import msgspec
 from guideway.cli.draw import print_json, table
 from guideway.cli.project import environment_option, json_option, opened, spec_option
 from guideway.cli.state import writing
+from guideway.core.feedback import Judgement
 from guideway.store import feedback
 from guideway.store.database import Database
-from guideway.store.feedback import Judgement
 
 _SHOWN = 40
 

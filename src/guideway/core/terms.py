@@ -11,11 +11,12 @@ class Terms(msgspec.Struct, frozen=True):
     """What a release asks of whoever serves it; read from inside the release, so no environment can lower it.
 
     ``system`` is put before every conversation; ``masking`` is the least that is done with personal data;
-    ``temperature`` holds where a request names none; ``tokenizer`` is its file on this host, or empty.
+    ``temperature`` and ``max_tokens`` hold where a request names none; ``tokenizer`` is its file here, or empty.
     """
 
     system: str = ""
     cacheable: bool = True
     masking: dict[Entity, Action] = msgspec.field(default_factory=dict)
     temperature: float = 0.0
+    max_tokens: int = 0
     tokenizer: str = ""

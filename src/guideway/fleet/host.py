@@ -135,5 +135,6 @@ def _terms(folder: Path, settings: ServeSettings) -> Terms:
         cacheable=policy.cacheable,
         masking=policy.masking,
         temperature=settings.decoding.temperature,
+        max_tokens=settings.decoding.max_tokens,
         tokenizer=str(tokenizer) if tokenizer.is_file() else "",
     )

@@ -7,10 +7,12 @@ from typing import Protocol
 
 from guideway.gateway import errors, usage, wire
 from guideway.gateway.errors import ApiError
+from guideway.gateway.prepare import Rewriter
 from guideway.gateway.record import Record
 from guideway.gateway.upstream import Head
 
 COLLECT_LIMIT = 1024 * 1024
+REWRITE_LIMIT = 16 * 1024 * 1024
 EVENT_LIMIT = 1024 * 1024
 _EVENT_END = (b"\n\n", b"\r\n\r\n")
 
@@ -35,8 +37,14 @@ class Way(Protocol):
     def render(self, head: Head, framing: bytes, at: float, *, keep_alive: bool = True) -> bytes:
         """The head of the answer."""
 
+    def let_go(self) -> None:
+        """Nothing more is wanted of the replica."""
+
     def over(self, status: int) -> None:
         """The answer is out."""
+
+    def keep(self, head: Head, body: bytes) -> None:
+        """The answer as the replica gave it is whole."""
 
     def spoiled(self, error: ApiError) -> None:
         """The answer cannot be passed on."""
@@ -45,14 +53,31 @@ class Way(Protocol):
 class Answer:
     """One answer. ``begun``: the client has been sent a part of it, so no other replica can take over.
 
+    With *keeps* it is gathered for the cache, as long as it is short; *rewriter* changes what the client sees.
     Events are passed on whole: what came of one that is not complete waits, for nobody can use half an event. The
     head waits for the first of them. With *strip* an event that only tells the usage is taken out.
     """
 
-    __slots__ = ("_held", "_parts", "_size", "_strip", "_style", "_version", "_way", "begun", "head")
+    __slots__ = (
+        "_gathered",
+        "_held",
+        "_parts",
+        "_rewriter",
+        "_size",
+        "_strip",
+        "_style",
+        "_version",
+        "_way",
+        "begun",
+        "head",
+    )
 
-    def __init__(self, way: Way, head: Head, version: str, *, strip: bool) -> None:
+    def __init__(
+        self, way: Way, head: Head, version: str, *, strip: bool, rewriter: Rewriter | None = None, keeps: bool = False
+    ) -> None:
         self.head, self.begun = head, False
+        self._rewriter = rewriter
+        self._gathered: list[bytes] | None = [] if keeps else None
         self._way, self._version, self._strip = way, version, strip
         self._style = Style.COLLECTED
         self._parts: list[bytes] = []
@@ -82,14 +107,26 @@ class Answer:
         self._parts += parts
         self._size += sum(map(len, parts))
         if done:
-            body = b"".join(self._parts)
-            self._way.record.first = at
-            self._way.record.usage = usage.of_body(body)
-            self._way.write(self._way.render(self.head, wire.length(len(body)), at) + body)
-            self._way.over(self.head.status)
+            self._whole(b"".join(self._parts), at)
+        elif self._rewriter is not None:
+            if self._size > REWRITE_LIMIT:
+                self._way.spoiled(errors.UPSTREAM_BROKE)
         elif max(self.head.length or 0, self._size) > COLLECT_LIMIT:
             body, self._parts = b"".join(self._parts), []
             self._begin(body, at)
+
+    def _whole(self, body: bytes, at: float) -> None:
+        record = self._way.record
+        record.first, record.usage = at, usage.of_body(body)
+        self._way.keep(self.head, body)
+        if self._rewriter is not None:
+            try:
+                body = self._rewriter.whole(body)
+            except ValueError:
+                self._way.spoiled(errors.UPSTREAM_BROKE)
+                return
+        self._way.write(self._way.render(self.head, wire.length(len(body)), at) + body)
+        self._way.over(self.head.status)
 
     def _begin(self, body: bytes, at: float) -> None:
         """Send the head, and the first piece with it."""
@@ -133,12 +170,42 @@ class Answer:
         found, data = usage.of_events(data, strip=self._strip and self.head.length is None)
         if found is not None:
             self._way.record.usage = found
+        self._gather(data, done)
+        if self._rewriter is not None:
+            try:
+                data = self._rewriter.feed(data) + (self._rewriter.end() if done else b"")
+            except ValueError:
+                self._way.spoiled(errors.UPSTREAM_BROKE)
+                return
+            done = done or self._stopped()
+        self._way.record.pieces += data.count(b"data:")
         if self.begun:
             self._pass(data, done)
         elif data or done:
             self._begin(data, at)
             if done:
                 self._pass(b"", done)
+
+    def _gather(self, data: bytes, done: bool) -> None:
+        """Keep the events for others, if there are not too many."""
+        gathered = self._gathered
+        if gathered is None:
+            return
+        self._size += len(data)
+        if self._size > COLLECT_LIMIT:
+            self._gathered = None
+            return
+        gathered.append(data)
+        if done:
+            self._way.keep(self.head, b"".join(gathered))
+
+    def _stopped(self) -> bool:
+        """Did a rule end the answer? Then the replica need not go on."""
+        stopped = self._rewriter is not None and self._rewriter.stopped
+        if stopped:
+            self._gathered = None
+            self._way.let_go()
+        return stopped
 
 
 def _end_of_events(data: bytes) -> int:

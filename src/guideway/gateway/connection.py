@@ -8,6 +8,7 @@ from typing import cast
 from guideway.gateway import errors, paths, wire
 from guideway.gateway.errors import ApiError
 from guideway.gateway.exchange import Exchange
+from guideway.gateway.judging import Judging
 from guideway.gateway.plane import Plane
 from guideway.gateway.reader import RequestReader
 from guideway.gateway.request import Request
@@ -16,7 +17,6 @@ from guideway.gateway.side import SideExchange
 REQUEST_SECONDS = 60.0
 IDLE_SECONDS = 75.0
 STALL_SECONDS = 60.0
-ANSWER_SECONDS = 600.0
 LINGER_SECONDS = 2.0
 LINGER_BYTES = 16 * 1024 * 1024
 DRAIN_IDLE_SECONDS = 0.5
@@ -47,7 +47,7 @@ class ClientConnection(asyncio.Protocol):
     def __init__(self, plane: Plane, open_connections: set[ClientConnection]) -> None:
         self._plane, self._open = plane, open_connections
         self._reader = RequestReader(plane.check, plane.body_limit, plane.heads)
-        self._exchange: Exchange | SideExchange | None = None
+        self._exchange: Exchange | SideExchange | Judging | None = None
         self._transport: asyncio.Transport
         self._since = self._read_at = plane.clock()
         self._paused = self._lingering = self._advancing = self._held = False
@@ -108,6 +108,10 @@ class ClientConnection(asyncio.Protocol):
         if not self._transport.is_closing():
             self._transport.write(data)
 
+    def answer(self, request: Request, status: int, body: bytes) -> None:
+        """Answer *request* ourselves; it is dealt with then."""
+        self._respond(request, status, body, self._plane.id_line(request))
+
     def reply(self, request: Request, error: ApiError, lines: bytes = b"") -> None:
         """Answer *request* with *error*; it is dealt with then."""
         self._respond(request, error.status, paths.error_body(request.path, error), error.lines + lines)
@@ -164,11 +168,15 @@ class ClientConnection(asyncio.Protocol):
                 self.write(wire.CONTINUE)
             return
         if refusal is None and not paths.is_forwarded(request.path, request.method):
-            self._respond(request, *self._plane.page(request), self._id_line())
+            self._respond(request, *self._plane.page(request), self._plane.id_line(request))
+            return
+        if refusal is None and request.path == paths.FEEDBACK:
+            self._exchange = judging = Judging(self, request, self._plane.clock())
+            judging.start(self._plane)
             return
         wanted = refusal or self._plane.admit(request)
         if isinstance(wanted, ApiError):
-            self.reply(request, wanted, self._id_line())
+            self.reply(request, wanted, self._plane.id_line(request))
             return
         exchange = Exchange(self._plane, self, request, wanted, self._read_at)
         self._exchange = exchange
@@ -189,9 +197,6 @@ class ClientConnection(asyncio.Protocol):
             self.linger()
         else:
             self.finished(keep_alive)
-
-    def _id_line(self) -> bytes:
-        return b"x-request-id: %b\r\n" % self._plane.new_id()
 
     def _throttle(self, full: bool) -> None:
         """Read no more from a client that has sent many requests ahead."""
@@ -235,7 +240,7 @@ class ClientConnection(asyncio.Protocol):
             if waited > STALL_SECONDS:
                 self.abort()
         elif self._exchange is not None:
-            if now - self._exchange.active > ANSWER_SECONDS:
+            if now - self._exchange.active > self._plane.options.routing.timeout:
                 self._exchange.end(errors.UPSTREAM_SLOW)
         elif self._reader.partial:
             if waited > REQUEST_SECONDS:

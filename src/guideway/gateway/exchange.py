@@ -6,17 +6,15 @@ is tried with replicas, `answer.py` how an answer is passed on.
 
 from __future__ import annotations
 
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from guideway.gateway import errors, usage, wire
 from guideway.gateway.answer import Answer
+from guideway.gateway.attempt import Attempt
 from guideway.gateway.cache.flights import Seat
 from guideway.gateway.cache.plan import Plan
-from guideway.gateway.cache.remote import Look
 from guideway.gateway.cache.stored import Stored
-from guideway.gateway.attempt import Attempt
 from guideway.gateway.errors import ApiError
-from guideway.gateway.limits.amounts import Used
 from guideway.gateway.limits.key_lease import Reservation
 from guideway.gateway.limits.meter import Waiting
 from guideway.gateway.plane import Plane
@@ -25,6 +23,9 @@ from guideway.gateway.record import Record
 from guideway.gateway.request import Peek, Request
 from guideway.gateway.routing import ServingArm
 from guideway.gateway.upstream import Head
+
+if TYPE_CHECKING:
+    from guideway.gateway.cache.remote import Look
 
 
 class Client(Protocol):
@@ -213,13 +214,11 @@ class Exchange:
     def _replay(self, stored: Stored, how: str) -> None:
         """Answer with what is known already."""
         self.record.cache = how
-        found = stored.usage
         is_events = stored.content_type.startswith(b"text/event-stream")
         head = Head(stored.status, stored.content_type, None if is_events else len(stored.body))
         self._plan = None
         now = self.record.sent = self._plane.clock()
         self.received(head, [stored.body], True, now)
-        del found
 
     def broken(self, error: ApiError) -> None:
         """No replica could answer, or the one that had begun broke off."""
@@ -266,6 +265,11 @@ class Exchange:
             self._plane.cache.answered(
                 plan, seat, status=head.status, content_type=head.content_type, body=body, usage=used
             )
+
+    def let_go(self) -> None:
+        """Nothing more is wanted of the replica."""
+        if self._attempt is not None:
+            self._attempt.drop()
 
     def over(self, status: int) -> None:
         """The answer is out."""
@@ -366,13 +370,3 @@ class Exchange:
 
 
 _TOLD = frozenset({"hit", "miss", "shared"})
-
-
-def used(record: Record, request: Request) -> Used:
-    """What *record* says that *request* cost; where no answer tells, a token is four bytes, and an event is a token."""
-    if record.cache in {"hit", "shared"} or not record.first:
-        return Used(1, 0, 0)
-    found = record.usage
-    if found is not None:
-        return Used(1, found.prompt_tokens, found.completion_tokens)
-    return Used(1, len(request.body) // 4, record.pieces)

@@ -18,11 +18,11 @@ from typing import Literal
 
 import msgspec
 
+from guideway.core.feedback import Judgement
 from guideway.core.route import ApiKey
 from guideway.gateway import errors
 from guideway.gateway.errors import ApiError
 from guideway.gateway.log import log
-from guideway.store.feedback import Judgement
 from guideway.store.feedback_spool import Spool
 
 PATH = b"/v1/feedback"

@@ -46,6 +46,7 @@ class KeyRing:
         self._wall = wall
         self._seed = hashlib.sha256(bytes.fromhex(file.pepper))
         self._keys = {bytes.fromhex(key.digest): key for key in file.keys if not key.revoked}
+        self._by_id = {key.id: key for key in self._keys.values()}
 
     def find(self, authorization: bytes) -> ApiKey | None:
         """The key in the value of an ``Authorization`` header; None also for one that has expired."""
@@ -53,10 +54,19 @@ class KeyRing:
             return None
         digest = self._seed.copy()
         digest.update(authorization[7:].strip())
-        key = self._keys.get(digest.digest())
-        if key is None or key.expires is None or self._wall() < key.expires:
-            return key
-        return None
+        return self._valid(self._keys.get(digest.digest()))
+
+    def named(self, id: str) -> ApiKey | None:
+        """The key with this id, for those of our own processes that act in its name."""
+        return self._valid(self._by_id.get(id))
+
+    def _valid(self, key: ApiKey | None) -> ApiKey | None:
+        return None if key is None or has_expired(key, self._wall()) else key
+
+
+def has_expired(key: ApiKey, now: float) -> bool:
+    """Is its time over at *now*, in seconds since 1970?"""
+    return key.expires is not None and now >= key.expires
 
 
 def allows(key: ApiKey, model: str) -> bool:

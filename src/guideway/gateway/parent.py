@@ -31,7 +31,7 @@ class Parent:
         self.port: int = sockets[0].getsockname()[1]
         self._settings = settings
         self._state = settings.with_name(settings.name + ".state")
-        self._slots = [Slot(one) for one in sockets]
+        self._slots = [Slot(one, number) for number, one in enumerate(sockets)]
         self._seats = [Seat(module) for module in companions]
         self._leaving: list[Child] = []
         self._to_replace: list[Slot] = []
@@ -75,7 +75,7 @@ class Parent:
 
     def _start(self, slot: Slot, now: float) -> Child | None:
         try:
-            child = worker(self._settings, slot.listening, now)
+            child = worker(self._settings, slot.listening, slot.number, now)
         except OSError as error:
             log("worker cannot be started", why=error.strerror)
             slot.start_at = now + PATIENCE_SECONDS

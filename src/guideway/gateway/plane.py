@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import binascii
 from collections.abc import Callable
 from pathlib import Path
 
 import msgspec
 
 from guideway.core.assignment import caller_key
-from guideway.core.privacy import in_force
 from guideway.core.route import KeyFile, Route
 from guideway.core.spec.gateway import Gateway
 from guideway.gateway import errors, pages, wire
@@ -20,7 +18,7 @@ from guideway.gateway.budget import RetryBudget
 from guideway.gateway.cache.cache import Cache
 from guideway.gateway.cache.plan import Call, Plan
 from guideway.gateway.errors import ApiError
-from guideway.gateway.feedback import RequestIds, mark
+from guideway.gateway.feedback import Feedback, RequestIds, mark
 from guideway.gateway.feedback import secret_of as id_secret
 from guideway.gateway.heads import KnownHeads
 from guideway.gateway.keys import KeyRing, allows
@@ -90,6 +88,7 @@ class Plane:
         )
         self.admission = Admission(1, options.admission.queue, options.admission.wait, clock)
         self.ids = RequestIds(id_secret(b"", environment))
+        self.feedback: Feedback | None = None
         self._environment = environment
         self._uniform, self._random_bytes = uniform, random_bytes
         self._keys = KeyRing(wall=wall)
@@ -114,6 +113,8 @@ class Plane:
         self._pepper = bytes.fromhex(file.pepper)
         self._batch_secret = batch_secret(self._pepper) if self._pepper else b""
         self.ids = RequestIds(id_secret(self._pepper, self._environment))
+        if self.feedback is not None:
+            self.feedback.ids = self.ids
         self.heads.forget()
 
     def set_route(self, data: bytes) -> None:
@@ -253,9 +254,3 @@ class Plane:
         self._marks.clear()
         self._pools.sweep()
         self.cache.tick()
-
-
-def masking_digest(options: Gateway, arm: ServingArm) -> bytes:
-    """What stands for the masking in force in the key of a cached answer."""
-    force = in_force(options.masking.entities, arm.terms.masking)
-    return binascii.hexlify(msgspec.json.encode(sorted(force.items())))

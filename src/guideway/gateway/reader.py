@@ -18,10 +18,10 @@ HEADER_COUNT = 100
 TARGET_LIMIT = 4 * 1024
 FRAMING_SLACK = 64 * 1024
 _WANTED = frozenset(
-    b"authorization content-encoding content-length content-type expect host transfer-encoding "
-    b"traceparent tracestate".split()
+    b"authorization cache-control content-encoding content-length content-type expect host transfer-encoding "
+    b"traceparent tracestate x-guideway-batch x-session-id".split()
 )
-_ONCE = _WANTED - {b"tracestate"}
+_ONCE = _WANTED - {b"tracestate", b"cache-control"}
 _HEAD_END = b"\r\n\r\n"
 
 

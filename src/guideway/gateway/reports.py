@@ -1,4 +1,4 @@
-"""What is told of requests that are over: metrics, the log, the outcomes for the rollout. In batches, off their path."""
+"""What is told of requests that are over: metrics, log, outcomes for the rollout. In batches, off their path."""
 
 from __future__ import annotations
 

@@ -9,6 +9,7 @@ import msgspec
 
 from guideway.core.route import ApiKey
 from guideway.gateway import errors, oip, paths
+from guideway.gateway.batches.credential import check
 from guideway.gateway.errors import ApiError
 from guideway.gateway.keys import KeyRing
 
@@ -55,6 +56,7 @@ class Request:
     """
 
     __slots__ = (
+        "batch",
         "body",
         "headers",
         "keep_alive",
@@ -73,6 +75,7 @@ class Request:
         self.method = b""
         self.path = b""
         self.query = b""
+        self.batch = False
         self.stream: Body | None = None
         self.version = "1.1"
         self.headers: dict[bytes, bytes] = {}
@@ -88,7 +91,7 @@ class Request:
         new = Request.__new__(Request)
         new.method, new.path, new.version, new.headers = self.method, self.path, self.version, self.headers
         new.body, new.length, new.keep_alive, new.key = b"", self.length, self.keep_alive, self.key
-        new.refusal, new.surplus, new.query, new.stream = None, False, self.query, None
+        new.refusal, new.surplus, new.query, new.stream, new.batch = None, False, self.query, None, self.batch
         return new
 
     @property
@@ -97,10 +100,15 @@ class Request:
         return self.headers.get(b"content-length", b"0") != b"0" or b"transfer-encoding" in self.headers
 
 
-def refuse(request: Request, keys: KeyRing, body_limit: int, file_limit: int = 0) -> ApiError | None:
-    """Why the head of *request* is refused, or None. Sets its key. Limits in bytes; *file_limit* is for files."""
+def refuse(
+    request: Request, keys: KeyRing, body_limit: int, file_limit: int = 0, batch_secret: bytes = b""
+) -> ApiError | None:
+    """Why the head of *request* is refused, or None. Sets its key. Limits in bytes; *file_limit* is for files.
+
+    *batch_secret* is what the process that runs batches signs with, for it asks in the name of a key.
+    """
     limit = file_limit if paths.is_side(request.path) else body_limit
-    return _framing(request) or _caller(request, keys) or _purpose(request, limit)
+    return _framing(request) or _caller(request, keys, batch_secret) or _purpose(request, limit)
 
 
 def _framing(request: Request) -> ApiError | None:
@@ -114,8 +122,13 @@ def _framing(request: Request) -> ApiError | None:
     return None
 
 
-def _caller(request: Request, keys: KeyRing) -> ApiError | None:
-    request.key = keys.find(request.headers.get(b"authorization", b""))
+def _caller(request: Request, keys: KeyRing, batch_secret: bytes) -> ApiError | None:
+    signed = request.headers.get(b"x-guideway-batch")
+    if signed is not None and batch_secret:
+        id = check(batch_secret, signed.decode("latin-1"))
+        request.key, request.batch = keys.named(id) if id is not None else None, True
+    else:
+        request.key = keys.find(request.headers.get(b"authorization", b""))
     return errors.NO_KEY if request.key is None and request.path not in paths.OPEN else None
 
 
@@ -156,10 +169,8 @@ class Inference(msgspec.Struct):
 
 
 _decode = msgspec.json.Decoder(Peek).decode
-_INCLUDE_USAGE = b',"stream_options":{"include_usage":true}}'
-
-
 _decode_inference = msgspec.json.Decoder(Inference).decode
+_INCLUDE_USAGE = b',"stream_options":{"include_usage":true}}'
 
 
 def peek_at(request: Request) -> Peek | ApiError:

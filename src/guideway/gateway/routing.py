@@ -10,17 +10,24 @@ from guideway.core.artifact import short
 from guideway.core.assignment import ArmName, Assignment, Exclusion, assign
 from guideway.core.launch import Probe
 from guideway.core.route import Arm, Endpoint, Route
+from guideway.core.terms import Terms
 from guideway.gateway.affinity import prefer
 from guideway.gateway.backend import Backend
 
 
 class ServingArm(msgspec.Struct, frozen=True):
-    """One arm of the route with the backends of its endpoints. ``release`` is the short digest."""
+    """One arm of the route with the backends of its endpoints.
+
+    ``release`` is the short digest; ``line`` is the header line that names it.
+    """
 
     name: ArmName
     release: str
     backends: tuple[Backend, ...]
     probe: Probe | None = None
+    digest: str = ""
+    terms: Terms = Terms()
+    line: bytes = b""
 
 
 class Table(msgspec.Struct, frozen=True):
@@ -101,7 +108,9 @@ def _serving(name: ArmName, arm: Arm | None, backend: Callable[[Endpoint], Backe
     backends = tuple(backend(endpoint) for endpoint in arm.endpoints)
     for one in backends:
         one.peers = backends
-    return ServingArm(name, short(arm.release), backends, arm.probe)
+    release = short(arm.release)
+    line = b"x-guideway-release: %b\r\n" % release.encode()
+    return ServingArm(name, release, backends, arm.probe, arm.release, arm.terms, line)
 
 
 def choose(backends: tuple[Backend, ...], *, avoid: Backend | None, now: float, turn: int, prefix: int = 0) -> Backend:

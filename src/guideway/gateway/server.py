@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import socket
 import ssl
-import time
 from typing import Protocol
 
 from guideway.gateway.connection import ClientConnection
@@ -29,11 +28,28 @@ class Identity(Protocol):
         """Take up a certificate that has changed."""
 
 
+class Equipment(Protocol):
+    """What runs beside the requests."""
+
+    def start(self) -> None:
+        """Begin; from a running loop."""
+
+    def close(self) -> None:
+        """End; after the last request."""
+
+
 class Server:
     """Serves the connections of one listening socket from the state in *plane*; without *identity*, in clear."""
 
-    def __init__(self, plane: Plane, files: tuple[FollowedFile, ...], identity: Identity | None = None) -> None:
+    def __init__(
+        self,
+        plane: Plane,
+        files: tuple[FollowedFile, ...],
+        identity: Identity | None = None,
+        equipment: Equipment | None = None,
+    ) -> None:
         self.plane = plane
+        self._equipment = equipment
         self._identity = identity
         self.connections: set[ClientConnection] = set()
         self._files = files
@@ -45,6 +61,8 @@ class Server:
         """Accept connections, with an identity only encrypted ones; the files are read once before."""
         self._follow()
         self._tick()
+        if self._equipment is not None:
+            self._equipment.start()
         loop = asyncio.get_running_loop()
         identity = self._identity
         self._listener = await loop.create_server(
@@ -78,6 +96,8 @@ class Server:
         for timer in (self._follower, self._ticker):
             if timer is not None:
                 timer.cancel()
+        if self._equipment is not None:
+            self._equipment.close()
         return len(left)
 
     def check(self) -> None:
@@ -92,7 +112,7 @@ class Server:
         self._follower = asyncio.get_running_loop().call_later(FOLLOW_SECONDS, self._follow)
 
     def _tick(self) -> None:
-        self.plane.tick(time.time())
+        self.plane.tick()
         self.check()
         if self._identity is not None:
             self._identity.look()

@@ -37,7 +37,7 @@ class Comparison(msgspec.Struct, frozen=True):
 class Pool(Protocol):
     """Where connections to replicas come from."""
 
-    def pooled(self, backend: Backend) -> UpstreamConnection | None:
+    def pooled(self, backend: Backend, now: float) -> UpstreamConnection | None:
         """One that waits for work."""
 
     def connect(self, backend: Backend, waiter: Shadow) -> None:
@@ -61,7 +61,7 @@ class Shadows:
         made = Shadow(self, backend, data, told, now)
         self.running.add(made)
         backend.begin(now)
-        connection = self._pool.pooled(backend)
+        connection = self._pool.pooled(backend, now)
         if connection is None:
             self._pool.connect(backend, made)
         else:

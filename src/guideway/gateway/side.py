@@ -136,6 +136,12 @@ class SideExchange:
             wire.connection(request.keep_alive, request.version),
         )
 
+    def keep(self, head: Head, body: bytes) -> None:
+        """Nobody else may have it."""
+
+    def let_go(self) -> None:
+        """Nothing more is wanted of the service."""
+
     def over(self, status: int) -> None:
         """The answer is out."""
         self._close()

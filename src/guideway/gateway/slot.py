@@ -62,11 +62,11 @@ class Child:
             return self.process.wait()
 
 
-def worker(settings: Path, listening: socket.socket, now: float) -> Child:
-    """A process that serves *listening*."""
+def worker(settings: Path, listening: socket.socket, number: int, now: float) -> Child:
+    """A process that serves *listening*, the socket with this *number*."""
     fd = listening.fileno()
-    argv = ("-m", "guideway.gateway.worker", "--settings", str(settings), "--socket", str(fd), "--control", "{control}")
-    return Child(argv, now, passed=(fd,))
+    argv = ["-m", "guideway.gateway.worker", "--settings", str(settings), "--slot", str(number)]
+    return Child([*argv, "--socket", str(fd), "--control", "{control}"], now, passed=(fd,))
 
 
 def companion(module: str, settings: Path, now: float) -> Child:
@@ -102,8 +102,8 @@ def _pause(quick_deaths: int) -> float:
 class Slot:
     """A listening socket, the worker that serves it, and at times the one that is to follow."""
 
-    def __init__(self, listening: socket.socket) -> None:
-        self.listening = listening
+    def __init__(self, listening: socket.socket, number: int = 0) -> None:
+        self.listening, self.number = listening, number
         self.current: Child | None = None
         self.successor: Child | None = None
         self.start_at = 0.0

@@ -6,7 +6,6 @@ import argparse
 import asyncio
 import gc
 import os
-import random
 import signal
 import socket
 import time
@@ -16,27 +15,24 @@ import msgspec
 import uvloop
 
 from guideway.core.route import GatewaySettings
+from guideway.gateway.equip import equip
 from guideway.gateway.exposure import identity_of
 from guideway.gateway.follow import FollowedFile
 from guideway.gateway.log import log
-from guideway.gateway.plane import Plane
+from guideway.gateway.log import start as start_log
 from guideway.gateway.server import Server
 
 DRAIN_SECONDS = 10.0
 READY = b"R"
 
 
-def build(settings: GatewaySettings, seed: int) -> Server:
+def build(settings: GatewaySettings, slot: int, seed: int) -> Server:
     """A server that follows the files of *settings*; *seed* decides the draws of arms."""
-    plane = Plane(
-        settings.options.body_megabytes * 1024 * 1024,
-        clock=time.perf_counter,
-        uniform=random.Random(seed).random,
-        random_bytes=os.urandom,
-    )
+    equipment = equip(settings, slot, seed)
+    plane = equipment.plane
     keys = FollowedFile(Path(settings.keys_file), plane.set_keys, time.time_ns)
     route = FollowedFile(Path(settings.route_file), plane.set_route, time.time_ns)
-    return Server(plane, (keys, route), identity_of(settings))
+    return Server(plane, (keys, route, *equipment.files), identity_of(settings), equipment)
 
 
 async def serve(server: Server, listening: socket.socket, control: socket.socket) -> None:
@@ -60,13 +56,15 @@ def main() -> None:
     """``python -m guideway.gateway.worker``: started by the parent, never by hand."""
     parser = argparse.ArgumentParser(prog="guideway.gateway.worker")
     parser.add_argument("--settings", required=True, type=Path)
+    parser.add_argument("--slot", type=int, default=0)
     parser.add_argument("--socket", required=True, type=int)
     parser.add_argument("--control", required=True, type=int)
     asked = parser.parse_args()
     for ignored in (signal.SIGINT, signal.SIGHUP):
         signal.signal(ignored, signal.SIG_IGN)
+    start_log()
     settings = msgspec.json.decode(asked.settings.read_bytes(), type=GatewaySettings)
-    server = build(settings, int.from_bytes(os.urandom(8)))
+    server = build(settings, asked.slot, int.from_bytes(os.urandom(8)))
     uvloop.run(serve(server, socket.socket(fileno=asked.socket), socket.socket(fileno=asked.control)))
 
 

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Literal
 
 import msgspec
 from sqlalchemy import delete, select
 
+from guideway.core.feedback import Judgement
 from guideway.kit.files import locked
 from guideway.store import ledger, tables
 from guideway.store.database import Database
@@ -18,22 +18,6 @@ FOLDER = "feedback"
 """The folder of the spools, beside the files that the workers follow."""
 
 _T = tables.feedback
-
-
-class Judgement(msgspec.Struct, frozen=True, omit_defaults=True):
-    """What one key said of one request. ``release``: the first ten digits of its digest, empty where there was none."""
-
-    request: str
-    key: str
-    owner: str
-    environment: str
-    release: str
-    arm: str
-    at: float
-    thumb: Literal["up", "down"] | None = None
-    label: str | None = None
-    correction: str | None = None
-    comment: str | None = None
 
 
 class Committed(msgspec.Struct, frozen=True):

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import TYPE_CHECKING
 
 from guideway.core.spec.gateway import Cache as Options
-from guideway.gateway.cache.address import read_address
 from guideway.gateway.cache.counts import Counts
 from guideway.gateway.cache.flights import Flights, Seat, Waiter
 from guideway.gateway.cache.memory import Memory
 from guideway.gateway.cache.plan import Call, Plan, plan
-from guideway.gateway.cache.remote import Look, Remote, Tell
-from guideway.gateway.cache.seal import Seal
 from guideway.gateway.cache.stored import Stored, is_whole
+
+if TYPE_CHECKING:
+    from guideway.gateway.cache.remote import Look, Remote, Tell
 
 MEGABYTE = 1024 * 1024
 
@@ -47,6 +48,11 @@ class Cache:
         self._flights = Flights()
         self._remote: Remote | None = None
         if options.store not in {"off", "memory"}:
+            # A worker without a shared store need not hold the libraries for one.
+            from guideway.gateway.cache.address import read_address
+            from guideway.gateway.cache.remote import Remote
+            from guideway.gateway.cache.seal import Seal
+
             address, seal = read_address(options.store), Seal(secret, random_bytes)
             self._remote = Remote(address, seal, self.counts, clock=clock, uniform=uniform)
 

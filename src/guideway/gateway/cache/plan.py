@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import msgspec
 
-from guideway.core.route import Terms
+from guideway.core.terms import Terms
 from guideway.gateway.cache import key
 from guideway.gateway.cache.repeatable import repeatable
 

@@ -1,0 +1,164 @@
+"""A worker's plane with all that belongs to it: made from the settings, started on the loop, ended in order."""
+
+from __future__ import annotations
+
+import asyncio
+import hmac
+import os
+import random
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import msgspec
+
+from guideway.core.route import GatewaySettings, KeyFile
+from guideway.gateway import log
+from guideway.gateway.backend import Backend
+from guideway.gateway.feedback import Feedback
+from guideway.gateway.follow import FollowedFile
+from guideway.gateway.limits.line import Line
+from guideway.gateway.limits.start import socket_of
+from guideway.gateway.metrics import Metrics, Publisher
+from guideway.gateway.outcomes import Spool
+from guideway.gateway.plane import Plane
+from guideway.gateway.probing import LOOK_SECONDS, Prober
+from guideway.gateway.reports import FLUSH_SECONDS, Reports
+from guideway.gateway.verdicts import hear, tell
+from guideway.kit.files import write_atomic
+from guideway.store.feedback_spool import Spool as FeedbackSpool
+
+_CACHE_LABEL = b"guideway: shared cache, 1"
+
+
+class Equipment:
+    """What runs beside the requests of one worker: limits, probes, reports, feedback. *folder* is the gateway's."""
+
+    def __init__(self, plane: Plane, reports: Reports, prober: Prober, folder: Path | None, *, alone: bool) -> None:
+        self.plane, self.reports = plane, reports
+        self.files: tuple[FollowedFile, ...] = ()
+        self._prober, self._folder, self._alone = prober, folder, alone
+        self._publisher = Publisher(reports.metrics, folder / "metrics") if folder is not None else None
+        self._timers: dict[str, asyncio.TimerHandle] = {}
+
+    def start(self) -> None:
+        """Begin; from a running loop."""
+        self.plane.cache.start()
+        if self._folder is not None:
+            self.plane.line.start()
+        self._every("flush", FLUSH_SECONDS, self._flush)
+        self._every("look", LOOK_SECONDS, self._look)
+        self._every("expire", 0.25, lambda: self.plane.admission.expire(self.plane.clock()))
+        self._every("publish", 1.0, self._publish)
+
+    def close(self) -> None:
+        """End; after the last request."""
+        for timer in self._timers.values():
+            timer.cancel()
+        self._prober.close()
+        self.reports.close()
+        self.plane.cache.close()
+        self.plane.line.leave()
+        if self.plane.feedback is not None:
+            self.plane.feedback.close()
+        if self._publisher is not None:
+            self._publisher.close(self.plane.wall())
+
+    def _every(self, name: str, seconds: float, work: Callable[[], None]) -> None:
+        def again() -> None:
+            self._timers[name] = asyncio.get_running_loop().call_later(seconds, again)
+            work()
+
+        again()
+
+    def _flush(self) -> None:
+        self.reports.flush()
+
+    def _look(self) -> None:
+        if self.plane.table is not None:
+            self._prober.look(self.plane.table.probed())
+
+    def _publish(self) -> None:
+        if self._publisher is not None:
+            self._publisher.publish(self.plane.wall())
+
+
+def equip(settings: GatewaySettings, slot: int, seed: int) -> Equipment:
+    """Everything for the worker of one slot. The worker of slot 0 asks replicas for meaning; the others hear of it."""
+    options, dice = settings.options, random.Random(seed)
+    folder = Path(settings.folder) if settings.folder else None
+    line = Line(socket_of(settings), options.limits, options.price, time.perf_counter) if folder else None
+    reports = _reports(settings, folder, slot)
+    plane = Plane(
+        options,
+        clock=time.perf_counter,
+        wall=time.time,
+        uniform=dice.random,
+        random_bytes=os.urandom,
+        line=line,
+        reports=reports,
+        secret=_cache_secret(Path(settings.keys_file)),
+        environment=settings.environment,
+        batches=folder / "batches.sock" if folder else None,
+    )
+    if folder is not None:
+        spool = FeedbackSpool(folder / "feedback", f"{os.getpid()}-{seed:x}")
+        plane.feedback = Feedback(plane.ids, spool, settings.environment)
+    health = folder / "health.json" if folder is not None else None
+    prober = _prober(plane, health, options.routing.probe if slot == 0 else 0.0, leads=slot == 0)
+    equipment = Equipment(plane, reports, prober, folder, alone=slot == 0)
+    if health is not None and slot > 0:
+        equipment.files = (FollowedFile(health, lambda data: _hear(plane, data), time.time_ns),)
+    _gauges(reports.metrics, plane)
+    return equipment
+
+
+def _reports(settings: GatewaySettings, folder: Path | None, slot: int) -> Reports:
+    def submit(job: Callable[[], None]) -> None:
+        asyncio.get_running_loop().run_in_executor(None, job)
+
+    name = f"{slot}-{os.urandom(6).hex()}"
+    spool = Spool(folder / "outcomes", name, clock=time.perf_counter, submit=submit) if folder is not None else None
+    return Reports(
+        clock=time.perf_counter,
+        wall=time.time,
+        metrics=Metrics(),
+        spool=spool,
+        environment=settings.environment,
+        logs=settings.options.telemetry.requests,
+    )
+
+
+def _prober(plane: Plane, health: Path | None, every: float, *, leads: bool) -> Prober:
+    def changed(backend: Backend) -> None:
+        if backend.ejected_until > plane.clock():
+            plane.reports.metrics.count("ejections", backend.why)
+            log.log("replica left alone", replica=backend.host.decode(), why=backend.why)
+        if leads and health is not None and plane.table is not None:
+            said = tell(plane.table.backends(), now=plane.clock(), wall=plane.wall())
+            write_atomic(health, said, durable=False)
+
+    return Prober(clock=plane.clock, every=every, changed=changed)
+
+
+def _hear(plane: Plane, data: bytes) -> None:
+    if plane.table is not None:
+        hear(data, plane.table.backends(), now=plane.clock(), wall=plane.wall())
+
+
+def _gauges(metrics: Metrics, plane: Plane) -> None:
+    metrics.gauge("in_flight", lambda: plane.admission.running)
+    metrics.gauge("queue", lambda: plane.admission.waiting)
+    metrics.read_counter("log_drops", log.dropped)
+    counts = plane.cache.counts
+    for label, name in (("hit", "hits"), ("shared", "shared"), ("kept", "kept"), ("dropped", "dropped")):
+        metrics.read_counter("cache", lambda name=name: getattr(counts, name, 0), label)  # type: ignore[misc]
+
+
+def _cache_secret(keys: Path) -> bytes:
+    """What the gateways of an environment share and a shared store does not know. Without keys nobody is served."""
+    try:
+        pepper = bytes.fromhex(msgspec.json.decode(keys.read_bytes(), type=KeyFile).pepper)
+    except (OSError, ValueError):
+        return os.urandom(32)
+    return hmac.digest(pepper, _CACHE_LABEL, "sha256")
