@@ -1,4 +1,4 @@
-"""A small judge of prompts: logistic regression over hashed words and letters. Pure Python, so that every worker has it.
+"""A small judge of prompts: logistic regression over hashed words and letters, in pure Python.
 
 The file: the line ``guideway-classifier 1 BITS SCALE BIAS`` in ASCII (two floats as ``float.hex`` writes them), then
 2**BITS weights, a signed byte each, to be multiplied by SCALE. The score of a text with the features F is
@@ -12,6 +12,7 @@ import re
 import struct
 from array import array
 from collections.abc import Sequence
+from itertools import pairwise
 from zlib import crc32
 
 from guideway.core.text_forms import latin
@@ -57,7 +58,7 @@ def features(text: str, mask: int = (1 << BITS) - 1) -> set[int]:
     found = {(gram * _MIX >> 14) & mask for gram in _fours(b" %b " % line)}
     tokens = [b"<", *line.split(b" "), b">"]
     found.update([crc32(token, 1) & mask for token in tokens])
-    found.update([crc32(b"%b %b" % pair, 2) & mask for pair in zip(tokens, tokens[1:], strict=False)])
+    found.update([crc32(b"%b %b" % pair, 2) & mask for pair in pairwise(tokens)])
     found.update([crc32(b"%b %b" % pair, 3) & mask for pair in zip(tokens, tokens[2:], strict=False)])
     return found
 

@@ -4,21 +4,14 @@ from __future__ import annotations
 
 import unicodedata
 
-_LOOKALIKES = {
-    "а": "a", "в": "b", "с": "c", "ԁ": "d", "е": "e", "ё": "e", "ғ": "f", "ɡ": "g", "һ": "h", "н": "h", "і": "i", "ї": "i",
-    "ј": "j", "к": "k", "ӏ": "l", "м": "m", "п": "n", "о": "o", "р": "p", "ԛ": "q", "г": "r", "ѕ": "s", "т": "t", "ц": "u",
-    "ѵ": "v", "ѡ": "w", "ԝ": "w", "х": "x", "у": "y", "ʏ": "y", "ᴢ": "z", "α": "a", "β": "b", "ϲ": "c", "δ": "d",
-    "ε": "e", "η": "n", "ι": "i", "κ": "k", "ν": "v", "ο": "o", "ρ": "p", "σ": "o", "τ": "t", "υ": "u", "χ": "x",
-    "γ": "y", "ω": "w", "ı": "i", "ɩ": "i", "ł": "l", "ø": "o", "đ": "d", "ħ": "h", "ŧ": "t", "օ": "o", "ս": "u",
-    "һ": "h", "ɑ": "a", "ꞵ": "b", "ꮯ": "c", "ᴏ": "o", "ᴀ": "a", "ᴇ": "e", "ᴍ": "m", "ʙ": "b", "ɴ": "n", "ʀ": "r", "ᴛ": "t",
-    "ɪ": "i", "ʟ": "l", "ᴜ": "u", "ᴄ": "c", "ᴅ": "d", "ɢ": "g", "ʜ": "h", "ᴊ": "j", "ᴋ": "k", "ᴘ": "p", "ᴠ": "v", "ᴡ": "w",
-}  # fmt: skip
-"""Letters that look like a Latin one, in small form."""
+_LOOKALIKES = "авсԁеёғɡһніїјкӏмпорԛгѕтцѵѡԝхуʏᴢαβϲδεηικνορστυχγωıɩłøđħŧօսɑꞵꮯᴏᴀᴇᴍʙɴʀᴛɪʟᴜᴄᴅɢʜᴊᴋᴘᴠᴡ"
+_MEANT = "abcdeefghhiijklmnopqrstuvwwxyyzabcdenikvopotuxywiilodhtouabcoaembnrtilucdghjkpvw"
+"""Letters that look like a Latin one, in small form, and that one."""
 
 _TAGS = {0xE0000 + code: code for code in range(0x20, 0x7F)}
 """Invisible twins of ASCII: no reader sees them, a model reads them."""
 
-_LATIN = str.maketrans(_LOOKALIKES)
+_LATIN = str.maketrans(_LOOKALIKES, _MEANT)
 
 
 def forms(text: str) -> tuple[str, ...]:

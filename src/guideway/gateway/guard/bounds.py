@@ -1,4 +1,4 @@
-"""What one request may ask of a model server: how much, how often, and in which shape. Catastrophes are refused here."""
+"""What one request may ask of a model server: how much, how often, and in which shape."""
 
 from __future__ import annotations
 
@@ -69,7 +69,9 @@ def _shape(name: str, value: Any, depth: int) -> str | None:
     if name in _SCHEMAS:
         return _schema(value)
     if isinstance(value, dict) and depth < 4:
-        return _size(value) or next(filter(None, (_shape(str(key), one, depth + 1) for key, one in value.items())), None)
+        return _size(value) or next(
+            filter(None, (_shape(str(key), one, depth + 1) for key, one in value.items())), None
+        )
     return _schema(value)
 
 
@@ -106,7 +108,9 @@ def _pattern(value: Any) -> str | None:
     if not isinstance(value, str) or len(value) > PATTERN:
         return f"a pattern is a text of at most {PATTERN} characters"
     if costly(value):
-        return "this pattern could take very long: no repeated choices, nothing repeated inside a repetition, RE2's syntax"
+        return (
+            "this pattern could take very long: no repeated choices, nothing repeated inside a repetition, RE2's syntax"
+        )
     return None
 
 

@@ -5,11 +5,11 @@ from __future__ import annotations
 import re
 
 HOLD = 64
-"""Characters of a terminal code that has not ended; a longer one loses its first character, which makes it plain text."""
+"""Characters of a terminal code that has not ended. A longer one loses its first, and is plain text."""
 
 _CODE = re.compile(
     r"(?:\x1b\[|\x9b)[0-?]*[ -/]*[@-~]"  # CSI: colours, cursor
-    r"|(?:\x1b[\]PX^_]|[\x9d\x90\x98\x9e\x9f])[^\x07\x1b\x9c]{0,256}(?:\x07|\x1b\\|\x9c)"  # OSC and the like: titles, links
+    r"|(?:\x1b[\]PX^_]|[\x9d\x90\x98\x9e\x9f])[^\x07\x1b\x9c]{0,256}(?:\x07|\x1b\\|\x9c)"  # OSC and the like
     r"|\x1b[ -/]+[0-~]|\x1b[0-OQ-WYZ`-~\\]"
 )
 _OTHER = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069\U000e0000-\U000e007f]")

@@ -1,4 +1,4 @@
-"""What an answer could make a browser do: run a script, follow a link that is code, load an image that tells on the reader.
+"""What an answer could make a browser do: run a script, follow a link that is code, load what tells on its reader.
 
 Blocks between fences (three backticks or tildes at the start of a line, as CommonMark has them) are left as they are:
 renderers show them as text, and people copy from there. Everywhere else
@@ -17,6 +17,7 @@ from collections.abc import Callable
 HOLD = 512
 """Characters of a tag or a link that are waited for; a longer tag is taken for a bad one."""
 
+_NOTABLE = re.compile(r"[<!\]\n]")
 _SPECIAL = re.compile(r"[<!\]]")
 _OPEN = re.compile(r"(?:(`{3,})[^`\n]*|(~{3,})[^\n]*)\n")
 _NAME = r"[A-Za-z][A-Za-z0-9:._-]*"
@@ -29,9 +30,56 @@ _BEGUN_TAG = re.compile(
 _AUTOLINK = re.compile(r"<([A-Za-z][A-Za-z0-9+.-]{1,31}:|[^\s<>@:]+@)[^\s<>]*>")
 _BEGUN_AUTOLINK = re.compile(r"<[A-Za-z0-9][^\s<>]*\Z")
 _ACTIVE = frozenset(
-    "script iframe frame frameset object embed applet svg math style link meta base form img image video audio source "
-    "track picture input button select textarea body html head template noscript noembed noframes portal pre listing "
-    "xmp plaintext title xml marquee bgsound layer ilayer isindex keygen param dialog slot".split()
+    [
+        "script",
+        "iframe",
+        "frame",
+        "frameset",
+        "object",
+        "embed",
+        "applet",
+        "svg",
+        "math",
+        "style",
+        "link",
+        "meta",
+        "base",
+        "form",
+        "img",
+        "image",
+        "video",
+        "audio",
+        "source",
+        "track",
+        "picture",
+        "input",
+        "button",
+        "select",
+        "textarea",
+        "body",
+        "html",
+        "head",
+        "template",
+        "noscript",
+        "noembed",
+        "noframes",
+        "portal",
+        "pre",
+        "listing",
+        "xmp",
+        "plaintext",
+        "title",
+        "xml",
+        "marquee",
+        "bgsound",
+        "layer",
+        "ilayer",
+        "isindex",
+        "keygen",
+        "param",
+        "dialog",
+        "slot",
+    ]
 )
 _BAD_ATTRIBUTE = re.compile(
     r"[\s\"'/](?:on\w*|style|src\w*|formaction|action|poster|background|data|ping|\w+:\w+|lowsrc|dynsrc|manifest|is)\s*=",
@@ -62,6 +110,8 @@ class Markup:
 
     def feed(self, text: str) -> str:
         """What of *text*, and of what was held, can be judged."""
+        if not (self._held or self._line_start or self._fence) and _NOTABLE.search(text) is None:
+            return text
         return self._run(text)
 
     def end(self) -> str:
@@ -93,9 +143,9 @@ class Markup:
         line_end = text.find("\n", at)
         if mark in "`~" and not self._html:
             run = len(text) - at - len(text[at:].lstrip(mark))
-            if (run < 3 and at + run == len(text)) or (run >= 3 and line_end < 0 and len(text) - at < HOLD):
-                if not self._last:
-                    return None
+            unknown = at + run == len(text) if run < 3 else line_end < 0 and len(text) - at < HOLD
+            if unknown and not self._last:
+                return None
             found = _OPEN.match(text, at) if line_end >= 0 else None
             if found is not None:
                 self._fence = found[1] or found[2]

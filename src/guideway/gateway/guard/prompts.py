@@ -44,7 +44,9 @@ def said(body: Mapping[str, Any]) -> Said:
     texts = tuple(text for key in _PROMPTS for text in _texts(body.get(key), 0))
     messages = body.get("messages")
     if isinstance(messages, list):
-        asked = [one for one in messages if isinstance(one, dict) and one.get("role") not in {"assistant", "tool", "system"}]
+        asked = [
+            one for one in messages if isinstance(one, dict) and one.get("role") not in {"assistant", "tool", "system"}
+        ]
         users = tuple(text for one in asked for text in _texts(one.get("content"), 0))
     else:
         users = tuple(text for key in ("prompt", "input") for text in _texts(body.get(key), 0))

@@ -9,7 +9,9 @@ import msgspec
 import re2
 
 _REPEAT = re.compile(r"\{(\d+)(,(\d*))?\}")
-_ESCAPE = re.compile(r"\\(?:Q.*?(?:\\E|$)|[pP](?:\{[^}]*\}|.)|x\{[0-9A-Fa-f]+\}|x[0-9A-Fa-f]{2}|[0-7]{1,3}|.)", re.DOTALL)
+_ESCAPE = re.compile(
+    r"\\(?:Q.*?(?:\\E|$)|[pP](?:\{[^}]*\}|.)|x\{[0-9A-Fa-f]+\}|x[0-9A-Fa-f]{2}|[0-7]{1,3}|.)", re.DOTALL
+)
 _OPEN = re.compile(r"\((?:\?(?P<flags>[imsU-]*)(?P<end>[:)])|\?P?<(?P<name>\w+)>|(?P<plain>(?!\?)))")
 _ANCHORS = frozenset({"^", "$", r"\b", r"\B", r"\A", r"\z", r"\Z"})
 
@@ -43,7 +45,7 @@ def compiled(pattern: str) -> Any:
 
 
 def beginnings(pattern: str) -> Any | None:
-    """A pattern that finds where the end of a text could be the beginning of a match of *pattern*; None: cannot be told."""
+    """A pattern that finds where the end of a text could begin a match of *pattern*; None: nobody can tell."""
     try:
         return compiled(f"(?:{_begun(parse(pattern))})\\z")
     except (ValueError, RecursionError):

@@ -7,7 +7,7 @@ from typing import Protocol
 
 
 class Stop(Exception):
-    """The answer must end here. ``text`` may still be said before it does; ``reason`` is for counters, not for clients."""
+    """The answer must end here. ``text`` may still be said; ``reason`` is for counters, not for clients."""
 
     def __init__(self, reason: str, text: str = "") -> None:
         super().__init__(reason)

@@ -19,9 +19,10 @@ def declared(body: Mapping[str, Any]) -> frozenset[str] | None:
         return None
     named = [tool.get(tool.get("type", "function")) or tool for tool in _mappings(tools)]
     names = [one.get("name") for one in (*_mappings(named), *_mappings(functions))]
-    if not all(isinstance(name, str) and name for name in names):
+    known = frozenset(name for name in names if isinstance(name, str) and name)
+    if not all(name in known for name in names):
         raise ValueError("a function without a name")
-    return frozenset(names)
+    return known
 
 
 def undeclarable(body: Mapping[str, Any], allowed: frozenset[str] | None) -> ApiError | None:
