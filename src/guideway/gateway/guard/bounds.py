@@ -69,10 +69,9 @@ def _shape(name: str, value: Any, depth: int) -> str | None:
     if name in _SCHEMAS:
         return _schema(value)
     if isinstance(value, dict) and depth < 4:
-        return _size(value) or next(
-            filter(None, (_shape(str(key), one, depth + 1) for key, one in value.items())), None
-        )
-    return _schema(value)
+        inner = (_shape(str(key), one, depth + 1) for key, one in value.items())
+        return _size(value) or next(filter(None, inner), None)
+    return _size(value)
 
 
 def _schema(value: Any) -> str | None:

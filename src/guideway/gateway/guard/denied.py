@@ -36,43 +36,51 @@ def pattern(name: str, text: str) -> Pattern:
 class Denied:
     """Ends an answer before the first match of any pattern, and holds back what could become one."""
 
-    __slots__ = ("_before", "_held", "_patterns")
+    __slots__ = ("_from", "_patterns", "_sent", "_text")
 
     def __init__(self, patterns: Sequence[Pattern]) -> None:
         self._patterns = patterns
-        self._before = ""  # the last character that was sent: a word border may depend on it
-        self._held = ""
+        self._text = ""  # what is held, and before it what may decide about it
+        self._from = 0  # where a match may begin; the character before it tells about word borders
+        self._sent = 0  # how much of it went already
 
     def feed(self, text: str) -> str:
         """What can no longer be part of a match."""
-        self._held += text
-        return self._give(self._safe(last=False))
+        self._text += text
+        return self._give(last=False)
 
     def end(self) -> str:
         """All that is held, if nothing in it is denied."""
-        return self._give(self._safe(last=True))
+        return self._give(last=True)
 
-    def _safe(self, *, last: bool) -> int:
-        """How many of the held characters may go."""
-        text, start = self._before + self._held, len(self._before)
-        safe = len(text)
+    def _give(self, *, last: bool) -> str:
+        text = self._text
+        keep = len(text)
         for one in self._patterns:
-            found = one.whole.search(text, start)
-            if found is not None:
-                if last or found.end() < len(text) or len(text) - found.start() > HOLD:
-                    raise Stop("denied", text[start : max(start, found.start())])
-                safe = min(safe, found.start())  # the next character may show that it is none, or a longer one
-            if not last:
-                safe = min(safe, self._begun(one, text, start))
-        return safe - start
-
-    def _begun(self, one: Pattern, text: str, start: int) -> int:
-        if one.begun is None:
-            return max(start, len(text) - BLIND)
-        at: int = one.begun.search(text, start).start()
-        return max(at, len(text) - HOLD)
-
-    def _give(self, count: int) -> str:
-        given, self._held = self._held[:count], self._held[count:]
-        self._before = given[-1:] or self._before
+            keep = min(keep, self._undecided(one, last=last))
+        to = max(keep, len(text) - HOLD, self._sent)
+        given = text[self._sent : to]
+        begin = max(self._from, min(keep, to))
+        cut = max(0, begin - 1, len(text) - 16 * HOLD)
+        self._text, self._sent, self._from = text[cut:], to - cut, max(0, begin - cut)
         return given
+
+    def _undecided(self, one: Pattern, *, last: bool) -> int:
+        """From where on the text could be part of a match.
+
+        Raises:
+            Stop: there is one.
+        """
+        text = self._text
+        start = len(text)
+        found = one.whole.search(text, self._from)
+        if found is not None:
+            start = found.start()
+            if last or found.end() < len(text) or len(text) - start > HOLD:
+                raise Stop("denied", text[self._sent : max(self._sent, start)])
+            # else the next character may show that it is none, or a longer one
+        if last:
+            return start
+        if one.begun is None:
+            return min(start, max(self._from, len(text) - BLIND))
+        return min(start, one.begun.search(text, self._from).start())

@@ -18,8 +18,8 @@ OFF_LOOP = 16 * 1024
 DEPTH = 64
 
 _PROMPTS = ("messages", "prompt", "suffix", "input", "instructions", "tools", "functions", "documents", "prediction")
-_NO_TEXT = frozenset({"image_url", "input_audio", "audio"})
-"""Parts of a message whose strings are data: bytes in base64, which no pattern is about."""
+_NO_TEXT = frozenset({"image_url", "input_audio", "audio", "role", "type"})
+"""Parts of a message whose strings are data, or words of the API."""
 
 
 class Said(msgspec.Struct, frozen=True):
