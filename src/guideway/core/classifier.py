@@ -1,8 +1,8 @@
 """A small judge of prompts: logistic regression over hashed words and letters, in pure Python.
 
-The file: the line ``guideway-classifier 1 BITS SCALE BIAS`` in ASCII (two floats as ``float.hex`` writes them), then
-2**BITS weights, a signed byte each, to be multiplied by SCALE. The score of a text with the features F is
-``sigmoid(bias + sum of the weights of F / sqrt(number of F))``.
+The file is safetensors: one tensor ``weights`` of 2**bits signed bytes, and in the metadata ``format``, ``scale`` and
+``bias`` (floats as ``float.hex`` writes them). The score of a text with the features F is
+``sigmoid(bias + scale * sum of the weights of F / sqrt(number of F))``.
 """
 
 from __future__ import annotations
@@ -13,7 +13,10 @@ import struct
 from array import array
 from collections.abc import Sequence
 from itertools import pairwise
+from typing import Literal
 from zlib import crc32
+
+import msgspec
 
 from guideway.core.text_forms import latin
 
@@ -21,7 +24,7 @@ BITS = 18
 WINDOW = 600
 """Characters that are judged at once, so that a request cannot hide in a long text; windows overlap by half."""
 
-_MAGIC = "guideway-classifier"
+_FORMAT = "guideway.classifier.v1"
 _MIX = 2654435761
 _WORD = re.compile(r"[^\W_]+(?:['’][^\W_]+)?")
 
@@ -79,9 +82,31 @@ def sigmoid(z: float) -> float:
 def write_classifier(weights: Sequence[float], bias: float) -> bytes:
     """The file for *weights*, one per feature; their number is a power of two. Each is rounded to one of 255 steps."""
     scale = max(map(abs, weights), default=0.0) / 127.0 or 1.0
-    bits = (len(weights) - 1).bit_length()
-    head = f"{_MAGIC} 1 {bits} {scale.hex()} {bias.hex()}\n".encode()
-    return head + array("b", [round(weight / scale) for weight in weights]).tobytes()
+    size = len(weights)
+    head = {
+        "__metadata__": {"bias": bias.hex(), "format": _FORMAT, "scale": scale.hex()},
+        "weights": {"dtype": "I8", "shape": [size], "data_offsets": [0, size]},
+    }
+    text = msgspec.json.encode(head)
+    text += b" " * (-len(text) % 8)
+    return len(text).to_bytes(8, "little") + text + array("b", [round(weight / scale) for weight in weights]).tobytes()
+
+
+class _Tensor(msgspec.Struct, forbid_unknown_fields=True):
+    dtype: Literal["I8"]
+    shape: tuple[int]
+    data_offsets: tuple[int, int]
+
+
+class _Metadata(msgspec.Struct, forbid_unknown_fields=True):
+    bias: str
+    format: Literal["guideway.classifier.v1"]
+    scale: str
+
+
+class _Head(msgspec.Struct, forbid_unknown_fields=True):
+    metadata: _Metadata = msgspec.field(name="__metadata__")
+    weights: _Tensor
 
 
 def read_classifier(data: bytes) -> Classifier:
@@ -90,11 +115,14 @@ def read_classifier(data: bytes) -> Classifier:
     Raises:
         ValueError: it is not one, or not whole.
     """
-    head, _, body = data.partition(b"\n")
-    words = head[:200].decode("ascii", "replace").split(" ")
-    if len(words) != 5 or words[:2] != [_MAGIC, "1"] or not words[2].isdecimal():
-        raise ValueError("not the file of a classifier")
-    bits, scale, bias = int(words[2]), float.fromhex(words[3]), float.fromhex(words[4])
-    if bits > 24 or len(body) != 1 << bits or not math.isfinite(scale) or not math.isfinite(bias):
+    start = 8 + int.from_bytes(data[:8], "little")
+    try:
+        head = msgspec.json.decode(data[8 : min(start, 4096)], type=_Head)
+    except msgspec.DecodeError:
+        raise ValueError("not the file of a classifier") from None
+    scale, bias = float.fromhex(head.metadata.scale), float.fromhex(head.metadata.bias)
+    size = len(data) - start
+    whole = head.weights.shape == (size,) and head.weights.data_offsets == (0, size) and not size & (size - 1)
+    if not whole or not 1 <= size <= 1 << 24 or not math.isfinite(scale) or not math.isfinite(bias):
         raise ValueError("the file of the classifier is not whole")
-    return Classifier(array("b", body), scale, bias)
+    return Classifier(array("b", data[start:]), scale, bias)

@@ -12,7 +12,7 @@ Label = Annotated[str, Meta(min_length=1, max_length=80)]
 Characters = Annotated[int, Meta(ge=0)]
 
 RULES_FILE = "guardrails.json"
-CLASSIFIER_FILE = "guardrails.classifier"
+CLASSIFIER_FILE = "guardrails.safetensors"
 REFUSAL = "this request is not answered here"
 
 

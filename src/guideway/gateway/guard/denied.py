@@ -83,4 +83,5 @@ class Denied:
             return start
         if one.begun is None:
             return min(start, max(self._from, len(text) - BLIND))
-        return min(start, one.begun.search(text, self._from).start())
+        begun: int = one.begun.search(text, self._from).start()
+        return min(start, begun)
