@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import codecs
+import json
 
 import pytest
 from guard_rig import CANARY, SYSTEM, chat, cut, flow, release, said, splits
@@ -165,3 +166,20 @@ def test_every_answer_has_streams_of_its_own():
     one, two = PLAIN.answer(chat("x")).text("content"), PLAIN.answer(chat("x")).text("content")
     one.feed("the code is CANARY-7f3")
     assert flow(two, ["a9c is nothing"]) == ("a9c is nothing", None)
+
+
+@pytest.mark.catalogue("B47")
+def test_escapes_in_the_arguments_of_calls_hide_nothing():
+    escaped = "".join(f"\\u{ord(char):04x}" for char in CANARY)
+    for one, two in splits(f'{{"q": "{escaped}"}}'):
+        out, reason = flow(PLAIN.text("arguments"), (one, two))
+        assert reason == "secret" and len(squashed(out)) <= 6
+
+
+def test_arguments_mean_the_same_after_their_escapes_were_read():
+    for text in (r'{"a": "\\u0041 \u0041\n\" \ud83d\ude00 \u0022"}', r'{"a": "x\u00e9\\"}', "\\", r"\u00", r"\uzz"):
+        out, _ = said(PLAIN, text, "arguments")
+        if text.startswith("{"):
+            assert json.loads(out) == json.loads(text) and "u0041" not in out.replace("\\\\u0041", "")
+        else:
+            assert out == text

@@ -11,6 +11,7 @@ from guideway.gateway.errors import ApiError
 from guideway.gateway.guard.bounds import out_of_bounds
 from guideway.gateway.guard.controls import Controls
 from guideway.gateway.guard.denied import Denied, pattern
+from guideway.gateway.guard.escapes import Escapes
 from guideway.gateway.guard.markup import Markup
 from guideway.gateway.guard.prompts import OFF_LOOP, PromptRules, said
 from guideway.gateway.guard.secret import Secrecy, Secret
@@ -73,7 +74,10 @@ class Guard:
     def text(self, channel: str) -> TextStream:
         """A fresh row of transformers for one text of an answer."""
         prose = channel in PROSE
+        looks = self._secret is not None or bool(self._patterns)
         streams: list[TextStream] = [Controls()] if self._rules.neutralise and prose else []
+        if looks and not prose:
+            streams.append(Escapes())
         if self._secret is not None:
             streams.append(Secrecy(self._secret))
         if self._patterns:
