@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from html.parser import HTMLParser
 
 import pytest
 from guard_rig import release, said
@@ -158,3 +159,35 @@ def test_arguments_of_calls_keep_their_markup():
 @given(st.text(alphabet="<>![]()`~\n /abj:\"'=&;x-", max_size=60))
 def test_any_cut_gives_the_same(text):
     said(GUARD, text)
+
+
+class Seen(HTMLParser):
+    """What a browser would obey."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.active: list[str] = []
+
+    def handle_starttag(self, tag, attrs):
+        bad = tag in {"script", "img", "svg", "iframe"} or any(
+            name.startswith("on") or (name == "href" and "script" in (value or "")) for name, value in attrs
+        )
+        if bad:
+            self.active.append(self.get_starttag_text() or tag)
+
+
+PIECES = [
+    "<", ">", "<script", "<img", "<a", "<b", "</b", "/", " ", "\n", "\n\n", '"',
+    "'", "=", "x", " onclick", " href", "src",
+    "javascript:", "&#106;avascript:", "https://a.example", "<!--",
+    "-->", "<svg", "\x00", "\t", "title", "]", "(", "![",
+]  # fmt: skip
+
+
+@pytest.mark.catalogue("B48")
+@given(st.lists(st.sampled_from(PIECES), max_size=14).map("".join))
+def test_a_browser_obeys_nothing_of_any_text(text):
+    seen = Seen()
+    seen.feed(said(GUARD, text)[0])
+    seen.close()
+    assert seen.active == []
