@@ -35,6 +35,7 @@ ACTIVE = [
     "<math><mi xlink:href='javascript:1'>",
     "<base href=//e.example>",
     "<video><source onerror=alert(1)>",
+    "[y](<img onerror=alert(1)\n>",
     "<x" + " a=1" * 400 + " onclick=alert(1)>",
 ]
 
@@ -170,7 +171,7 @@ class Seen(HTMLParser):
 
     def handle_starttag(self, tag, attrs):
         bad = tag in {"script", "img", "svg", "iframe"} or any(
-            name.startswith("on") or (name == "href" and "script" in (value or "")) for name, value in attrs
+            (name.startswith("on") and value) or (name == "href" and "script" in (value or "")) for name, value in attrs
         )
         if bad:
             self.active.append(self.get_starttag_text() or tag)

@@ -230,8 +230,9 @@ class Markup:
         if found is None:
             return "]", at + 1
         start = found.end()
+        before = text[at : found.start(2)], found.start(2)  # an angle is judged as one: it may begin a tag after all
         if _PLAIN_LINK.match(text, start):
-            return found[0], start
+            return before
         ends = "\n>" if found[2] else " \t\n)"
         end = next((index for index in range(start, min(len(text), start + HOLD)) if text[index] in ends), -1)
         if end < 0 and not self._last and len(text) - start < HOLD:
@@ -240,7 +241,7 @@ class Markup:
         bad = _is_code(target) if found[1] == ":" else not _leads_nowhere_odd(target)
         if bad or (end < 0 and not self._last):
             return found[0] + "#", start + len(target)
-        return found[0], start
+        return before
 
 
 def _harmless_tag(tag: re.Match[str]) -> bool:
