@@ -82,7 +82,7 @@ def test_init_never_overwrites(project):
 
 def test_the_plan_of_a_new_project_runs_every_stage_in_order(project):
     steps = json.loads(project("plan", "--json").stdout)
-    assert [step["stage"] for step in steps] == ["data", "train", "compress", "evaluate", "package", "scan"]
+    assert [step["stage"] for step in steps] == ["data", "train", "compress", "evaluate", "guard", "package", "scan"]
     assert all(step["runs"] for step in steps)
     assert "never ran" in project("plan").stdout
 

@@ -23,7 +23,7 @@ LAB = ("  prod:\n", "  lab:\n    standard: {level: dev}\n")
 def test_the_first_up_runs_every_stage_judges_and_serves(built):
     events = built.first_events
     finished = [event["step"] for event in events if event["event"] == "finished"]
-    assert finished == ["data", "train", "compress", "evaluate", "package", "scan"]
+    assert finished == ["data", "train", "compress", "evaluate", "guard", "package", "scan"]
     verdicts = {
         event["data"]["clause"]: event["data"]["verdict"] for event in events if "clause" in event.get("data", {})
     }

@@ -77,3 +77,42 @@ def test_a_template_that_is_broken_greedy_or_nosy_is_one_clear_error(template: s
 def test_a_refusal_of_the_template_reaches_people() -> None:
     with pytest.raises(ChatTemplateError, match="only one turn, please"):
         render_chat("{{ raise_exception('only one turn, please') }}", HELLO)
+
+
+HOSTILE = [
+    "{{ self.__init__.__globals__.__builtins__.open(%r, 'w').write('x') }}",
+    "{{ ''.__class__.__base__.__subclasses__()[0] }}{{ %r }}",
+    "{{ cycler.__init__.__globals__.os.system('touch ' ~ %r) }}",
+    "{{ joiner.__init__.__globals__.os.popen('touch ' ~ %r).read() }}",
+    "{{ namespace.__init__.__globals__['os'].system('touch ' ~ %r) }}",
+    "{{ lipsum.__globals__['os'].popen('touch ' ~ %r).read() }}",
+    "{{ raise_exception.__globals__['__builtins__']['open'](%r, 'w') }}",
+    "{{ range.__call__.__self__.__class__.__mro__[1].__subclasses__() }}{{ %r }}",
+    "{{ messages.__class__.__mro__[-1].__subclasses__() | length }}{{ %r }}",
+    "{{ (messages | attr('__class__')).__mro__ }}{{ %r }}",
+    "{{ messages | map(attribute='__class__.__init__.__globals__') | list | first | attr('os') }}{{ %r.x.y }}",
+    "{{ messages[0].get.__self__.__class__.__bases__[0].__subclasses__()[40](%r, 'w') }}",
+    "{{ ''['__class__']['__mro__'][1]['__subclasses__']()[40](%r, 'w') }}",
+    "{{ ('{0.__class__.__init__.__globals__}').format(namespace) }}{{ %r }}",
+    "{{ '%%s' | format(namespace.__init__.__globals__.x) }}{{ %r }}",
+    "{%% set f = namespace %%}{{ f.__new__.__globals__.os.remove(%r) }}",
+    "{%% import 'os' as os %%}{{ os.system('touch ' ~ %r) }}",
+    "{%% from '/etc/passwd' import x %%}{{ %r }}",
+    "{%% extends %r %%}",
+    "{%% macro m() %%}{{ caller.__globals__ }}{%% endmacro %%}{{ m.__globals__.os.system('touch ' ~ %r) }}",
+    "{{ loop.__init__.__globals__['sys'].modules['os'].system('touch ' ~ %r) }}",
+    "{%% for c in [].__class__.__base__.__subclasses__() %%}{{ c.__init__.__globals__.popen(%r) }}{%% endfor %%}",
+    "{{ self._TemplateReference__context.cycler.__init__.__globals__.os.popen('touch ' ~ %r) }}",
+    "{{ messages.append.__self__.clear() }}{{ messages.pop() }}{{ %r }}",
+]
+"""As in CVE-2024-34359 and its relatives: from an object at hand to ``os``."""
+
+
+@pytest.mark.catalogue("B6")
+@pytest.mark.parametrize("payload", HOSTILE)
+def test_a_hostile_template_runs_no_code_and_changes_nothing(payload: str, tmp_path) -> None:
+    mark = tmp_path / "touched"
+    messages = [dict(HELLO[0])]
+    with pytest.raises(ChatTemplateError, match="chat template"):
+        render_chat(payload % str(mark), messages)
+    assert not mark.exists() and messages == HELLO

@@ -29,7 +29,12 @@ def check(file: SpecFile) -> None:
     check_compression(file)
     level_of(file)
     clauses_for(file, build_part(spec))
-    for keys, stage in ((("data", "sources"), "data"), (("train", "base"), "train"), (("serve", "prompt"), "package")):
+    for keys, stage in (
+        (("data", "sources"), "data"),
+        (("train", "base"), "train"),
+        (("serve", "prompt"), "package"),
+        (("serve", "guardrails", "classifier"), "guard"),
+    ):
         _located(file, keys, lambda stage=stage: STAGES[stage].sources(spec, file.root))  # type: ignore[misc]
 
 

@@ -11,6 +11,7 @@ from guideway.core.gate import Bite, Level
 from guideway.core.privacy import Action, Entity
 from guideway.core.release import Decoding
 from guideway.core.spec.gateway import Gateway
+from guideway.core.spec.guardrails import Guardrails
 from guideway.core.spec.part import Part, Positive, Share
 
 NAME = r"^[a-z0-9][a-z0-9._-]{0,62}$"
@@ -132,6 +133,7 @@ class Serve(Part, frozen=True):
     engine: str = "onnx"
     prompt: Prompt = Prompt()
     decoding: Decoding = Decoding()
+    guardrails: Guardrails = Guardrails()
 
 
 class Policy(Part, frozen=True):

@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import cast
 
 from guideway.core.protocols import Stage
-from guideway.pipeline.stages import compress, data, evaluate, package, scan, train
+from guideway.pipeline.stages import compress, data, evaluate, guard, package, scan, train
 
 STAGES: dict[str, Stage] = {
-    module.name: cast(Stage, module) for module in (data, train, compress, evaluate, package, scan)
+    module.name: cast(Stage, module) for module in (data, train, compress, evaluate, guard, package, scan)
 }

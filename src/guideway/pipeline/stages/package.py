@@ -13,14 +13,16 @@ from typing import Any
 import msgspec
 
 from guideway.core.errors import SpecError
+from guideway.core.guardrails import CLASSIFIER_FILE, RULES_FILE
 from guideway.core.protocols import Job
 from guideway.core.release import Decoding, ServeSettings
 from guideway.core.spec import Spec, build_part
+from guideway.core.spec.guardrails import Guardrails, rules_of
 from guideway.engines import engine
 from guideway.sealing.reshard import reshard
 
 name = "package"
-needs = ("data", "train", "compress")
+needs = ("data", "train", "compress", "guard")
 libraries: tuple[str, ...] = ()
 code = ("guideway.sealing.reshard", "guideway.sealing.tensors")
 
@@ -65,12 +67,20 @@ def run(job: Job) -> None:
     reshard(job.inputs[job.params["model"]], job.out / "model")
     _write(job.out / "serve.json", msgspec.to_builtins(settings))
     _write(job.out / "policy.json", spec["policy"])
+    _guardrails(job, msgspec.convert(serve["guardrails"], Guardrails))
     _write(job.out / "spec.json", spec)
     (job.out / "environment.lock").write_text("\n".join(job.params["lock"]) + "\n", encoding="utf-8")
     (job.out / "data").mkdir()
     shutil.copyfile(job.inputs["data"] / "manifest.json", job.out / "data" / "manifest.json")
     size = sum(path.stat().st_size for path in job.out.rglob("*") if path.is_file())
     job.fact(f"{size / 1e6:.1f} MB")
+
+
+def _guardrails(job: Job, asked: Guardrails) -> None:
+    """The rules, and the classifier's weights where it is one of them."""
+    _write(job.out / RULES_FILE, msgspec.to_builtins(rules_of(asked)))
+    if asked.classifier is not None:
+        shutil.copyfile(job.inputs["guard"] / CLASSIFIER_FILE, job.out / CLASSIFIER_FILE)
 
 
 def _write(path: Path, value: Any) -> None:

@@ -1,0 +1,80 @@
+"""The key ``serve.guardrails``: what the model is not asked, and what it does not say."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import msgspec
+from msgspec import Meta
+
+from guideway.core.errors import SpecError
+from guideway.core.guardrails import REFUSAL, Characters, DenyRule, Label, Topics
+from guideway.core.guardrails import Guardrails as Rules
+from guideway.core.spec.marked import Marked
+from guideway.core.spec.part import Part
+
+
+class Classifier(Part, frozen=True):
+    """Learns from ``data``, JSON lines of ``prompt`` and ``label`` (refuse or allow), which prompts to refuse."""
+
+    data: Annotated[tuple[str, ...], Meta(min_length=1)]
+    threshold: Annotated[float, Meta(gt=0.0, lt=1.0)] = 0.5
+    seed: int = 7
+
+
+class Guardrails(Part, frozen=True):
+    """Rules for prompts and answers. Limits are in characters, 0 is none; ``tools`` null allows every function."""
+
+    deny: tuple[DenyRule, ...] = ()
+    classifier: Classifier | None = None
+    tools: tuple[Label, ...] | None = None
+    max_input: Characters = 0
+    max_output: Characters = 0
+    topics: Topics = Topics()
+    secret_prompt: bool = True
+    neutralise: bool = True
+    refusal: Annotated[str, Meta(min_length=1, max_length=500)] = REFUSAL
+
+
+def rules_of(asked: Guardrails) -> Rules:
+    """What of *asked* goes into the release's ``guardrails.json``."""
+    plain = msgspec.structs.asdict(asked)
+    classifier = plain.pop("classifier")
+    return Rules(**plain, threshold=classifier.threshold if classifier else None)
+
+
+def check_guardrails(asked: Guardrails, marked: Marked) -> None:
+    """Refuse what could not work, when the spec is loaded.
+
+    Raises:
+        SpecError: a pattern that RE2 does not take or that matches nothing at all, or a name that stands twice.
+    """
+    at = ("serve", "guardrails")
+    for index, rule in enumerate(asked.deny):
+        problem = _problem(rule.pattern)
+        if problem:
+            where = marked.where((*at, "deny", index, "pattern"))
+            advice = "patterns are RE2's: no look-around, no back-references"
+            raise SpecError(f"rule '{rule.name}': {problem}", where=where, try_this=advice)
+    for keys, names in (
+        (("deny",), [rule.name for rule in asked.deny]),
+        (("topics", "deny"), [topic.name for topic in asked.topics.deny]),
+        (("topics", "only"), [topic.name for topic in asked.topics.only]),
+    ):
+        twice = next((index for index, name in enumerate(names) if name in names[:index]), None)
+        if twice is not None:
+            where = marked.where((*at, *keys, twice, "name"))
+            raise SpecError(f"'{names[twice]}' is here twice", where=where, try_this="give each its own name")
+
+
+def _problem(pattern: str) -> str | None:
+    import re2
+
+    options = re2.Options()
+    options.log_errors = False
+    try:
+        compiled = re2.compile(pattern, options)
+    except re2.error as error:
+        said = error.args[0] if error.args else ""
+        return said.decode(errors="replace") if isinstance(said, bytes) else str(said)
+    return "it matches the empty text, and so every request" if compiled.search("") else None

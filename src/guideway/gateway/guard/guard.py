@@ -1,0 +1,115 @@
+"""The guard of one release: made once by every worker, asked for every request and every answer."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from guideway.core.classifier import read_classifier
+from guideway.core.guardrails import Guardrails
+from guideway.gateway.errors import ApiError
+from guideway.gateway.guard.bounds import out_of_bounds
+from guideway.gateway.guard.controls import Controls
+from guideway.gateway.guard.denied import Denied, pattern
+from guideway.gateway.guard.escapes import Escapes
+from guideway.gateway.guard.markup import Markup
+from guideway.gateway.guard.prompts import OFF_LOOP, PromptRules, said
+from guideway.gateway.guard.secret import Secrecy, Secret
+from guideway.gateway.guard.stream import Limit, Row, TextStream
+from guideway.gateway.guard.system import with_system
+from guideway.gateway.guard.tools import ToolGate, declared, undeclarable
+
+PROSE = frozenset({"content", "text", "refusal", "reasoning_content", "reasoning"})
+"""Channels of an answer that people read; what programs read, such as arguments of calls, keeps its markup."""
+
+
+class Guard:
+    """The rules of one release at work.
+
+    Args:
+        rules: what lies in its ``guardrails.json``.
+        system: its system prompt.
+        classifier: the bytes of its classifier; None where ``rules.threshold`` is.
+
+    Raises:
+        ValueError: a rule, or the classifier, cannot be read. The release must not be served then.
+    """
+
+    def __init__(self, rules: Guardrails, system: str = "", classifier: bytes | None = None) -> None:
+        self._rules, self._system = rules, system
+        self._prompts = PromptRules(rules, None if classifier is None else read_classifier(classifier))
+        self._patterns = [pattern(rule.name, rule.pattern) for rule in rules.deny if rule.on != "input"]
+        secret = Secret(system) if rules.secret_prompt else None
+        self._secret = None if secret is None or secret.empty else secret
+        self._tools = None if rules.tools is None else frozenset(rules.tools)
+
+    def check(self, body: Mapping[str, Any]) -> ApiError | None:
+        """Why *body*, a decoded request of any path, is refused, or None. A rule that fails refuses.
+
+        Looks at what the client wrote: call it before ``with_system``.
+        """
+        try:
+            refused = out_of_bounds(body) or undeclarable(body, self._tools)
+            if refused is not None or not self._prompts.any:
+                return refused
+            broken = self._prompts.broken(said(body))
+        except Exception:
+            broken = "failed"
+        return None if broken is None else self._refusal(broken)
+
+    def is_slow(self, body_bytes: int) -> bool:
+        """Should ``check`` run beside the event loop for a body of this size? It may: it changes nothing."""
+        return self._prompts.any and body_bytes > OFF_LOOP
+
+    def with_system(self, body: dict[str, Any]) -> dict[str, Any]:
+        """*body* of a chat with the release's system prompt first; the same object when there is none."""
+        return with_system(body, self._system)
+
+    def answer(self, body: Mapping[str, Any]) -> AnswerGuard:
+        """The guard of the answer to *body*, which was checked."""
+        names = declared(body)
+        allowed = self._tools if names is None else names if self._tools is None else names & self._tools
+        return AnswerGuard(self, ToolGate(allowed))
+
+    def text(self, channel: str) -> TextStream:
+        """A fresh row of transformers for one text of an answer."""
+        prose = channel in PROSE
+        looks = self._secret is not None or bool(self._patterns)
+        streams: list[TextStream] = [Controls()] if self._rules.neutralise and prose else []
+        if looks and not prose:
+            streams.append(Escapes())
+        if self._secret is not None:
+            streams.append(Secrecy(self._secret))
+        if self._patterns:
+            streams.append(Denied(self._patterns))
+        if self._rules.neutralise and prose:
+            streams.append(Markup())
+        if self._rules.max_output:
+            streams.append(Limit(self._rules.max_output))
+        return Row(streams)
+
+    def _refusal(self, broken: str) -> ApiError:
+        """The same words for every rule: which one it was would help to get around it."""
+        message = self._rules.refusal
+        if broken == "max_input":
+            message = f"the prompt is longer than {self._rules.max_input} characters"
+        if broken == "tokens":
+            message = "send the prompt as text: tokens cannot be read here"
+        if broken == "failed":
+            message = "the request could not be checked"
+        param = "prompt" if broken == "tokens" else None
+        return ApiError(400, message, param=param, code="content_filter")
+
+
+class AnswerGuard:
+    """What watches one answer: ``text`` makes a stream per choice and channel, ``tools`` looks at each choice."""
+
+    __slots__ = ("_guard", "tools")
+
+    def __init__(self, guard: Guard, tools: ToolGate) -> None:
+        self._guard = guard
+        self.tools = tools
+
+    def text(self, channel: str) -> TextStream:
+        """A stream for one text: ``content``, ``text``, ``refusal``, ``reasoning_content`` or ``arguments``."""
+        return self._guard.text(channel)
