@@ -13,7 +13,7 @@ import pytest
 from gateway_rig import wait_for
 
 from guideway.gateway import log as room
-from guideway.gateway.log import LINE_BYTES, LogWriter, keep_short, log, log_request, rendered
+from guideway.gateway.log import LINE_BYTES, LogWriter, RequestLine, keep_short, log, log_requests, rendered
 
 HOSTILE = [
     'one\n{"event":"forged"}',
@@ -73,7 +73,7 @@ def test_what_a_client_sent_is_inert_in_a_line_and_can_be_read_back(text):
 @pytest.mark.catalogue("B37")
 @pytest.mark.parametrize("text", [*HOSTILE, "\udcff", "诗人" * 40_000])
 def test_the_line_of_a_request_is_inert_too(capsys, text):
-    log_request(id="r", key="k", model=text, arm="", status=404, ms=1.0, overhead_ms=1.0, prompt=text)
+    log_requests([RequestLine(1.0, "r", "k", text, "", 404, 1.0, 1.0, prompt=text)])
     (shown,) = capsys.readouterr().err.splitlines()
     assert json.loads(shown)["model"] == text[:1024]
     assert all(char.isprintable() for char in shown)
@@ -170,7 +170,7 @@ def test_a_process_whose_reader_sleeps_ends_all_the_same(pipe):
 
 
 def test_the_line_of_a_request_names_what_happened(capsys):
-    log_request(id="r1", key="k1", model="poet", arm="stable", status=200, ms=12.3456, overhead_ms=0.1)
+    log_requests([RequestLine(1.0, "r1", "k1", "poet", "stable", 200, 12.346, 0.1)])
     line = json.loads(capsys.readouterr().err)
     assert {name: line[name] for name in ("event", "id", "key", "model", "arm", "status", "ms", "cache", "masked")} == {
         "event": "request",

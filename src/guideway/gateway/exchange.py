@@ -71,7 +71,7 @@ class Exchange:
     def __init__(self, plane: Plane, client: Client, request: Request, wanted: Peek, begun: float) -> None:
         self._plane, self._client, self._request, self._wanted = plane, client, request, wanted
         self.active = begun
-        self.record = Record(request.path, begun, request.key, wanted.model, bool(wanted.stream))
+        self.record = Record(request.path, begun, begun, request.key, wanted.model, wanted.stream is True)
         self.owner = request.key.owner if request.key is not None else ""
         self._arm: ServingArm | None = None
         self._reservation: Reservation | None = None
@@ -90,6 +90,10 @@ class Exchange:
         plane, record = self._plane, self.record
         self._arm = plane.assign(self._request, self._wanted, record)
         record.id = plane.new_id(self._arm, self.owner)
+        if plane.is_free(self._request):
+            record.free = True
+            self._go()
+            return
         taken = plane.reserve(self._request, self._wanted, self._arm, self)
         if not isinstance(taken, Waiting):
             self.granted(taken)
@@ -102,11 +106,14 @@ class Exchange:
             self._fail(taken)
             return True
         self._reservation = taken
+        self._go()
+        return True
+
+    def _go(self) -> None:
         if self._arm is None:
             self._fail(errors.NO_REPLICA)
-            return True
-        self._prepare(self._arm)
-        return True
+        else:
+            self._prepare(self._arm)
 
     def _prepare(self, arm: ServingArm) -> None:
         """Guard and mask the prompt, and look whether the answer is known."""
@@ -345,7 +352,7 @@ class Exchange:
             return
         self._over = True
         plane, record = self._plane, self.record
-        record.status = status
+        record.status, record.body_bytes = status, len(self._request.body)
         record.ended = record.ended or plane.clock()
         if error is not None:
             record.ended, record.error = plane.clock(), error.code or ""
@@ -358,7 +365,7 @@ class Exchange:
         if self._seat is not None:
             self._leave_seat(status)
         if self._reservation is not None:
-            plane.settle(self._reservation, record, self._request)
+            plane.settle(self._reservation, record)
         plane.finished(record)
 
     def _leave_seat(self, status: int) -> None:

@@ -40,12 +40,10 @@ _encode = msgspec.json.Encoder().encode
 Fact = str | float | bool | list[str] | None
 
 
-class _Done(msgspec.Struct):
-    """The line about one request."""
+class RequestLine(msgspec.Struct, gc=False):
+    """The line about one request. ``key`` is the id of a key; ``prompt``, if the policy wants it, is masked."""
 
     at: float
-    pid: int
-    event: str
     id: str
     key: str
     model: str
@@ -53,11 +51,13 @@ class _Done(msgspec.Struct):
     status: int
     ms: float
     overhead_ms: float
-    tokens_in: int
-    tokens_out: int
-    cache: str
-    masked: tuple[str, ...]
-    prompt: str | msgspec.UnsetType
+    tokens_in: int = 0
+    tokens_out: int = 0
+    cache: str = ""
+    masked: tuple[str, ...] = ()
+    prompt: str | msgspec.UnsetType = msgspec.UNSET
+    pid: int = msgspec.field(default_factory=os.getpid)
+    event: str = "request"
 
 
 def log(event: str, **facts: Fact) -> None:
@@ -65,48 +65,17 @@ def log(event: str, **facts: Fact) -> None:
     _say(rendered({"at": round(time.time(), 3), "pid": os.getpid(), "event": event, **facts}))
 
 
-def log_request(
-    *,
-    id: str,
-    key: str,
-    model: str,
-    arm: str,
-    status: int,
-    ms: float,
-    overhead_ms: float,
-    tokens_in: int = 0,
-    tokens_out: int = 0,
-    cache: str = "",
-    masked: tuple[str, ...] = (),
-    prompt: str | None = None,
-) -> None:
-    """Write the line about one request. *key* is the id of a key; *prompt*, if the policy wants it, is masked."""
-    line = _Done(
-        round(time.time(), 3),
-        os.getpid(),
-        "request",
-        id,
-        key,
-        model,
-        arm,
-        status,
-        round(ms, 3),
-        round(overhead_ms, 3),
-        tokens_in,
-        tokens_out,
-        cache,
-        masked,
-        msgspec.UNSET if prompt is None else prompt,
-    )
-    _say(rendered(line))
+def log_requests(lines: list[RequestLine]) -> None:
+    """Write the lines about these requests."""
+    _say(b"".join(map(rendered, lines)), len(lines))
 
 
-def rendered(line: dict[str, Fact] | _Done) -> bytes:
+def rendered(line: dict[str, Fact] | RequestLine) -> bytes:
     """*line* as one line of JSON in which nothing a client sent is alive: no line ends, escapes, markup or tricks."""
     try:
         data = _encode(line)
     except UnicodeEncodeError:  # half a surrogate pair, as in the name of a file
-        data = json.dumps(msgspec.structs.asdict(line) if isinstance(line, _Done) else line).encode()
+        data = json.dumps(msgspec.structs.asdict(line) if isinstance(line, RequestLine) else line).encode()
     if len(data) > LINE_BYTES:
         data = _encode({**_short(msgspec.to_builtins(line)), "cut": len(data)})
     if data.isascii() and not (b"<" in data or b">" in data or b"&" in data or b"\x7f" in data):
@@ -114,9 +83,9 @@ def rendered(line: dict[str, Fact] | _Done) -> bytes:
     return (_LIVE.sub(_escaped, data.decode()) + "\n").encode()
 
 
-def _say(line: bytes) -> None:
+def _say(line: bytes, count: int = 1) -> None:
     if _writer is not None:
-        _writer.put(line)
+        _writer.put(line, count)
     else:
         sys.stderr.write(line.decode())
         sys.stderr.flush()
@@ -148,11 +117,11 @@ class LogWriter:
         self._thread = threading.Thread(target=self._run, name="log", daemon=True)
         self._thread.start()
 
-    def put(self, line: bytes) -> bool:
-        """Queue *line*; False when there was no room and it was counted instead."""
+    def put(self, line: bytes, count: int = 1) -> bool:
+        """Queue *line*, or *count* of them at once; False when there was no room and they were counted instead."""
         with self._lock:
             if len(self._queue) >= self._lines or self._bytes + len(line) > self._size:
-                self.dropped += 1
+                self.dropped += count
                 return False
             self._queue.append(line)
             self._bytes += len(line)

@@ -9,7 +9,7 @@ import msgspec
 
 from guideway.core.assignment import caller_key
 from guideway.core.route import KeyFile, Route
-from guideway.core.spec.gateway import Gateway
+from guideway.core.spec.gateway import Gateway, Limits
 from guideway.gateway import errors, pages, wire
 from guideway.gateway.admission import Admission, limit_of
 from guideway.gateway.backend import Backend
@@ -22,7 +22,7 @@ from guideway.gateway.feedback import Feedback, RequestIds, mark
 from guideway.gateway.feedback import secret_of as id_secret
 from guideway.gateway.heads import KnownHeads
 from guideway.gateway.keys import KeyRing, allows
-from guideway.gateway.limits.amounts import Estimate
+from guideway.gateway.limits.amounts import Estimate, Used
 from guideway.gateway.limits.key_lease import Reservation
 from guideway.gateway.limits.key_lease import Waiter as Debtor
 from guideway.gateway.limits.line import Line
@@ -43,6 +43,7 @@ _RANDOMS_AT_ONCE = 512
 _DAY = 86_400
 _BYTES_PER_TOKEN = 3
 MEGABYTE = 1024 * 1024
+_UNLIMITED = Limits()
 
 
 class Plane:
@@ -99,6 +100,8 @@ class Plane:
         self._randoms: list[bytes] = []
         self._marks: dict[str, bytes] = {}
         self._caches = options.cache.store != "off"
+        self._unlimited = options.limits == _UNLIMITED
+        self.reports.spend = self._spend
 
     # What the files say.
 
@@ -169,12 +172,17 @@ class Plane:
         table = self.table
         if table is None:
             return None
+        record.batch = request.batch
+        if table.candidate is None:
+            record.why_not, arm = "no rollout", table.stable
+            if arm is not None:
+                record.arm, record.release = arm.name, arm.release
+            return arm
         route = table.route
         key = ""
         if route.unit == "caller" and request.key is not None:
             caller = wanted.user or request.headers.get(b"x-session-id", b"").decode("latin-1")
             key = caller_key(self._pepper, request.key.owner, caller)
-        record.batch = request.batch
         assignment, arm = table.assign(key=key, uniform=self._uniform(), why_not="batch" if request.batch else "")
         record.share, record.unit, record.why_not = assignment.share, assignment.key, assignment.why_not
         record.rollout = route.rollout
@@ -212,14 +220,19 @@ class Plane:
         output = max(asked, 0) * max(wanted.n or 1, 1)
         return self.line.meter.take(key, Estimate(len(request.body) // _BYTES_PER_TOKEN, output), debtor)
 
-    def settle(self, reservation: Reservation, record: Record, request: Request) -> None:
+    def is_free(self, request: Request) -> bool:
+        """Has the key of *request* no limits? Then nothing is reserved, and its use is added up in batches."""
+        key = request.key
+        return key is not None and (self._unlimited if key.limits is None else key.limits == _UNLIMITED)
+
+    def settle(self, reservation: Reservation, record: Record) -> None:
         """Give back what was reserved and not used."""
-        self.line.meter.settle(reservation, used(record, len(request.body)))
+        self.line.meter.settle(reservation, used(record))
 
     def prepare(self, arm: ServingArm, request: Request, wanted: Peek) -> Prepared | ApiError:
         """Make *request* ready for a replica of *arm*, or refuse it."""
         self.budget.request(self.clock())
-        return prepare(arm, request, wanted, self.options.routing.affinity)
+        return prepare(arm, request, wanted, self.options.routing.affinity if len(arm.backends) > 1 else 0)
 
     def plan(self, arm: ServingArm, request: Request, owner: str, record: Record, prepared: Prepared) -> Plan | None:
         """What the cache may do. A question that was seen before tells nothing of the arms, and is no unit."""
@@ -243,6 +256,9 @@ class Plane:
     def connect(self, backend: Backend, waiter: Waiter) -> None:
         """Make a connection; *waiter* hears of it."""
         self._pools.connect(backend, waiter)
+
+    def _spend(self, key: str, spent: Used) -> None:
+        self.line.meter.settle(Reservation(key), spent)
 
     def finished(self, record: Record) -> None:
         """One request is over. What is to be told of it is told later, for many at once."""

@@ -6,7 +6,9 @@ stricter of release and environment asks for. Whatever fails here refuses the re
 
 from __future__ import annotations
 
-from typing import Protocol
+from typing import Any, Protocol
+
+import msgspec
 
 from guideway.gateway.affinity import prefix_of
 from guideway.gateway.errors import ApiError
@@ -35,19 +37,19 @@ class Rewriter(Protocol):
         """What was held back."""
 
 
-class Prepared:
+class Prepared(msgspec.Struct):
     """A request ready for a replica. ``strip``: the usage was asked for by us, so its event is taken out again.
 
-    ``digest`` stands for all that was done to the prompt, ``kinds`` for the personal data that was masked.
+    ``prefix`` stands for the beginning of the prompt, ``digest`` for all that was done to it, ``kinds`` for the
+    personal data that was masked.
     """
 
-    __slots__ = ("body", "digest", "kinds", "prefix", "rewriter", "strip")
-
-    def __init__(self, body: bytes, strip: bool, prefix: int) -> None:
-        self.body, self.strip, self.prefix = body, strip, prefix
-        self.rewriter: Rewriter | None = None
-        self.kinds: tuple[str, ...] = ()
-        self.digest = b""
+    body: bytes
+    strip: bool = False
+    prefix: int = 0
+    rewriter: Any = None
+    kinds: tuple[str, ...] = ()
+    digest: bytes = b""
 
 
 def prepare(arm: ServingArm, request: Request, wanted: Peek, affinity: int) -> Prepared | ApiError:

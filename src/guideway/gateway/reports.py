@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from guideway.core.outcome import Outcome
-from guideway.gateway.limits.amounts import Used
-from guideway.gateway.log import log_request
+from guideway.gateway.limits.amounts import Used, added
+from guideway.gateway.log import RequestLine, log_requests
 from guideway.gateway.metrics import Metrics
 from guideway.gateway.outcomes import Spool
 from guideway.gateway.record import Record
@@ -31,6 +31,7 @@ class Reports:
     ) -> None:
         self.metrics = metrics or Metrics()
         self.dropped = 0
+        self.spend: Callable[[str, Used], None] = lambda key, spent: None
         self._clock, self._wall, self._environment = clock, wall, environment
         self._spool, self._logs = spool, logs
         self._records: list[Record] = []
@@ -45,13 +46,8 @@ class Reports:
     def flush(self) -> None:
         """Tell of all that were added; a few times a second."""
         records, self._records = self._records, []
-        shift = self._wall() - self._clock()
-        for record in records:
-            self._count(record)
-            if self._spool is not None:
-                self._spool.add(self._outcome(record, shift))
-            if self._logs:
-                self._log(record)
+        if records:
+            self._tell(records)
         if self._spool is not None:
             self._spool.tick()
 
@@ -60,6 +56,19 @@ class Reports:
         self.flush()
         if self._spool is not None:
             self._spool.close()
+
+    def _tell(self, records: list[Record]) -> None:
+        now = self._wall()
+        shift = now - self._clock()
+        for record in records:
+            self._count(record)
+        if self._spool is not None:
+            for record in records:
+                self._spool.add(self._outcome(record, shift))
+        if self._logs:
+            log_requests([_line(record, now) for record in records])
+        for key, spent in _spent(records).items():
+            self.spend(key, spent)
 
     def _count(self, record: Record) -> None:
         found = record.usage
@@ -114,28 +123,41 @@ class Reports:
             release=record.release,
         )
 
-    def _log(self, record: Record) -> None:
-        found = record.usage
-        log_request(
-            id=record.id.decode(),
-            key=record.key.id if record.key else "",
-            model=record.model,
-            arm=record.arm,
-            status=record.status,
-            ms=(record.ended - record.begun) * 1e3,
-            overhead_ms=record.overhead * 1e3,
-            tokens_in=found.prompt_tokens if found else 0,
-            tokens_out=found.completion_tokens if found else record.pieces,
-            cache=record.cache,
-            masked=record.masked,
-        )
+
+def _line(record: Record, now: float) -> RequestLine:
+    found = record.usage
+    return RequestLine(
+        round(now, 3),
+        record.id.decode(),
+        record.key.id if record.key else "",
+        record.model,
+        record.arm,
+        record.status,
+        round((record.ended - record.begun) * 1e3, 3),
+        round(record.overhead * 1e3, 3),
+        found.prompt_tokens if found else 0,
+        found.completion_tokens if found else record.pieces,
+        record.cache,
+        record.masked,
+    )
 
 
-def used(record: Record, body_bytes: int) -> Used:
+def _spent(records: list[Record]) -> dict[str, Used]:
+    """What keys without limits used: nobody waits for it, so it is added up here."""
+    found: dict[str, Used] = {}
+    for record in records:
+        if record.free and record.key is not None:
+            one = used(record)
+            before = found.get(record.key.id)
+            found[record.key.id] = one if before is None else added(before, one)
+    return found
+
+
+def used(record: Record) -> Used:
     """What *record* says that a request cost; where no answer tells, a token is four bytes, and an event is a token."""
     if record.cache in {"hit", "shared"} or not record.first:
         return Used(1, 0, 0)
     found = record.usage
     if found is not None:
         return Used(1, found.prompt_tokens, found.completion_tokens)
-    return Used(1, body_bytes // 4, record.pieces)
+    return Used(1, record.body_bytes // 4, record.pieces)

@@ -59,7 +59,7 @@ class SideExchange:
     def __init__(self, client: Uploader, request: Request, id: bytes, date: bytes, clock: Callable[[], float]) -> None:
         self._client, self._request, self._clock, self._date = client, request, clock, date
         self.active = clock()
-        self.record = Record(id, self.active, request.key, "", False)
+        self.record = Record(request.path, self.active, self.active, request.key, "", id=id)
         self._answer: Answer | None = None
         self._connection: PipedConnection | None = None
         self._task: asyncio.Task[None] | None = None
