@@ -125,7 +125,7 @@ class Exchange:
             return
         self._prepared = prepared
         record.masked = prepared.kinds
-        self._plan = plan = plane.plan(arm, request, self.owner, record, prepared)
+        self._plan = plan = plane.plan(arm, request, self._wanted, record, prepared)
         if plan is None or not plan.reads:
             record.cache = "bypass"
             self._enter()

@@ -234,12 +234,13 @@ class Plane:
         self.budget.request(self.clock())
         return prepare(arm, request, wanted, self.options.routing.affinity if len(arm.backends) > 1 else 0)
 
-    def plan(self, arm: ServingArm, request: Request, owner: str, record: Record, prepared: Prepared) -> Plan | None:
+    def plan(self, arm: ServingArm, request: Request, wanted: Peek, record: Record, prepared: Prepared) -> Plan | None:
         """What the cache may do. A question that was seen before tells nothing of the arms, and is no unit."""
         if not self._caches:
             return None
         control = request.headers.get(b"cache-control", b"")
-        call = Call(owner, request.path, request.body, arm.digest, arm.terms, prepared.digest, control)
+        owner = request.key.owner if request.key is not None else ""
+        call = Call(owner, request.path, request.body, arm.digest, arm.terms, prepared.digest, control, wanted.is_plain)
         plan = self.cache.plan(call)
         if plan is not None and self._seen.look(plan.unit):
             record.why_not = record.why_not or "seen before"

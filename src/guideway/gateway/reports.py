@@ -12,7 +12,7 @@ from guideway.gateway.outcomes import Spool
 from guideway.gateway.record import Record
 
 FLUSH_SECONDS = 0.2
-_KEPT = 65_536
+_TOGETHER = 64
 _OPERATIONS = {b"/v1/chat/completions": "chat", b"/v1/completions": "text_completion", b"/v1/embeddings": "embeddings"}
 
 
@@ -38,10 +38,10 @@ class Reports:
 
     def add(self, record: Record) -> None:
         """One request is over."""
-        if len(self._records) < _KEPT:
-            self._records.append(record)
-        else:
-            self.dropped += 1
+        self._records.append(record)
+        if len(self._records) >= _TOGETHER:  # while they are still in the processor's cache
+            records, self._records = self._records, []
+            self._tell(records)
 
     def flush(self) -> None:
         """Tell of all that were added; a few times a second."""

@@ -160,6 +160,38 @@ class Peek(msgspec.Struct, gc=False):
     temperature: float | None = None
     seed: int | None = None
     stream_options: dict[str, Any] | None = None
+    best_of: msgspec.Raw | None = None
+    functions: msgspec.Raw | None = None
+    metadata: msgspec.Raw | None = None
+    prompt_cache_key: msgspec.Raw | None = None
+    prompt_cache_options: msgspec.Raw | None = None
+    prompt_cache_retention: msgspec.Raw | None = None
+    response_format: msgspec.Raw | None = None
+    safety_identifier: msgspec.Raw | None = None
+    store: msgspec.Raw | None = None
+    tools: msgspec.Raw | None = None
+    web_search_options: msgspec.Raw | None = None
+
+    @property
+    def is_plain(self) -> bool:
+        """Does it ask for nothing but the answer to its prompt, in whatever length?"""
+        return (
+            self.user is None
+            and self.n is None
+            and self.temperature is None
+            and self.seed is None
+            and self.tools is None
+            and self.metadata is None
+            and self.store is None
+            and self.best_of is None
+            and self.functions is None
+            and self.response_format is None
+            and self.safety_identifier is None
+            and self.prompt_cache_key is None
+            and self.prompt_cache_options is None
+            and self.prompt_cache_retention is None
+            and self.web_search_options is None
+        )
 
 
 class Inference(msgspec.Struct):

@@ -10,7 +10,7 @@ from guideway.gateway.cache.counts import Counts
 from guideway.gateway.cache.flights import Flights, Seat, Waiter
 from guideway.gateway.cache.memory import Memory
 from guideway.gateway.cache.plan import Call, Plan, plan
-from guideway.gateway.cache.stored import Stored, is_whole
+from guideway.gateway.cache.stored import EVENTS, Stored, is_ordinary, is_whole
 
 if TYPE_CHECKING:
     from guideway.gateway.cache.remote import Look, Remote, Tell
@@ -111,7 +111,8 @@ class Cache:
         usage: tuple[int, int] | None,
     ) -> bool:
         """The model's answer, complete: keep it, and give it to those who wait. False: it may not be kept."""
-        if not plan.keeps or not is_whole(status, content_type, body):
+        sound = is_ordinary(status, usage, body) if not content_type.startswith(EVENTS) else False
+        if not plan.keeps or not (sound or is_whole(status, content_type, body)):
             if seat is not None:
                 seat.fail()
             return False

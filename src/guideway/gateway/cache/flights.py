@@ -36,16 +36,17 @@ class Flights:
         """A seat: the first leads, others wait. None: so many wait already that *waiter* had better go alone."""
         flight = self._flights.get(key)
         if flight is None:
-            flight = self._flights[key] = Flight(lambda: self._over(key))
-            flight.leader = Seat(flight, waiter)
-            return flight.leader
+            flight = self._flights[key] = Flight(self, key)
+            flight.leader = seat = Seat(flight, waiter)
+            return seat
         if len(flight.waiting) >= self._most:
             return None
         seat = Seat(flight, waiter)
         flight.waiting[seat] = None
         return seat
 
-    def _over(self, key: bytes) -> None:
+    def over(self, key: bytes) -> None:
+        """The flight under *key* has landed, or nobody waits any more."""
         del self._flights[key]
 
 
@@ -101,12 +102,14 @@ class Seat:
 
 
 class Flight:
-    """One leader, and those who wait, in order. *over* is called once when it ends."""
+    """One leader, and those who wait, in order. It takes itself off *flights* when it ends."""
 
-    def __init__(self, over: Callable[[], None]) -> None:
+    __slots__ = ("_failures", "_flights", "_key", "leader", "waiting")
+
+    def __init__(self, flights: Flights, key: bytes) -> None:
         self.leader: Seat | None = None
         self.waiting: dict[Seat, None] = {}
-        self._over = over
+        self._flights, self._key = flights, key
         self._failures = 0
 
     def land(self, stored: Stored) -> int:
@@ -144,7 +147,7 @@ class Flight:
 
     def _end(self) -> list[Seat]:
         waiting, self.waiting, self.leader = list(self.waiting), {}, None
-        self._over()
+        self._flights.over(self._key)
         return waiting
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from functools import lru_cache
 from hashlib import sha256
-from typing import Any
+from typing import Any, Protocol
 
 import msgspec
 
@@ -21,6 +21,19 @@ SILENT = frozenset(
     }
 )
 """Parameters that change no byte of an answer. All others count, those that nobody here knows too."""
+
+
+class Digest(Protocol):
+    """What `hashlib` makes."""
+
+    def copy(self) -> Digest:
+        """Another one with the same state."""
+
+    def update(self, data: bytes, /) -> None:
+        """Take in *data*."""
+
+    def digest(self) -> bytes:
+        """The result."""
 
 
 class Asked(msgspec.Struct, frozen=True):
@@ -51,9 +64,26 @@ def unit_key(asked: Asked, *, tenant: str, path: bytes, masking: bytes) -> bytes
     return sha256(_scope(tenant, path, masking) + asked.text).digest()
 
 
+def raw_unit(body: bytes, *, tenant: str, path: bytes, masking: bytes) -> bytes:
+    """32 bytes, as ``unit_key`` gives, for a body whose every byte counts: the same bytes mean the same."""
+    digest = _raw_scope(tenant, path, masking).copy()
+    digest.update(body)
+    return digest.digest()
+
+
+@lru_cache(maxsize=4096)
+def _raw_scope(tenant: str, path: bytes, masking: bytes) -> Digest:
+    return sha256(b"guideway.raw.1" + _scope(tenant, path, masking))
+
+
 def cache_key(unit: bytes, release: str) -> bytes:
-    """32 bytes: the same for one release, whose digest holds its prompt template and its system prompt."""
-    return sha256(b"guideway.cache.1" + unit + release.encode()).digest()
+    """64 bytes: the same for one release, whose digest holds its prompt template and its system prompt."""
+    return unit + _release(release)
+
+
+@lru_cache(maxsize=64)
+def _release(release: str) -> bytes:
+    return sha256(b"guideway.cache.1" + release.encode()).digest()
 
 
 @lru_cache(maxsize=4096)

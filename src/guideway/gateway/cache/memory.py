@@ -17,7 +17,7 @@ class Memory:
     def __init__(self, capacity: int, clock: Callable[[], float]) -> None:
         self.size = 0
         self._capacity, self._clock = capacity, clock
-        self._entries: OrderedDict[bytes, tuple[Stored, float]] = OrderedDict()
+        self._entries: OrderedDict[bytes, tuple[Stored, float]] = OrderedDict()  # the one used last stands last
 
     def __len__(self) -> int:
         return len(self._entries)
@@ -35,14 +35,17 @@ class Memory:
 
     def put(self, key: bytes, stored: Stored, seconds: float) -> None:
         """Keep *stored* for *seconds*; what was not used for longest makes room."""
-        self.drop(key)
-        cost = _cost(stored)
+        entries = self._entries
+        if key in entries:
+            self.drop(key)
+        cost = ENTRY_BYTES + len(stored.body) + len(stored.content_type)
         if cost > self._capacity or seconds <= 0:
             return
-        self._entries[key] = stored, self._clock() + seconds
+        entries[key] = stored, self._clock() + seconds
         self.size += cost
         while self.size > self._capacity:
-            self.drop(next(iter(self._entries)))
+            _, (oldest, _) = entries.popitem(last=False)
+            self.size -= _cost(oldest)
 
     def drop(self, key: bytes) -> None:
         """Forget *key*."""

@@ -6,14 +6,15 @@ import msgspec
 
 from guideway.core.terms import Terms
 from guideway.gateway.cache import key
-from guideway.gateway.cache.repeatable import repeatable
+from guideway.gateway.cache.repeatable import SAMPLED, repeatable
 
 
-class Call(msgspec.Struct, frozen=True):
+class Call(msgspec.Struct, gc=False):
     """One request as the cache sees it.
 
     ``body`` is what the client sent, before anything is masked or put before it; ``masking`` the digest of the
-    masking policy in force; ``control`` the value of its ``Cache-Control`` header.
+    masking policy in force; ``control`` the value of its ``Cache-Control`` header. ``plain``: the body names no
+    parameter that changes no answer, or makes it a matter of chance or of the world outside.
     """
 
     tenant: str
@@ -23,9 +24,10 @@ class Call(msgspec.Struct, frozen=True):
     terms: Terms = Terms()
     masking: bytes = b""
     control: bytes = b""
+    plain: bool = False
 
 
-class Plan(msgspec.Struct, frozen=True):
+class Plan(msgspec.Struct, gc=False):
     """The keys of one request, and what its answer may be used for. ``oldest``: how many seconds old a hit may be."""
 
     key: bytes
@@ -37,6 +39,17 @@ class Plan(msgspec.Struct, frozen=True):
 
 def plan(call: Call) -> Plan | None:
     """The plan for *call*; None when its body has no one meaning. ``unit`` is there even if nothing may be kept."""
+    body = call.body
+    # Parts of a message, or escapes that could spell one, may bring in pictures from elsewhere: those are looked at.
+    if call.plain and not call.control and call.path in SAMPLED and b'"type"' not in body and b"\\u" not in body:
+        unit = key.raw_unit(body, tenant=call.tenant, path=call.path, masking=call.masking)
+        known = call.terms.cacheable and call.terms.temperature == 0
+        return Plan(key.cache_key(unit, call.release), unit, known, known)
+    return _read(call)
+
+
+def _read(call: Call) -> Plan | None:
+    """The plan for a call whose parameters have to be looked at one by one."""
     asked = key.read(call.body)
     if asked is None:
         return None

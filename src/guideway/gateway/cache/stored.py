@@ -12,7 +12,7 @@ _FAILED = frozenset({"error", "abort"})
 _MARKS = (b'"error"', b'"abort"', b"event: error", b"event:error")
 
 
-class Stored(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=True):
+class Stored(msgspec.Struct, array_like=True, forbid_unknown_fields=True, gc=False):
     """A whole answer. Of a stream, ``body`` is all its events as they came, with the last, ``[DONE]``.
 
     ``usage`` is (tokens of the prompt, tokens of the answer); ``created`` is in seconds since 1970.
@@ -51,6 +51,15 @@ def is_whole(status: int, content_type: bytes, body: bytes) -> bool:
     if content_type[: len(EVENTS)].lower() == EVENTS:
         return _stream_is_whole(body)
     return _is_sound(body)
+
+
+def is_ordinary(status: int, usage: object, body: bytes) -> bool:
+    """Does it look like the answer of a model? It told its usage, so it was read as JSON, and speaks of no failure."""
+    return status == 200 and usage is not None and len(body) <= LARGEST and not _fails(body)
+
+
+def _fails(body: bytes) -> bool:
+    return b'"error"' in body or b'"abort"' in body
 
 
 def _stream_is_whole(body: bytes) -> bool:
