@@ -55,7 +55,7 @@ def is_whole(status: int, content_type: bytes, body: bytes) -> bool:
 
 def is_ordinary(status: int, usage: object, body: bytes) -> bool:
     """Does it look like the answer of a model? It told its usage, so it was read as JSON, and speaks of no failure."""
-    return status == 200 and usage is not None and len(body) <= LARGEST and not _fails(body)
+    return status == 200 and usage is not None and body[:1] == b"{" and len(body) <= LARGEST and not _fails(body)
 
 
 def _fails(body: bytes) -> bool:
