@@ -1,0 +1,66 @@
+"""What the cache may do for one request: read, keep, or nothing."""
+
+from __future__ import annotations
+
+import msgspec
+
+from guideway.core.route import Terms
+from guideway.gateway.cache import key
+from guideway.gateway.cache.repeatable import repeatable
+
+
+class Call(msgspec.Struct, frozen=True):
+    """One request as the cache sees it.
+
+    ``body`` is what the client sent, before anything is masked or put before it; ``masking`` the digest of the
+    masking policy in force; ``control`` the value of its ``Cache-Control`` header.
+    """
+
+    tenant: str
+    path: bytes
+    body: bytes
+    release: str
+    terms: Terms = Terms()
+    masking: bytes = b""
+    control: bytes = b""
+
+
+class Plan(msgspec.Struct, frozen=True):
+    """The keys of one request, and what its answer may be used for. ``oldest``: how many seconds old a hit may be."""
+
+    key: bytes
+    unit: bytes
+    reads: bool
+    keeps: bool
+    oldest: float = float("inf")
+
+
+def plan(call: Call) -> Plan | None:
+    """The plan for *call*; None when its body has no one meaning. ``unit`` is there even if nothing may be kept."""
+    asked = key.read(call.body)
+    if asked is None:
+        return None
+    unit = key.unit_key(asked, tenant=call.tenant, path=call.path, masking=call.masking)
+    digest = key.cache_key(unit, call.release)
+    terms = call.terms
+    if not terms.cacheable or not repeatable(call.path, asked.parameters, terms.temperature):
+        return Plan(digest, unit, reads=False, keeps=False)
+    if not call.control:
+        return Plan(digest, unit, reads=True, keeps=True)
+    return _as_asked(digest, unit, call.control)
+
+
+def _as_asked(digest: bytes, unit: bytes, control: bytes) -> Plan:
+    """What the client's ``Cache-Control`` leaves: no-store is neither read nor kept, no-cache is kept only."""
+    directives = {
+        name.strip(): value.strip() for name, _, value in (part.partition(b"=") for part in control.lower().split(b","))
+    }
+    if b"no-store" in directives:
+        return Plan(digest, unit, reads=False, keeps=False)
+    oldest = _seconds(directives[b"max-age"]) if b"max-age" in directives else float("inf")
+    return Plan(digest, unit, reads=b"no-cache" not in directives and oldest > 0, keeps=True, oldest=oldest)
+
+
+def _seconds(value: bytes) -> float:
+    """An age that nobody can read allows none."""
+    return float(value) if value.isdigit() and len(value) < 12 else 0.0
