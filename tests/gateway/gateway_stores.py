@@ -53,6 +53,8 @@ class Store:
     def stop(self) -> None:
         assert self._process is not None
         os.kill(self._process.pid, signal.SIGSTOP)
+        threads = Path(f"/proc/{self._process.pid}/task")
+        wait_for(lambda: all(_stands(one) for one in threads.iterdir()), what=f"{self.kind} to stand still")
 
     def go_on(self) -> None:
         assert self._process is not None
@@ -81,6 +83,10 @@ class Store:
         else:
             words = b"*3\r\n$3\r\nSET\r\n$%d\r\n%b\r\n$%d\r\n%b\r\n" % (len(name), name, len(value), value)
             assert self.say(words, b"\r\n") == b"+OK\r\n"
+
+
+def _stands(thread: Path) -> bool:
+    return (thread / "stat").read_text().rpartition(")")[2].split()[0] == "T"
 
 
 def _redis(port: int, folder: Path) -> list[str]:

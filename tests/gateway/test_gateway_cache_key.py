@@ -105,7 +105,7 @@ def test_another_release_has_another_key_but_the_request_counts_as_the_same():
         {"response_format": {"type": "json_object"}},
         {"nobody_knows_this": 1},
     ],
-    ids=lambda parameter: ",".join(parameter),
+    ids=",".join,
 )
 def test_system_prompt_and_every_parameter_that_changes_the_answer_count(parameter):
     assert key({**HI, **parameter}) != key(HI)
