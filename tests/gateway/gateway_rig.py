@@ -15,9 +15,12 @@ from typing import Protocol
 import msgspec
 import uvloop
 
+from guideway.core.guardrails import Guardrails
+from guideway.core.privacy import DEFAULT
 from guideway.core.route import ApiKey, Arm, Endpoint, KeyFile, Route
-from guideway.core.spec.gateway import Cache, Routing
+from guideway.core.spec.gateway import Cache, Masking, Routing
 from guideway.core.spec.gateway import Gateway as Options
+from guideway.core.terms import Terms
 from guideway.gateway.keys import key_digest, new_key
 from guideway.gateway.listen import bind
 from guideway.gateway.plane import Plane
@@ -31,6 +34,16 @@ STABLE = "sha256:" + "5" * 64
 CANDIDATE = "sha256:" + "c" * 64
 AUTHORIZED = f"Authorization: Bearer {KEY}\r\n"
 CHAT = "/v1/chat/completions"
+
+
+OPTIONS = Options(
+    body_megabytes=1,
+    cache=Cache(store="off"),
+    routing=Routing(affinity=0),
+    masking=Masking(entities=dict.fromkeys(DEFAULT, "allow"), output=False),
+)
+"""Nothing is remembered, hashed or masked, unless a test asks for it."""
+TERMS = Terms(guardrails=Guardrails(neutralise=False))
 
 
 def wait_for(condition: Callable[[], object], seconds: float = 10.0, what: str = "the condition") -> None:
@@ -54,7 +67,7 @@ def route(
     """A route to replicas on these ports."""
 
     def arm(release: str, ports: Iterable[int]) -> Arm:
-        return Arm(release, tuple(Endpoint("127.0.0.1", port) for port in ports))
+        return Arm(release, tuple(Endpoint("127.0.0.1", port) for port in ports), TERMS)
 
     candidate = tuple(candidate)
     return Route(
@@ -103,10 +116,6 @@ class Loop:
         self.loop.call_soon_threadsafe(self.loop.stop)
         self.thread.join(5)
         self.loop.close()
-
-
-OPTIONS = Options(body_megabytes=1, cache=Cache(store="off"), routing=Routing(affinity=0))
-"""Nothing is remembered and nothing is hashed, unless a test asks for it."""
 
 
 class Listening(Protocol):

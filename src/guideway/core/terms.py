@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import msgspec
 
+from guideway.core.guardrails import Guardrails
 from guideway.core.privacy import Action, Entity
 
 
@@ -11,7 +12,8 @@ class Terms(msgspec.Struct, frozen=True):
     """What a release asks of whoever serves it; read from inside the release, so no environment can lower it.
 
     ``system`` is put before every conversation; ``masking`` is the least that is done with personal data;
-    ``temperature`` and ``max_tokens`` hold where a request names none; ``tokenizer`` is its file here, or empty.
+    ``temperature`` and ``max_tokens`` hold where a request names none; ``tokenizer`` and ``classifier`` are
+    their files on this host, or empty.
     """
 
     system: str = ""
@@ -20,3 +22,5 @@ class Terms(msgspec.Struct, frozen=True):
     temperature: float = 0.0
     max_tokens: int = 0
     tokenizer: str = ""
+    guardrails: Guardrails = Guardrails()
+    classifier: str = ""

@@ -12,6 +12,7 @@ from pathlib import Path
 import msgspec
 
 from guideway.core.artifact import Digest
+from guideway.core.guardrails import CLASSIFIER_FILE, RULES_FILE, Guardrails, read_guardrails
 from guideway.core.launch import Launch, Probe, Process, Replica
 from guideway.core.protocols import Target
 from guideway.core.release import ServeSettings
@@ -129,7 +130,8 @@ def generates(port: int, probe: Probe, timeout: float) -> bool:
 def _terms(folder: Path, settings: ServeSettings) -> Terms:
     """What the release in *folder*, whose bytes have been verified, asks of the gateway."""
     policy = msgspec.json.decode((folder / "policy.json").read_bytes(), type=Policy)
-    tokenizer = folder / "model" / "tokenizer.json"
+    tokenizer, rules = folder / "model" / "tokenizer.json", folder / RULES_FILE
+    classifier = folder / CLASSIFIER_FILE
     return Terms(
         system=settings.system,
         cacheable=policy.cacheable,
@@ -137,4 +139,6 @@ def _terms(folder: Path, settings: ServeSettings) -> Terms:
         temperature=settings.decoding.temperature,
         max_tokens=settings.decoding.max_tokens,
         tokenizer=str(tokenizer) if tokenizer.is_file() else "",
+        guardrails=read_guardrails(rules.read_bytes()) if rules.is_file() else Guardrails(),
+        classifier=str(classifier) if classifier.is_file() else "",
     )

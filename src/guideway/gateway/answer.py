@@ -7,8 +7,8 @@ from typing import Protocol
 
 from guideway.gateway import errors, usage, wire
 from guideway.gateway.errors import ApiError
-from guideway.gateway.prepare import Rewriter
 from guideway.gateway.record import Record
+from guideway.gateway.rewrite import AnswerRewriter
 from guideway.gateway.upstream import Head
 
 COLLECT_LIMIT = 1024 * 1024
@@ -73,7 +73,14 @@ class Answer:
     )
 
     def __init__(
-        self, way: Way, head: Head, version: str, *, strip: bool, rewriter: Rewriter | None = None, keeps: bool = False
+        self,
+        way: Way,
+        head: Head,
+        version: str,
+        *,
+        strip: bool,
+        rewriter: AnswerRewriter | None = None,
+        keeps: bool = False,
     ) -> None:
         self.head, self.begun = head, False
         self._rewriter = rewriter
@@ -117,11 +124,12 @@ class Answer:
 
     def _whole(self, body: bytes, at: float) -> None:
         record = self._way.record
-        record.first, record.usage = at, usage.of_body(body)
+        told = usage.read(body)
+        record.first, record.usage = at, told.usage if told is not None else None
         self._way.keep(self.head, body)
         if self._rewriter is not None:
             try:
-                body = self._rewriter.whole(body)
+                body = self._rewriter.whole(body, told)
             except ValueError:
                 self._way.spoiled(errors.UPSTREAM_BROKE)
                 return

@@ -35,8 +35,8 @@ class Asker(Protocol):
     def broken(self, error: ApiError) -> None:
         """There will be no (more) answer."""
 
-    def forget_answer(self) -> None:
-        """Another replica begins anew."""
+    def again(self, arm: ServingArm) -> None:
+        """Another replica begins anew, of *arm*."""
 
 
 class Attempt:
@@ -139,13 +139,13 @@ class Attempt:
 
     def _next(self, failed: Backend | None, now: float) -> None:
         self._asker.record.retried = True
-        self._asker.forget_answer()
         table = self._plane.table
         arm = table.again(self._arm) if table is not None else None
         if arm is None:
             self._asker.broken(errors.NO_REPLICA)
             return
         self._arm = arm
+        self._asker.again(arm)
         self.begin(now, failed)
 
     def _note(self, status: int, failure: str) -> None:

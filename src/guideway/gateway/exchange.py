@@ -6,6 +6,7 @@ is tried with replicas, `answer.py` how an answer is passed on.
 
 from __future__ import annotations
 
+import asyncio
 from typing import TYPE_CHECKING, Protocol
 
 from guideway.gateway import errors, usage, wire
@@ -17,6 +18,7 @@ from guideway.gateway.cache.stored import Stored
 from guideway.gateway.errors import ApiError
 from guideway.gateway.limits.key_lease import Reservation
 from guideway.gateway.limits.meter import Waiting
+from guideway.gateway.masking import FAILED
 from guideway.gateway.plane import Plane
 from guideway.gateway.prepare import Prepared
 from guideway.gateway.record import Record
@@ -116,9 +118,21 @@ class Exchange:
             self._prepare(self._arm)
 
     def _prepare(self, arm: ServingArm) -> None:
-        """Guard and mask the prompt, and look whether the answer is known."""
+        """Guard and mask the prompt; a long one beside the loop, for it would keep others waiting."""
+        plane, request = self._plane, self._request
+        if not plane.prepares_slowly(arm, request):
+            self._go_on(arm, plane.prepare(arm, request, self._wanted))
+            return
+        job = asyncio.get_running_loop().run_in_executor(None, plane.prepare, arm, request, self._wanted)
+        job.add_done_callback(lambda done: self._prepared_beside(arm, done))
+
+    def _prepared_beside(self, arm: ServingArm, done: asyncio.Future[Prepared | ApiError]) -> None:
+        if not self._over and not done.cancelled():
+            self._go_on(arm, FAILED if done.exception() else done.result())
+
+    def _go_on(self, arm: ServingArm, prepared: Prepared | ApiError) -> None:
+        """Look whether the answer is known."""
         plane, request, record = self._plane, self._request, self.record
-        prepared = plane.prepare(arm, request, self._wanted)
         if isinstance(prepared, ApiError):
             record.guarded = True
             self._fail(prepared)
@@ -207,11 +221,12 @@ class Exchange:
         """The answer came in one piece, as nearly all do."""
         record, prepared = self.record, self._prepared
         record.first = at
-        record.usage = usage.of_body(body)
+        told = usage.read(body)
+        record.usage = told.usage if told is not None else None
         self.keep(head, body)
         if prepared is not None and prepared.rewriter is not None:
             try:
-                body = prepared.rewriter.whole(body)
+                body = prepared.rewriter.whole(body, told)
             except ValueError:
                 self._fail(errors.UPSTREAM_BROKE)
                 return
@@ -237,9 +252,12 @@ class Exchange:
         """Has the client been sent a part of the answer? Then no other replica can take over."""
         return self._answer is not None and self._answer.begun
 
-    def forget_answer(self) -> None:
-        """Another replica begins anew."""
+    def again(self, arm: ServingArm) -> None:
+        """Another replica begins anew, of *arm*: the answer of another release is not the one that others wait for."""
         self._answer = None
+        if self._arm is None or arm.digest != self._arm.digest:
+            self._arm, self._plan = arm, None
+            self._leave_seat(0)
 
     # What the answer calls.
 

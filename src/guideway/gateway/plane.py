@@ -8,8 +8,9 @@ from pathlib import Path
 import msgspec
 
 from guideway.core.assignment import caller_key
-from guideway.core.route import KeyFile, Route
+from guideway.core.route import Arm, KeyFile, Route
 from guideway.core.spec.gateway import Gateway, Limits
+from guideway.core.terms import Terms
 from guideway.gateway import errors, pages, wire
 from guideway.gateway.admission import Admission, limit_of
 from guideway.gateway.backend import Backend
@@ -29,7 +30,7 @@ from guideway.gateway.limits.line import Line
 from guideway.gateway.limits.meter import Taken
 from guideway.gateway.log import log
 from guideway.gateway.pools import Pools, Waiter
-from guideway.gateway.prepare import Prepared, prepare
+from guideway.gateway.prepare import Preparation, Prepared
 from guideway.gateway.record import Record
 from guideway.gateway.reports import Reports, used
 from guideway.gateway.request import Peek, Request, peek_at, refuse
@@ -97,6 +98,8 @@ class Plane:
         self._batch_secret = b""
         self._seen = Seen()
         self._pools = Pools(clock)
+        self._preparations: dict[str, Preparation] = {}
+        self._terms: dict[str, tuple[Terms, Preparation]] = {}
         self._randoms: list[bytes] = []
         self._marks: dict[str, bytes] = {}
         self._caches = options.cache.store != "off"
@@ -133,10 +136,20 @@ class Plane:
         self._apply(route)
 
     def _apply(self, route: Route) -> None:
+        arms = [arm for arm in (route.stable, route.candidate) if arm is not None]
+        self._preparations = {arm.release: self._preparation(arm) for arm in arms}
         self.table = table = self._pools.apply(route)
         self._marks.clear()
         workers = self.options.workers
         self.admission.resize(limit_of(self.options.admission, len(table.backends()), workers))
+
+    def _preparation(self, arm: Arm) -> Preparation:
+        """The steps of one release; those of one that stays are kept, for its rules may take a while to read."""
+        terms, made = self._terms.get(arm.release, (None, None))
+        if made is None or terms != arm.terms:
+            made = Preparation(self.options, arm.terms)
+        self._terms[arm.release] = (arm.terms, made)
+        return made
 
     # What a request needs, in the order in which it needs it.
 
@@ -172,6 +185,7 @@ class Plane:
         table = self.table
         if table is None:
             return None
+        self.budget.request(record.begun)
         record.batch = request.batch
         if table.candidate is None:
             record.why_not, arm = "no rollout", table.stable
@@ -231,8 +245,12 @@ class Plane:
 
     def prepare(self, arm: ServingArm, request: Request, wanted: Peek) -> Prepared | ApiError:
         """Make *request* ready for a replica of *arm*, or refuse it."""
-        self.budget.request(self.clock())
-        return prepare(arm, request, wanted, self.options.routing.affinity if len(arm.backends) > 1 else 0)
+        affinity = self.options.routing.affinity if len(arm.backends) > 1 else 0
+        return self._preparations[arm.digest].prepare(request, wanted, affinity)
+
+    def prepares_slowly(self, arm: ServingArm, request: Request) -> bool:
+        """Should ``prepare`` run beside the loop?"""
+        return self._preparations[arm.digest].is_slow(request)
 
     def plan(self, arm: ServingArm, request: Request, wanted: Peek, record: Record, prepared: Prepared) -> Plan | None:
         """What the cache may do. A question that was seen before tells nothing of the arms, and is no unit."""

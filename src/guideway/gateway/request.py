@@ -14,6 +14,8 @@ from guideway.gateway.errors import ApiError
 from guideway.gateway.keys import KeyRing
 
 T = TypeVar("T")
+MOST_TOKENS = 131_072
+STOP_BYTES = 1024
 
 
 class Body:
@@ -148,6 +150,9 @@ def _purpose(request: Request, body_limit: int) -> ApiError | None:
     return None
 
 
+_ABSENT = msgspec.Raw()
+
+
 class Peek(msgspec.Struct, gc=False):
     """The fields of a body that the gateway reads; the rest is passed on unread."""
 
@@ -160,37 +165,44 @@ class Peek(msgspec.Struct, gc=False):
     temperature: float | None = None
     seed: int | None = None
     stream_options: dict[str, Any] | None = None
-    best_of: msgspec.Raw | None = None
-    functions: msgspec.Raw | None = None
-    metadata: msgspec.Raw | None = None
-    prompt_cache_key: msgspec.Raw | None = None
-    prompt_cache_options: msgspec.Raw | None = None
-    prompt_cache_retention: msgspec.Raw | None = None
-    response_format: msgspec.Raw | None = None
-    safety_identifier: msgspec.Raw | None = None
-    store: msgspec.Raw | None = None
-    tools: msgspec.Raw | None = None
-    web_search_options: msgspec.Raw | None = None
+    tools: msgspec.Raw = _ABSENT
+    functions: msgspec.Raw = _ABSENT
+
+    @property
+    def has_tools(self) -> bool:
+        """Does it declare functions?"""
+        return bool(self.tools) or bool(self.functions)
 
     @property
     def is_plain(self) -> bool:
-        """Does it ask for nothing but the answer to its prompt, in whatever length?"""
+        """Does it ask for nothing but the answer to its prompt, in some length?"""
+        return False
+
+
+class Plain(Peek, gc=False, forbid_unknown_fields=True):
+    """A body that has no field but these: nothing in it bounds or shapes the answer in a way that is to be checked."""
+
+    messages: msgspec.Raw = _ABSENT
+    prompt: msgspec.Raw = _ABSENT
+    input: msgspec.Raw = _ABSENT
+    stop: msgspec.Raw = _ABSENT
+    top_p: float | None = None
+    presence_penalty: float | None = None
+    frequency_penalty: float | None = None
+
+    @property
+    def is_plain(self) -> bool:
+        """Does it ask for nothing but the answer to its prompt, in some length?"""
         return (
             self.user is None
             and self.n is None
             and self.temperature is None
             and self.seed is None
-            and self.tools is None
-            and self.metadata is None
-            and self.store is None
-            and self.best_of is None
-            and self.functions is None
-            and self.response_format is None
-            and self.safety_identifier is None
-            and self.prompt_cache_key is None
-            and self.prompt_cache_options is None
-            and self.prompt_cache_retention is None
-            and self.web_search_options is None
+            and not self.tools
+            and not self.functions
+            and 0 <= (self.max_tokens or 0) <= MOST_TOKENS
+            and 0 <= (self.max_completion_tokens or 0) <= MOST_TOKENS
+            and len(self.stop) <= STOP_BYTES
         )
 
 
@@ -201,6 +213,7 @@ class Inference(msgspec.Struct):
 
 
 _decode = msgspec.json.Decoder(Peek).decode
+_decode_plain = msgspec.json.Decoder(Plain).decode
 _decode_inference = msgspec.json.Decoder(Inference).decode
 _INCLUDE_USAGE = b',"stream_options":{"include_usage":true}}'
 
@@ -215,8 +228,11 @@ def peek_at(request: Request) -> Peek | ApiError:
 
 
 def peek(body: bytes) -> Peek | ApiError:
-    """Read model, stream and user out of *body*, or say what is wrong with it."""
-    return _read(_decode, body)
+    """Read the fields of *body*, or say what is wrong with it."""
+    try:
+        return _decode_plain(body)
+    except (msgspec.DecodeError, RecursionError):
+        return _read(_decode, body)
 
 
 def _read(decode: Callable[[bytes], T], body: bytes) -> T | ApiError:

@@ -1,8 +1,11 @@
-"""What an answer says of the tokens that it cost."""
+"""What an answer says: the tokens that it cost, and its texts."""
 
 from __future__ import annotations
 
 import msgspec
+
+_ABSENT = msgspec.Raw()
+_NULL = b"null"
 
 
 class Usage(msgspec.Struct, gc=False):
@@ -12,22 +15,64 @@ class Usage(msgspec.Struct, gc=False):
     completion_tokens: int = 0
 
 
-class _Answer(msgspec.Struct, gc=False):
+class Message(msgspec.Struct, gc=False):
+    """What one choice says; anything but text stays as it came."""
+
+    content: str | None = None
+    refusal: str | None = None
+    reasoning_content: str | None = None
+    reasoning: str | None = None
+    tool_calls: msgspec.Raw = _ABSENT
+    function_call: msgspec.Raw = _ABSENT
+
+
+class Choice(msgspec.Struct, gc=False):
+    """One of the answers."""
+
+    message: Message | None = None
+    text: str | None = None
+
+
+class Told(msgspec.Struct, gc=False):
+    """A whole answer, as far as it is read here."""
+
+    usage: Usage | None = None
+    choices: list[Choice] | None = None
+
+    def texts(self) -> list[str] | None:
+        """What it says; None: more than text, or nothing that is known here."""
+        found = []
+        for choice in self.choices or ():
+            message = choice.message
+            if message is not None:
+                if _is_there(message.tool_calls) or _is_there(message.function_call):
+                    return None
+                said = (message.content, message.refusal, message.reasoning_content, message.reasoning)
+                found += [one for one in said if one]
+            if choice.text:
+                found.append(choice.text)
+        return found if found else None
+
+
+class _Event(msgspec.Struct, gc=False):
     usage: Usage | None = None
     choices: list[msgspec.Raw] | None = None
 
 
-_decode = msgspec.json.Decoder(_Answer).decode
+_decode = msgspec.json.Decoder(Told).decode
+_decode_event = msgspec.json.Decoder(_Event).decode
 _MARK = b'"usage"'
 _DATA = b"data:"
 
 
-def of_body(body: bytes) -> Usage | None:
-    """The usage in a whole answer; None: it tells none."""
-    if _MARK not in body:
-        return None
+def _is_there(value: msgspec.Raw) -> bool:
+    return bool(value) and bytes(value) != _NULL
+
+
+def read(body: bytes) -> Told | None:
+    """A whole answer; None: it is none that is understood here."""
     try:
-        return _decode(body).usage
+        return _decode(body)
     except (msgspec.DecodeError, RecursionError):
         return None
 
@@ -57,9 +102,9 @@ def _split(events: bytes) -> list[bytes]:
     return [part + ends for part in parts[:-1]] + ([parts[-1]] if parts[-1] else [])
 
 
-def _read(event: bytes) -> _Answer | None:
+def _read(event: bytes) -> _Event | None:
     data = b"".join(line[5:] for line in event.splitlines() if line.startswith(_DATA))
     try:
-        return _decode(data)
+        return _decode_event(data)
     except (msgspec.DecodeError, RecursionError):
         return None

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from guideway.core.classifier import read_classifier
@@ -42,6 +42,26 @@ class Guard:
         secret = Secret(system) if rules.secret_prompt else None
         self._secret = None if secret is None or secret.empty else secret
         self._tools = None if rules.tools is None else frozenset(rules.tools)
+
+    @property
+    def asks(self) -> bool:
+        """Has the release rules for prompts beyond the bounds that always hold?"""
+        return self._prompts.any or self._tools is not None
+
+    @property
+    def looks(self) -> bool:
+        """Does anything look at answers?"""
+        return self._rules.neutralise or not self.only_neutralises
+
+    @property
+    def only_neutralises(self) -> bool:
+        """Is there no rule for answers but that active content is taken out?"""
+        return self._secret is None and not self._patterns and not self._rules.max_output and self._tools is None
+
+    @property
+    def gate(self) -> Callable[[dict[str, Any]], bool] | None:
+        """What looks at the calls in an answer to a request that declares no function; None: all may pass."""
+        return None if self._tools is None else ToolGate(self._tools).choice
 
     def check(self, body: Mapping[str, Any]) -> ApiError | None:
         """Why *body*, a decoded request of any path, is refused, or None. A rule that fails refuses.

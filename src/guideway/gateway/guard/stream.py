@@ -3,33 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Protocol
 
-
-class Stop(Exception):
-    """The answer must end here. ``text`` may still be said; ``reason`` is for counters, not for clients."""
-
-    def __init__(self, reason: str, text: str = "") -> None:
-        super().__init__(reason)
-        self.reason, self.text = reason, text
-
-
-class TextStream(Protocol):
-    """Takes the text of an answer piece by piece and gives what may be sent of it; it may hold some back."""
-
-    def feed(self, text: str) -> str:
-        """What may be sent, now that *text* is there too.
-
-        Raises:
-            Stop: no more may be sent than the exception carries.
-        """
-
-    def end(self) -> str:
-        """What was held back and may be sent after all: there is no more text.
-
-        Raises:
-            Stop: as for ``feed``.
-        """
+from guideway.privacy.stream import Stop, TextStream
 
 
 class Row:
@@ -98,3 +73,6 @@ class Limit:
     def end(self) -> str:
         """Nothing is held back."""
         return ""
+
+
+__all__ = ["Limit", "Row", "Stop", "TextStream"]
