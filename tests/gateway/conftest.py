@@ -44,6 +44,20 @@ def gateway(loop):
 
 
 @pytest.fixture
+def made(loop):
+    """Makes gateways with other options."""
+    some = []
+
+    def make(options):
+        some.append(Gateway(loop, options=options))
+        return some[-1]
+
+    yield make
+    for one in some:
+        one.close()
+
+
+@pytest.fixture
 def client(gateway):
     with Client(gateway.port) as made:
         yield made

@@ -62,12 +62,17 @@ def key_file(keys: Iterable[str] = (KEY,), revoked: Iterable[str] = ()) -> bytes
 
 
 def route(
-    stable: Iterable[int] = (), candidate: Iterable[int] = (), weight: float = 0.0, revision: int = 1, epoch: int = 1
+    stable: Iterable[int] = (),
+    candidate: Iterable[int] = (),
+    weight: float = 0.0,
+    revision: int = 1,
+    epoch: int = 1,
+    terms: Terms = TERMS,
 ) -> Route:
     """A route to replicas on these ports."""
 
     def arm(release: str, ports: Iterable[int]) -> Arm:
-        return Arm(release, tuple(Endpoint("127.0.0.1", port) for port in ports), TERMS)
+        return Arm(release, tuple(Endpoint("127.0.0.1", port) for port in ports), terms)
 
     candidate = tuple(candidate)
     return Route(
@@ -147,11 +152,13 @@ class Gateway:
     def set_keys(self, data: bytes) -> None:
         self.loop.call(self.plane.set_keys, data)
 
-    def serve(self, *replicas: Listening, candidate: Iterable[Listening] = (), weight: float = 0.0) -> None:
+    def serve(
+        self, *replicas: Listening, candidate: Iterable[Listening] = (), weight: float = 0.0, terms: Terms = TERMS
+    ) -> None:
         """Route to these replicas."""
         self._revision += 1
         ports = [[one.port for one in some] for some in (replicas, candidate)]
-        new = route(*ports, weight=weight, revision=self._revision)
+        new = route(*ports, weight=weight, revision=self._revision, terms=terms)
         self.loop.call(self.plane.set_route, msgspec.json.encode(new))
 
     def later(self, seconds: float) -> None:

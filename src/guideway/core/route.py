@@ -70,8 +70,8 @@ class ApiKey(msgspec.Struct, frozen=True):
 
     @property
     def owner(self) -> str:
-        """The tenant: the one named, or the key itself."""
-        return self.tenant or self.id
+        """The tenant: the one named, or the key itself, which no tenant can be named like."""
+        return self.tenant or f"key:{self.id}"
 
 
 class GatewaySettings(msgspec.Struct, frozen=True):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import importlib.util
 import sys
 from pathlib import Path
 
@@ -12,8 +13,14 @@ from guideway.core.errors import GuidewayError, SpecError, Unavailable
 from guideway.core.route import GatewaySettings
 from guideway.gateway.exposure import identity_of
 from guideway.gateway.listen import bind
+from guideway.gateway.log import log
 from guideway.gateway.parent import Parent
 from guideway.kit.files import locked
+
+COMPANIONS = {
+    "guideway.gateway.admin": ("starlette", "uvicorn", "prometheus_client"),
+    "guideway.gateway.batches": ("starlette", "uvicorn", "python_multipart"),
+}
 
 
 def main() -> int:
@@ -28,11 +35,26 @@ def main() -> int:
                 advice = "stop the one that runs, or wait until it has drained"
                 raise Unavailable("a gateway runs with these settings", where=str(path), try_this=advice)
             identity_of(settings)  # what is wrong with it is told here, in one line, and not by workers that die
-            Parent(path, bind(settings.host, settings.port, settings.workers)).run()
+            sockets = bind(settings.host, settings.port, settings.workers)
+            Parent(path, sockets, companions(settings)).run()
     except GuidewayError as error:
         sys.stderr.write(f"{error}\n")
         return error.exit_code
     return 0
+
+
+def companions(settings: GatewaySettings) -> list[str]:
+    """The modules that run beside the workers. Without the libraries of one, the data plane goes on without it."""
+    if not settings.folder:
+        return []
+    found = ["guideway.gateway.limits"]
+    for module, libraries in COMPANIONS.items():
+        missing = [one for one in libraries if importlib.util.find_spec(one) is None]
+        if missing:
+            log("companion left out", module=module, why=f"install guideway[gateway]: {', '.join(missing)}")
+        else:
+            found.append(module)
+    return found
 
 
 def read_settings(path: Path) -> GatewaySettings:

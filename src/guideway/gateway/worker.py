@@ -32,7 +32,9 @@ def build(settings: GatewaySettings, slot: int, seed: int) -> Server:
     plane = equipment.plane
     keys = FollowedFile(Path(settings.keys_file), plane.set_keys, time.time_ns)
     route = FollowedFile(Path(settings.route_file), plane.set_route, time.time_ns)
-    return Server(plane, (keys, route, *equipment.files), identity_of(settings), equipment)
+    server = Server(plane, (keys, route, *equipment.files), identity_of(settings), equipment)
+    plane.reports.metrics.gauge("connections", lambda: len(server.connections))
+    return server
 
 
 async def serve(server: Server, listening: socket.socket, control: socket.socket) -> None:
