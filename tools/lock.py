@@ -1,4 +1,4 @@
-"""Write requirements.lock: every installed distribution, pinned, with the hash of each file that pip may take.
+"""Write requirements.lock: all that the project needs, as installed, with the hash of each file that pip may take.
 
 `make lock` calls it after an upgrade. torch is pinned without a hash, in torch.lock: which build fits depends on the
 machine, and a lock cannot know every index that offers one.
@@ -7,16 +7,17 @@ machine, and a lock cannot know every index that offers one.
 from __future__ import annotations
 
 import re
-import subprocess
-import sys
+from importlib import metadata
 from pathlib import Path
 from typing import Any
 
 import urllib3
 from pip._internal.models.index import PyPI
+from pip._vendor.packaging.requirements import Requirement
 
 ROOT = Path(__file__).parents[1]
 APART = ("torch",)
+EXTRAS = ("dev", "train")
 NOT_OURS = ("guideway", "pip", "setuptools", "wheel", "triton")
 LINUX = re.compile(r"-(?:(?:py2\.)?py3|cp3\d+)-(?:none|abi3|cp3\d+t?)-(?:any|.*(?:many|musl)linux.*)\.whl$")
 ACCEPT = "application/vnd.pypi.simple.v1+json"
@@ -38,18 +39,27 @@ def main() -> None:
 
 
 def installed() -> dict[str, str]:
-    """What this interpreter has, by plain name; local versions such as 2.13.0+cpu are cut."""
-    done = subprocess.run(
-        [sys.executable, "-m", "pip", "list", "--format=freeze", "--exclude-editable"],
-        capture_output=True, text=True, check=True,
-    )  # fmt: skip
-    found = {}
-    for line in done.stdout.splitlines():
-        name, _, version = line.partition("==")
-        plain = re.sub(r"[-_.]+", "-", name).lower()
-        if plain not in NOT_OURS and not plain.startswith("nvidia-"):
-            found[plain] = version.partition("+")[0]
-    return dict(sorted(found.items()))
+    """The version of every distribution that the project needs with the extras of EXTRAS; local ones are cut."""
+    found: dict[str, str] = {}
+    waiting = [("guideway", EXTRAS), ("hatchling", ()), ("editables", ())]
+    seen = set()
+    while waiting:
+        name, extras = waiting.pop()
+        if (name, extras) in seen:
+            continue
+        seen.add((name, extras))
+        distribution = metadata.distribution(name)
+        found[name] = distribution.version.partition("+")[0]
+        for line in distribution.requires or ():
+            need = Requirement(line)
+            if need.marker is None or any(need.marker.evaluate({"extra": one}) for one in ("", *extras)):
+                waiting.append((plain(need.name), tuple(sorted(need.extras))))
+    return {name: found[name] for name in sorted(found) if name not in NOT_OURS and not name.startswith("nvidia-")}
+
+
+def plain(name: str) -> str:
+    """A name as indexes write it."""
+    return re.sub(r"[-_.]+", "-", name).lower()
 
 
 def hashes(web: urllib3.PoolManager, name: str, version: str) -> list[str]:
