@@ -1,0 +1,142 @@
+"""Personal data in what a model says, replaced by its kind while the text comes in pieces."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Collection
+
+from guideway.core.privacy import Entity
+from guideway.privacy.detect import find
+from guideway.privacy.fold import fold
+from guideway.privacy.words import REACH
+
+LIMIT = 512
+"""How many characters are held back at most."""
+
+_KEPT = 128
+_WINDOW = 2 * LIMIT
+_BREAK = r"\s\"'`,;{}<>|^\u2e80-\u303e\u3041-\u3163\u3165-\ua4cf\uac00-\ud7a3\uf900-\ufaff\uff0c\uff1b\uff01\uff1f"
+_WORD = rf"[^{_BREAK}]"
+_BACKWARDS = re.compile(
+    rf"(?:{_WORD}*[0-9+()\-./xX])?(?: {{1,3}}[0-9().\-/+]*[0-9).\-/])+(?:{_WORD}*)|{_WORD}*"
+)  # of the text from its end: groups of digits with spaces between, or one word
+_ACCOUNT = re.compile(r"(?<![A-Za-z0-9])[A-Za-z]{2}[0-9]{2}(?:[ \-]?[A-Za-z0-9]{1,4})*[ \-]?\Z")
+_URL = re.compile(r"[A-Za-z][A-Za-z0-9+.\-]*:(?:\\?/){2}[^\s/@\"'<>\\]*\Z")
+_PEM = "-----BEGIN"
+_PEM_OPEN = re.compile(r"-----BEGIN[A-Z0-9 ]*(?:-{0,4}|-----(?:[A-Za-z0-9+/=\s\\:,.]|-)*)\Z")
+_PEM_END = re.compile(r"-----END[A-Z0-9 ]*-----")
+_PEM_BODY = re.compile(r"[A-Za-z0-9+/=\s\\:,.\-]*")
+_WORD_GOES_ON = re.compile(rf"{_WORD}*")
+
+
+class Conceal:
+    """Replaces personal data of *entities* by ``[EMAIL]`` and the like; *known* values are the caller's own and stay.
+
+    Only what could still become personal data is held back, at most ``LIMIT`` characters: a word, digits with
+    spaces between, a URL. Of a longer one the rest is dropped.
+    """
+
+    __slots__ = ("_before", "_dropping", "_entities", "_held", "_known")
+
+    def __init__(self, entities: Collection[Entity], known: Collection[str] = ()) -> None:
+        self._entities, self._known = entities, known
+        self._before = self._held = ""
+        self._dropping: re.Pattern[str] | None = None
+
+    def feed(self, text: str) -> str:
+        """A further piece."""
+        if self._dropping is not None:
+            text = self._drop(text)
+        text = self._held + text
+        if not text:
+            return ""
+        cut = _open_tail(text)
+        if len(text) - cut > LIMIT:
+            return self._overflow(text)
+        return self._pass(text, cut)
+
+    def end(self) -> str:
+        """Nothing follows: what was held back is judged as it is."""
+        if self._dropping is not None:
+            self._dropping, self._held = None, ""
+        return self._pass(self._held, len(self._held)) if self._held else ""
+
+    def _pass(self, text: str, cut: int) -> str:
+        """Let *text* go up to *cut*, or to the beginning of what reaches beyond it; hold the rest."""
+        if cut == 0:
+            self._held = text
+            return ""
+        begun = len(self._before)
+        pieces, at = [], 0
+        for start, end, entity in find(self._before + text, self._entities):
+            start, end = max(start - begun, at), end - begun
+            if end <= at or start >= cut:
+                continue
+            if end > cut:
+                cut = start
+                break
+            if text[start:end] not in self._known:
+                pieces += [text[at:start], f"[{entity.upper()}]"]
+                at = end
+        pieces.append(text[at:cut])
+        self._before, self._held = (self._before + text[:cut])[-REACH:], text[cut:]
+        return "".join(pieces)
+
+    def _overflow(self, text: str) -> str:
+        """Too long to wait: what is found at the end is dropped as long as it goes on, else the most of it passes."""
+        begun = len(self._before)
+        found = find(self._before + text, self._entities)
+        if not found or found[-1].end - begun < len(text):
+            return self._pass(text, max(found[-1].end - begun if found else 0, len(text) - _KEPT))
+        out = self._pass(text, len(text))
+        self._dropping = _PEM_BODY if _PEM in text else _WORD_GOES_ON
+        return out
+
+    def _drop(self, text: str) -> str:
+        """What does not belong to the dropped value any more."""
+        pattern, self._held = self._dropping, ""
+        assert pattern is not None
+        if pattern is _PEM_BODY:
+            seen = self._before + text
+            closed = _PEM_END.search(seen)
+            if closed:
+                self._dropping = None
+                self._before = ""
+                return seen[closed.end() :]
+            self._before = seen[-REACH:]
+        rest = text[_end_of(pattern, text) :]
+        if rest:
+            self._dropping = None
+        return rest
+
+
+def _end_of(pattern: re.Pattern[str], text: str) -> int:
+    found = pattern.match(text)
+    return found.end() if found else 0
+
+
+def _open_tail(text: str) -> int:
+    """Where that part at the end of *text* begins that could still become personal data."""
+    skipped = max(0, len(text) - _WINDOW)
+    view = fold(text[skipped:])
+    plain = view.plain
+    found = _BACKWARDS.match(plain[::-1])
+    start = len(plain) - (found.end() if found else 0)
+    if len(plain) > 4 and not plain.isalpha():
+        start = min(start, _further(plain))
+    return skipped + (start if view.origin is None else view.origin[start])
+
+
+def _further(plain: str) -> int:
+    """The beginnings of what has spaces or quotes inside: accounts, URLs, private keys."""
+    start = len(plain)
+    account = _ACCOUNT.search(plain, max(0, start - 44))
+    if account:
+        start = account.start()
+    if ":/" in plain or ":\\" in plain:
+        url = _URL.search(plain)
+        start = min(start, url.start()) if url else start
+    opened = plain.rfind(_PEM)
+    if opened >= 0 and _PEM_OPEN.match(plain, opened):
+        start = min(start, opened)
+    return start
