@@ -13,7 +13,9 @@ EMAIL = rb"[A-Za-z0-9._%+'\-\x80-\xff]*[A-Za-z0-9_%+\-\x80-\xff](?:@|%40)[A-Za-z
 URL = rb"[A-Za-z][A-Za-z0-9+.\-]*:(?:\\?/){2}[^\s/@\"'<>:\\?]*:[^\s/@\"'<>\\]+@[A-Za-z0-9.\-\[\]]+(?::[0-9]{1,5})?"
 IPV4 = rb"[0-9]{1,3}(?:\.[0-9]{1,3}){3}"
 IPV6 = rb"[0-9A-Fa-f]{0,4}(?::[0-9A-Fa-f]{0,4}){2,7}(?:[0-9A-Fa-f]:[0-9.]{7,15})?"
-MAC = rb"[0-9A-Fa-f]{2}(?::[0-9A-Fa-f]{2}){5}|[0-9A-Fa-f]{2}(?:-[0-9A-Fa-f]{2}){5}|[0-9A-Fa-f]{4}(?:\.[0-9A-Fa-f]{4}){2}"
+MAC = (
+    rb"[0-9A-Fa-f]{2}(?::[0-9A-Fa-f]{2}){5}|[0-9A-Fa-f]{2}(?:-[0-9A-Fa-f]{2}){5}|[0-9A-Fa-f]{4}(?:\.[0-9A-Fa-f]{4}){2}"
+)
 DOCUMENT = rb"[A-Za-z]{0,2}[0-9]{6,10}"
 COMPANY = rb"[0-9A-HJ-NP-RTUWXYa-hj-np-rtuwxy]{2}[0-9]{6}[0-9A-HJ-NP-RTUWXYa-hj-np-rtuwxy]{10}"
 IBAN = rb"[A-Za-z]{2}[0-9]{2}(?:[ \-]?[A-Za-z0-9]){11,30}"
@@ -33,7 +35,9 @@ NAMED = (
 )
 HAN_WORDS = ("密码", "口令", "密钥", "令牌", "秘钥", "密碼")
 
-_HAN = re.compile(r"(?:密码|口令|密钥|令牌|秘钥|密碼)\s?(?:是|为|為|[:=])?\s?[\"'“「]?([^\s\"'\\,;<>(){}\[\]\u0080-\uffff]{6,})")
+_HAN = re.compile(
+    r"(?:密码|口令|密钥|令牌|秘钥|密碼)\s?(?:是|为|為|[:=])?\s?[\"'“「]?([^\s\"'\\,;<>(){}\[\]\u0080-\uffff]{6,})"
+)
 _TAKEN = re.compile(r"[A-Za-z]{4,12}[.!?:]?|[*x.•]+|\$\{?.*|<.*|%.*%|.*\(.*", re.IGNORECASE)
 _CHINESE_PASSPORT = re.compile(r"E[A-HJ-NP-Za-hj-np-z][0-9]{7}|[EG][0-9]{8}|[DSP]E?[0-9]{7,8}|1[45][0-9]{7}")
 _PERMIT = re.compile(r"[HMhm][0-9]{10}")
@@ -160,4 +164,3 @@ def _is_address(token: str) -> bool:
 
 
 _NAMED = re.compile(NAMED.decode())
-

@@ -1,0 +1,146 @@
+"""Personal data of a request, masked before a replica, the log or the cache sees it; and the way back for its answer."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping
+from concurrent.futures import Executor, Future
+from typing import Any, NamedTuple
+
+import msgspec
+
+from guideway.core.privacy import Action, Entity, in_force
+from guideway.core.spec.gateway import Masking as Options
+from guideway.gateway import errors
+from guideway.gateway.channels import Make
+from guideway.gateway.errors import ApiError
+from guideway.privacy.conceal import Conceal
+from guideway.privacy.detect import PATTERN_ENTITIES, find, suspicious
+from guideway.privacy.mask import PLACEHOLDER, Blocked, Finder, Vault
+from guideway.privacy.stream import Chain, Restore, TextStream
+
+FAILED = ApiError(500, "the request could not be checked for personal data", "server_error", code="masking")
+LACKING = ApiError(503, "names and addresses cannot be masked here", "server_error", code="masking")
+
+_MODEL = "model"
+_STRING_OR_PLACEHOLDER = re.compile(r'"(?:[^"\\]|\\.)*"|' + PLACEHOLDER.pattern, re.DOTALL)
+
+
+class Prepared(NamedTuple):
+    """A request as others may see it. ``stream`` makes what its answer goes through; None: the answer stays as it is.
+
+    ``kinds`` are the kinds of personal data that were found.
+    """
+
+    body: bytes
+    stream: Make | None
+    kinds: frozenset[Entity]
+
+
+class Masking:
+    """What one environment and one release demand. Holds nothing of any request.
+
+    *finder* finds names and addresses too where *options* have ``presidio`` set. Where something that nobody here can
+    find must not pass, every request is refused.
+    """
+
+    __slots__ = ("_actions", "_finder", "_lacking", "_output", "_wanted")
+
+    def __init__(self, options: Options, release: Mapping[Entity, Action], finder: Finder = find) -> None:
+        self._actions = in_force(options.entities, release)
+        self._finder = finder
+        self._wanted = frozenset(entity for entity, action in self._actions.items() if action != "allow")
+        self._output = self._wanted & PATTERN_ENTITIES if options.output else frozenset()
+        self._lacking = not options.presidio and not self._wanted <= PATTERN_ENTITIES
+
+    @property
+    def slow(self) -> bool:
+        """Does it take an analyser of language, for which no event loop should wait?"""
+        return not self._lacking and not self._wanted <= PATTERN_ENTITIES
+
+    def prepare(self, body: bytes) -> Prepared | ApiError:
+        """*body*, a JSON object, with personal data masked in every text but the name of the model; or why it is refused.
+
+        What goes wrong on the way refuses the request: nothing passes that was not looked at.
+        """
+        if self._lacking:
+            return LACKING
+        try:
+            return self._prepare(body)
+        except Blocked as verdict:
+            return _refusal(verdict)
+        except (msgspec.DecodeError, UnicodeDecodeError):
+            return errors.bad_body("the body is not JSON")
+        except RecursionError:
+            return errors.bad_body("the body is nested too deeply")
+        except Exception:
+            return FAILED
+
+    def prepare_later(self, body: bytes, pool: Executor, done: Callable[[Prepared | ApiError], None]) -> None:
+        """The same in *pool*; *done* is called there, also when the work could not be done."""
+
+        def tell(future: Future[Prepared | ApiError]) -> None:
+            done(FAILED if future.cancelled() or future.exception() is not None else future.result())
+
+        try:
+            pool.submit(self.prepare, body).add_done_callback(tell)
+        except RuntimeError:  # the pool is shut down
+            done(FAILED)
+
+    def _prepare(self, body: bytes) -> Prepared:
+        vault = Vault(self._actions, self._finder)
+        if self._wanted and not self._is_clean(body):
+            body = _masked(body, vault)
+        make = self._make(vault) if vault.values or self._output else None
+        return Prepared(body, make, vault.kinds)
+
+    def _is_clean(self, body: bytes) -> bool:
+        """Is there nothing in the bytes that could be personal data or a placeholder? Escapes could hide it."""
+        if self._finder is not find or b"\\" in body:
+            return False
+        text = body.decode()
+        return not suspicious(text) and PLACEHOLDER.search(text) is None
+
+    def _make(self, vault: Vault) -> Make:
+        output = self._output
+
+        def make(channel: str) -> TextStream:
+            is_json = channel == "arguments"
+            streams: list[TextStream] = [Conceal(output, is_json=is_json)] if output else []
+            if vault.values:
+                streams.append(Restore(vault, escape=is_json))
+            return streams[0] if len(streams) == 1 else Chain(streams)
+
+        return make
+
+
+def _masked(body: bytes, vault: Vault) -> bytes:
+    """*body* with every text masked, written anew: a reader who takes another of two equal keys finds only one."""
+    request = msgspec.json.decode(body)
+    if not isinstance(request, dict):
+        return msgspec.json.encode(_changed(request, vault))
+    model = {_MODEL: request.pop(_MODEL)} if isinstance(request.get(_MODEL), str) else {}
+    return msgspec.json.encode(model | _changed(request, vault))
+
+
+def _changed(value: Any, vault: Vault, name: str = "") -> Any:
+    if isinstance(value, str):
+        return _arguments(value, vault) if name == "arguments" else vault.mask(value)
+    if isinstance(value, dict):
+        return {vault.mask(key): _changed(part, vault, key) for key, part in value.items()}
+    if isinstance(value, list):
+        return [_changed(part, vault) for part in value]
+    return value
+
+
+def _arguments(text: str, vault: Vault) -> str:
+    """Arguments of a call are JSON inside a text, and stay JSON: a number that is masked becomes a text."""
+    masked = vault.mask(text)
+    if masked == text:
+        return text
+    return _STRING_OR_PLACEHOLDER.sub(lambda found: found[0] if found[0][0] == '"' else f'"{found[0]}"', masked)
+
+
+def _refusal(verdict: Blocked) -> ApiError:
+    kinds = ", ".join(sorted(verdict.kinds))
+    return ApiError(400, f"the request has personal data that must not be sent: {kinds}", code="personal_data")

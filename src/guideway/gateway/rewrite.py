@@ -1,0 +1,184 @@
+"""Answers whose texts are changed on their way: values put back, personal data kept back, or the end where one says so."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+import msgspec
+
+from guideway.gateway.channels import Channels, Make, says_nothing
+
+EVENT_LIMIT = 1024 * 1024
+CHOICE_LIMIT = 1024
+FILTERED = "content_filter"
+"""Why an answer ended that a stream has stopped, in the words of the OpenAI API."""
+
+DONE = b"[DONE]"
+
+_EVENT_END = re.compile(rb"\r?\n\r?\n")
+_MARK = b"\xef\xbb\xbf"
+_HEAD = ("id", "object", "created", "model", "system_fingerprint")
+_decode = msgspec.json.decode
+_encode = msgspec.json.encode
+
+
+class AnswerRewriter:
+    """Changes one answer: ``whole`` one that came at once, ``feed`` and ``end`` one that comes as events.
+
+    Events in which nothing changes pass byte by byte. ``stopped``: a stream raised ``Stop``; the answer is complete
+    as it is, and what else comes is dropped.
+
+    Raises:
+        ValueError: the model server sent what is no JSON or too large, of which nothing may be passed on.
+    """
+
+    __slots__ = ("_begun", "_buffer", "_choices", "_last", "_make", "stopped")
+
+    def __init__(self, make: Make) -> None:
+        self._make = make
+        self._choices: dict[int, Channels] = {}
+        self._last: dict[str, Any] = {}
+        self._buffer = b""
+        self._begun = self.stopped = False
+
+    def whole(self, body: bytes) -> bytes:
+        """The whole answer, changed."""
+        answer = _object(body)
+        changed = False
+        for choice in _choices(answer):
+            channels = self._channels(choice)
+            changed |= channels.feed(choice, last=True)
+            if channels.stopped:
+                self.stopped = changed = True
+                choice["finish_reason"] = FILTERED
+        return _encode(answer) if changed else body
+
+    def feed(self, data: bytes) -> bytes:
+        """Further bytes of a stream of events; those events that are complete, changed."""
+        if self.stopped:
+            return b""
+        data = self._buffer + data if self._buffer else data
+        if not self._begun and data:
+            self._begun = len(data) >= len(_MARK)
+            data = data.removeprefix(_MARK)
+        out, at = [], 0
+        for found in _EVENT_END.finditer(data):
+            out.append(self._event(data[at : found.end()]))
+            at = found.end()
+            if self.stopped:
+                return b"".join(out)
+        self._buffer = data[at:]
+        if len(self._buffer) > EVENT_LIMIT:
+            raise ValueError("an event of the model server is too large")
+        return b"".join(out)
+
+    def end(self) -> bytes:
+        """Nothing follows: what was held back, and an event that was not closed."""
+        if self.stopped:
+            return b""
+        rest, self._buffer = self._buffer, b""
+        out = self._event(rest + b"\n\n") if rest.strip() else b""
+        return out if self.stopped else out + self._flush()
+
+    def _event(self, event: bytes) -> bytes:
+        """One event with its blank line."""
+        data = _data(event)
+        if data is None:
+            return event
+        if data.strip() == DONE:
+            flushed = self._flush()
+            return flushed if self.stopped else flushed + event
+        chunk = _object(data)
+        choices = _choices(chunk)
+        if not choices:
+            return event
+        self._last = chunk
+        before: list[bytes] = []
+        changed = False
+        for choice in choices:
+            changed |= self._choice(choice, before)
+        if self._stops():
+            return b"".join(before) + self._farewell(chunk)
+        if not changed:
+            return b"".join(before) + event
+        quiet = says_nothing(choices) and not chunk.get("usage")
+        return b"".join(before) + (b"" if quiet else _line(chunk))
+
+    def _choice(self, choice: dict[str, Any], before: list[bytes]) -> bool:
+        """Change *choice*; what has to be said before its end goes into *before*."""
+        channels = self._channels(choice)
+        last = choice.get("finish_reason") is not None
+        changed = channels.feed(choice, last=last)
+        if last:
+            before += self._rest(choice.get("index", 0), channels)
+            channels.finished = not channels.stopped
+        return changed
+
+    def _channels(self, choice: dict[str, Any]) -> Channels:
+        index = choice.get("index", 0)
+        if not isinstance(index, int):
+            raise ValueError("the choices of the model server have no known form")
+        channels = self._choices.get(index)
+        if channels is None:
+            if len(self._choices) >= CHOICE_LIMIT:
+                raise ValueError("an answer with too many choices")
+            channels = self._choices[index] = Channels(self._make)
+        return channels
+
+    def _rest(self, index: int, channels: Channels) -> list[bytes]:
+        return [self._chunk([{"index": index, **fields, "finish_reason": None}]) for fields in channels.rest()]
+
+    def _flush(self) -> bytes:
+        """What all choices hold back, before the end of the stream."""
+        out = [piece for index, channels in self._choices.items() for piece in self._rest(index, channels)]
+        return b"".join(out) + (self._farewell({}) if self._stops() else b"")
+
+    def _stops(self) -> bool:
+        self.stopped = self.stopped or any(channels.stopped for channels in self._choices.values())
+        return self.stopped
+
+    def _farewell(self, chunk: dict[str, Any]) -> bytes:
+        """The end of a stopped answer: what of *chunk* may still pass, then why it is over for every choice."""
+        choices = _choices(chunk)
+        for choice in choices:
+            if not self._channels(choice).finished:
+                choice["finish_reason"] = None
+        out = b"" if says_nothing(choices) else _line(chunk)
+        part: dict[str, Any] = {"text": ""} if "text" in (_choices(self._last) or [{}])[0] else {"delta": {}}
+        open_ones = sorted(index for index, channels in self._choices.items() if not channels.finished)
+        ends = [{"index": index, **part, "finish_reason": FILTERED} for index in open_ones]
+        return out + self._chunk(ends) + b"data: %b\n\n" % DONE
+
+    def _chunk(self, choices: list[dict[str, Any]]) -> bytes:
+        """An event of our own, with the head of the last that came."""
+        return _line({name: self._last[name] for name in _HEAD if name in self._last} | {"choices": choices})
+
+
+def _data(event: bytes) -> bytes | None:
+    """What an event carries; None: nothing, it is a comment or a field that is no data."""
+    if event.startswith(b"data: {") and event.count(b"\n") == 2 and b"\r" not in event:
+        return event[6:-2]
+    lines = [line for line in event.splitlines() if line.startswith(b"data:") or line == b"data"]
+    return b"\n".join(line[5:].removeprefix(b" ") for line in lines) if lines else None
+
+
+def _object(data: bytes) -> dict[str, Any]:
+    try:
+        value = _decode(data)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        raise ValueError("what the model server sent is no JSON") from None
+    if not isinstance(value, dict):
+        raise ValueError("what the model server sent is no JSON object")
+    return value
+
+
+def _choices(answer: dict[str, Any]) -> list[dict[str, Any]]:
+    choices = answer.get("choices") or []
+    if not isinstance(choices, list) or not all(isinstance(one, dict) for one in choices):
+        raise ValueError("the choices of the model server have no known form")
+    return choices
+
+
+def _line(chunk: dict[str, Any]) -> bytes:
+    return b"data: %b\n\n" % _encode(chunk)
