@@ -1,4 +1,4 @@
-"""Personal data of a request, masked before a replica, the log or the cache sees it; and the way back for its answer."""
+"""Personal data of a request, masked before a replica, a log or a cache sees it; and the way back for its answer."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ class Masking:
         return not self._lacking and not self._wanted <= PATTERN_ENTITIES
 
     def prepare(self, body: bytes) -> Prepared | ApiError:
-        """*body*, a JSON object, with personal data masked in every text but the name of the model; or why it is refused.
+        """*body*, a JSON object, with personal data masked in every text but the model's name; or why it is refused.
 
         What goes wrong on the way refuses the request: nothing passes that was not looked at.
         """

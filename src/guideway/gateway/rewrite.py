@@ -1,4 +1,4 @@
-"""Answers whose texts are changed on their way: values put back, personal data kept back, or the end where one says so."""
+"""Answers whose texts are changed on their way: values put back, personal data kept out, or the end before time."""
 
 from __future__ import annotations
 

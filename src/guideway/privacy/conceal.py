@@ -70,14 +70,14 @@ class Conceal:
             return ""
         begun = len(self._before)
         pieces, at = [], 0
-        for start, end, entity in find(self._before + text, self._entities):
-            start, end = max(start - begun, at), end - begun
+        for one in find(self._before + text, self._entities):
+            start, end = max(one.start - begun, at), one.end - begun
             if end <= at or start >= cut:
                 continue
             if end > cut:
                 cut = start
                 break
-            pieces += [text[at:start], self._label(entity, text[at:start])]
+            pieces += [text[at:start], self._label(one.entity, text[at:start])]
             at = end
         pieces.append(text[at:cut])
         if self._quotes is not None:

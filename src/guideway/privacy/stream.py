@@ -29,7 +29,7 @@ class TextStream(Protocol):
         """
 
 
-class Stop(Exception):  # noqa: N818 - it is a verdict, not a fault
+class Stop(Exception):
     """The answer ends here, for *reason*. *text* is the last that may still be passed on."""
 
     def __init__(self, reason: str, text: str = "") -> None:
