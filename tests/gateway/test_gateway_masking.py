@@ -19,10 +19,11 @@ from guideway.privacy.found import Found
 from guideway.privacy.presidio import WithNames
 
 CARD = "4111 1111 1111 1111"
+SILENT = Options()
 KEY = "sk-proj-abcdefghijklmnop1234567890"
 
 
-def prepared(body: object, options: Options = Options(), release: dict[Entity, Any] | None = None) -> Prepared:
+def prepared(body: object, options: Options = SILENT, release: dict[Entity, Any] | None = None) -> Prepared:
     told = Masking(options, release or {}).prepare(body if isinstance(body, bytes) else json.dumps(body).encode())
     assert isinstance(told, Prepared), told
     return told
@@ -32,13 +33,25 @@ def chat(**message: Any) -> dict[str, Any]:
     return {"model": "m", "messages": [{"role": "user", **message}]}
 
 
+def content(told: Prepared) -> str:
+    text = json.loads(told.body)["messages"][0]["content"]
+    assert isinstance(text, str)
+    return text
+
+
+def arguments_of(told: Prepared) -> str:
+    text = json.loads(told.body)["messages"][0]["function_call"]["arguments"]
+    assert isinstance(text, str)
+    return text
+
+
 BODIES: dict[str, dict[str, Any]] = {
     "content": chat(content="mail jo@example.com"),
     "parts": chat(content=[{"type": "text", "text": "mail jo@example.com"}]),
     "name": chat(content="hi", name="jo@example.com"),
     "system": {"model": "m", "messages": [{"role": "system", "content": "jo@example.com is the user"}]},
-    "tool result": {"model": "m", "messages": [{"role": "tool", "tool_call_id": "t", "content": '{"m": "jo@example.com"}'}]},
-    "arguments": chat(content=None, tool_calls=[{"id": "t", "function": {"name": "f", "arguments": '{"m":"jo@example.com"}'}}]),
+    "tool result": {"model": "m", "messages": [{"role": "tool", "content": '{"m": "jo@example.com"}'}]},
+    "arguments": chat(content=None, tool_calls=[{"function": {"arguments": '{"m":"jo@example.com"}'}}]),
     "old call": chat(content=None, function_call={"name": "f", "arguments": '{"m":"jo@example.com"}'}),
     "tools": {**chat(content="hi"), "tools": [{"type": "function", "function": {"description": "ask jo@example.com"}}]},
     "functions": {**chat(content="hi"), "functions": [{"description": "ask jo@example.com"}]},
@@ -109,15 +122,9 @@ def test_at_least_95_of_100_disguised_values_are_masked() -> None:
             "\ufeff".join(value),
             f"我的{value}号",
         ]
-    passed = [
-        one
-        for one in hidden
-        if one in json.loads(prepared(chat(content=f"see {one} ok")).body)["messages"][0]["content"]
-    ]
-    in_arguments = [
-        one for one in hidden
-        if one in json.loads(json.loads(prepared(chat(function_call={"arguments": json.dumps({"x": one})})).body)["messages"][0]["function_call"]["arguments"])["x"]
-    ]  # fmt: skip
+    passed = [one for one in hidden if one in content(prepared(chat(content=f"see {one} ok")))]
+    calls = {one: prepared(chat(function_call={"arguments": json.dumps({"x": one})})) for one in hidden}
+    in_arguments = [one for one, told in calls.items() if one in json.loads(arguments_of(told))["x"]]
     assert len(passed) + len(in_arguments) <= 0.05 * 2 * len(hidden), (passed, in_arguments)
 
 
@@ -152,7 +159,7 @@ def test_a_release_can_only_make_it_stricter() -> None:
     assert json.loads(prepared(body, loose).body) == json.loads(body)
     assert b"jo@" not in prepared(body, loose, {"email": "mask"}).body
     assert isinstance(Masking(loose, {"ip": "block"}).prepare(body), ApiError)
-    assert b"jo@" not in prepared(body, Options(), {"email": "allow"}).body
+    assert b"jo@" not in prepared(body, SILENT, {"email": "allow"}).body
 
 
 def test_the_answer_stays_as_it_is_where_nothing_has_to_be_done() -> None:

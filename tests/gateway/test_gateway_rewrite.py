@@ -75,8 +75,8 @@ STREAM = b"".join(
         b": hello\n\n",
         event(delta({"role": "assistant", "content": ""})),
         *[event(delta({"content": part})) for part in ("Dear [EM", "AIL_1], al", "@example.com and 139", "1234 5678")],
-        event(delta(call("", id="t1", type="function"))),
-        *[event(delta(call(part))) for part in ('{"to": "[EMA', 'IL_1]", "n": 1391', '2345678, "p": "[SECRET', '_1]"}')],
+        event(delta(call("", id="t1"))),
+        *[event(delta(call(part))) for part in ('{"to":"[EMA', 'IL_1]","n":1391', '2345678,"p":"[SECRET', '_1]"}')],
         event(delta(call('{"b": "al@exam', index=1))),
         event(delta(call('ple.com"}', index=1))),
         event(delta({}, finish="tool_calls")),
@@ -86,7 +86,7 @@ STREAM = b"".join(
 )  # fmt: skip
 MEANT = {
     "content": "Dear jo@example.com, [EMAIL] and [PHONE]",
-    "arguments": {0: '{"to": "jo@example.com", "n": "[PHONE]", "p": ' + json.dumps(PEM) + "}", 1: '{"b": "[EMAIL]"}'},
+    "arguments": {0: '{"to":"jo@example.com","n":"[PHONE]","p":' + json.dumps(PEM) + "}", 1: '{"b": "[EMAIL]"}'},
     "finish": ["tool_calls"],
 }
 

@@ -35,7 +35,7 @@ FOUND = [
     ("from 192.168.17.4 to", "192.168.17.4", "ip"),
     ("from 2001:db8::8a2e:370:7334 to", "2001:db8::8a2e:370:7334", "ip"),
     ("card 00:1B:44:11:3A:B7 here", "00:1B:44:11:3A:B7", "mac"),
-    ("use postgres://admin:s3cr3t@db.example.com:5432/x", "postgres://admin:s3cr3t@db.example.com:5432", "url_credentials"),
+    ("use postgres://al:s3cr3t@db.example.com:5432/x", "postgres://al:s3cr3t@db.example.com:5432", "url_credentials"),
     ("key sk-proj-abcdefghijklmnop1234567890 leaked", "sk-proj-abcdefghijklmnop1234567890", "secret"),
     ("key sk-ant-api03-abcdefghijklmnop1234 leaked", "sk-ant-api03-abcdefghijklmnop1234", "secret"),
     ("AKIAIOSFODNN7EXAMPLE is aws", "AKIAIOSFODNN7EXAMPLE", "secret"),

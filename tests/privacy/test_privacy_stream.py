@@ -22,7 +22,7 @@ SAID = [
     "Pay with 4111 1111 1111 1111 or DE89 3704 0044 0532 0130 00 please",
     "psql postgres://admin:s3cr3t@db.example.com:5432/x works; SSN 536-22-8145",
     "password: hunter2!!x and key sk-proj-abcdefghijklmnop1234567890",
-    "See am8uZG9lQGV4YW1wbGUuY29tIGlzIGhlcmU= there, \uff11\uff13\uff18\uff11\uff12\uff13\uff14\uff15\uff16\uff17\uff18!",
+    "am8uZG9lQGV4YW1wbGUuY29tIGlzIGhlcmU= here, \uff11\uff13\uff18\uff11\uff12\uff13\uff14\uff15\uff16\uff17\uff18!",
     "-----BEGIN RSA PRIVATE KEY-----\nMIIEpAIBAAKCAQEA\nabcd==\n-----END RSA PRIVATE KEY-----\nbye",
     "call me at (212) 555-0187",
 ]
@@ -120,7 +120,7 @@ def vault() -> Vault:
 
 
 @pytest.mark.catalogue("B32")
-@pytest.mark.parametrize("make", [lambda one: Restore(one), lambda one: Chain([conceal(), Restore(one)])])
+@pytest.mark.parametrize("make", [Restore, lambda one: Chain([conceal(), Restore(one)])])
 def test_values_come_back_wherever_a_placeholder_is_cut(make: Callable[[Vault], TextStream]) -> None:
     one = vault()
     whole = one.restore(ANSWER)

@@ -27,7 +27,10 @@ KEY = (
     rb"|eyJ[A-Za-z0-9_\-]{8,}\.[A-Za-z0-9_\-]{8,}\.[A-Za-z0-9_\-]*"
     rb"|hooks\.slack\.com/services/[A-Za-z0-9/]{20,}"
 )
-PRIVATE = rb"-----BEGIN [A-Z0-9 ]{0,40}PRIVATE KEY(?: BLOCK)?-----(?:[A-Za-z0-9+/=\s\\:,.]|-[^-])*(?:-----END[A-Z0-9 ]*-----)?"
+PRIVATE = (
+    rb"-----BEGIN [A-Z0-9 ]{0,40}PRIVATE KEY(?: BLOCK)?-----"
+    rb"(?:[A-Za-z0-9+/=\s\\:,.]|-[^-])*(?:-----END[A-Z0-9 ]*-----)?"
+)
 NAMED = (
     rb"(?i)(api[_\- ]?key|access[_\- ]?key(?:[_ ]id)?|secret(?:[_\- ]?(?:access[_\- ]?)?key)?"
     rb"|passw(?:or)?d|passwd|pwd|passphrase|(?:auth|access|refresh)?[_\- ]?token|bearer|credential|private[_\- ]?key)"
