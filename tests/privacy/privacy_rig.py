@@ -97,23 +97,23 @@ def made_chinese(
         name, order = chance.choice(names), _digits(chance, chance.choice([12, 15, 18, 20]))
         before, after = chance.choice(_SENTENCES[kind])
         text = before.format(name=name, order=order)
-        yield Labelled(
-            text + value + after.format(name=name, order=order), frozenset({(len(text), len(text + value), kind)})
-        )
+        span = len(text), len(text + value), kind
+        yield Labelled(text + value + after.format(name=name, order=order), frozenset({span}))
 
 
 def made_innocent(chance: random.Random, count: int) -> Iterator[str]:
     """Texts with an order number or a time stamp, and no personal data."""
     for _ in range(count):
         seconds = chance.randrange(1_500_000_000, 1_900_000_000)
-        stamp = chance.choice(
-            [seconds, seconds * 1000 + chance.randrange(1000), seconds * 10**9 + chance.randrange(10**9)]
-        )
+        unit = chance.choice([1, 1000, 10**9])
+        stamp = seconds * unit + chance.randrange(unit)
         year = f"20{chance.randrange(10, 40)}{chance.randrange(1, 13):02}{chance.randrange(1, 29):02}"
         clock = f"{chance.randrange(24):02}{chance.randrange(60):02}{chance.randrange(60):02}"
-        order = chance.choice(
-            [_digits(chance, chance.randrange(8, 21)), year + clock + _digits(chance, chance.choice([0, 3, 6]))]
+        plain, dated = (
+            _digits(chance, chance.randrange(8, 21)),
+            year + clock + _digits(chance, chance.choice([0, 3, 6])),
         )
+        order = chance.choice([plain, dated])
         yield chance.choice(_INNOCENT).format(order=order, stamp=stamp, day=year, clock=clock)
 
 
@@ -138,11 +138,27 @@ _SENTENCES: dict[Entity, list[tuple[str, str]]] = {
     ],
 }
 _INNOCENT = [
-    "订单号：{order}，请查收", "您的订单{order}已发货", "快递单号{order}", "流水号 {order} 已入账", "时间戳{stamp}", "交易号{order}",
-    "order {order} has been shipped", "Order no. {order} is late", '{{"order_id": "{order}", "created": {stamp}}}', "tracking number {order}",
-    "invoice #{order} of {day}", "timestamp={stamp} level=info", "at {stamp} the job began", "log-{day}-{clock}.txt", "transaction id {order} failed",
-    "{day} {clock} started", "{day}{clock} started", "ticket {order} is open", "单据编号:{order}", "trace_id={order} took 5 ms",
-]  # fmt: skip
+    "订单号：{order}，请查收",
+    "您的订单{order}已发货",
+    "快递单号{order}",
+    "流水号 {order} 已入账",
+    "时间戳{stamp}",
+    "交易号{order}",
+    "order {order} has been shipped",
+    "Order no. {order} is late",
+    '{{"order_id": "{order}", "created": {stamp}}}',
+    "tracking number {order}",
+    "invoice #{order} of {day}",
+    "timestamp={stamp} level=info",
+    "at {stamp} the job began",
+    "log-{day}-{clock}.txt",
+    "transaction id {order} failed",
+    "{day} {clock} started",
+    "{day}{clock} started",
+    "ticket {order} is open",
+    "单据编号:{order}",
+    "trace_id={order} took 5 ms",
+]
 
 
 def _spans(rows: list[dict[str, object]]) -> Iterator[tuple[int, int, Entity]]:

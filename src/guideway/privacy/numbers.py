@@ -100,12 +100,11 @@ def _is_card(text: str, groups: list[tuple[int, int]]) -> bool:
     if not checks.luhn(digits) or digits.count(digits[0]) == len(digits) or _continues(text, start, end):
         return False
     said = words.before(text, start)
+    is_order = len(groups) == 1 and words.ORDER.search(said) is not None
     if words.CARD.search(said):
-        return True
+        return checks.is_card_of_a_brand(digits) or not is_order
     shape = tuple(other - one for one, other in groups)
-    if not checks.is_card_of_a_brand(digits) or (len(groups) > 1 and shape not in _CARD_SHAPES):
-        return False
-    return len(groups) > 1 or not words.ORDER.search(said)
+    return checks.is_card_of_a_brand(digits) and not is_order and (len(groups) == 1 or shape in _CARD_SHAPES)
 
 
 def _continues(text: str, start: int, end: int) -> bool:

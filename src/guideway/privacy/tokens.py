@@ -105,6 +105,8 @@ def read_document(text: str, start: int, end: int) -> Iterator[Candidate]:
 
 def read_company(text: str, start: int, end: int) -> Iterator[Candidate]:
     """A unified social credit code."""
+    if text[start:end].isdigit() and words.ORDER.search(words.before(text, start)):
+        return
     if stands_alone(text, start, end) and checks.is_company_code(text[start:end]):
         yield Candidate(start, end, "cn_company", 72)
 
