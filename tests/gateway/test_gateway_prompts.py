@@ -9,12 +9,16 @@ import msgspec
 import pytest
 from gateway_paper import DONE, chunk, completion, event, raw, stream, unary
 from gateway_rig import CHAT, KEY, MODEL, OPTIONS, Client
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from guideway.core.guardrails import DenyRule, Guardrails
 from guideway.core.spec.gateway import Cache, Masking
 from guideway.core.terms import Terms
 from guideway.gateway import masking
+from guideway.gateway.guard import Guard
 from guideway.gateway.outcomes import Spool
+from guideway.gateway.prepare import _ACTIVE
 
 MASKED = msgspec.structs.replace(OPTIONS, masking=Masking())
 MAIL = "anna.smith@example.org"
@@ -147,11 +151,11 @@ def test_an_analyser_that_fails_refuses_the_request(masked, replica, caller, mon
     def fails(body):
         raise RuntimeError("/secret/path")
 
-    monkeypatch.setattr(masking, "is_quiet", fails)
+    monkeypatch.setattr(masking, "suspicious", fails)
     one = replica()
     masked.serve(one)
     reply = caller.ask(body=ask("hello"))
-    assert (reply.status, reply.json()["error"]["code"]) == (500, "masking_failed")
+    assert (reply.status, reply.json()["error"]["code"]) == (500, "masking")
     assert "/secret/path" not in reply.body.decode()
     assert one.asked == []
 
@@ -300,3 +304,11 @@ def test_an_event_that_nobody_can_read_ends_the_answer(gateway, replica, client)
     reply = client.ask(body=ask("hi", stream=True))
     assert b'"upstream"' in reply.body
     assert b"broken" not in reply.body
+
+
+@given(st.text(st.sampled_from('ab <>!]`[()\n\t&"/:=\x1b\x9b\u202eScript'), max_size=60))
+@settings(max_examples=400, deadline=None)
+def test_what_passes_the_quick_look_is_what_the_neutraliser_would_leave_as_it_is(text):
+    if _ACTIVE.search(text) is None:
+        stream = Guard(Guardrails()).text("content")
+        assert stream.feed(text) + stream.end() == text

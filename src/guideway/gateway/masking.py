@@ -1,113 +1,166 @@
-"""Personal data in prompts: masked before a replica sees it, put back in the answer, for one request only."""
+"""Personal data of a request, masked before a replica, a log or a cache sees it; and the way back for its answer."""
 
 from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Callable, Mapping
+from concurrent.futures import Executor, Future
+from typing import Any, NamedTuple
 
 import msgspec
 
-from guideway.core.privacy import Action, Entity
+from guideway.core.privacy import Action, Entity, in_force
+from guideway.core.spec.gateway import Masking as Options
+from guideway.gateway import errors
+from guideway.gateway.channels import Make
 from guideway.gateway.errors import ApiError
 from guideway.privacy.conceal import Conceal
-from guideway.privacy.detect import find, suspicious
+from guideway.privacy.detect import PATTERN_ENTITIES, find, suspicious
 from guideway.privacy.mask import PLACEHOLDER, Blocked, Finder, Vault
 from guideway.privacy.stream import Chain, Restore, TextStream
 
-FAILED = ApiError(500, "the request could not be checked for personal data", "server_error", code="masking_failed")
-_AS_TEXT = ApiError(400, "send text: tokens cannot be checked for personal data", param="prompt", code="personal_data")
-_DEPTH = 64
-_KEPT = frozenset({"model", "role", "type", "id", "tool_call_id", "datatype", "encoding_format", "format", "detail"})
-"""Words of the API, which are compared and never read."""
-_BINARY = frozenset({"input_audio", "file_data"})
+FAILED = ApiError(500, "the request could not be checked for personal data", "server_error", code="masking")
+AS_TEXT = ApiError(400, "send text: tokens cannot be checked for personal data", param="prompt", code="personal_data")
+LACKING = ApiError(503, "names and addresses cannot be masked here", "server_error", code="masking")
+
+_MODEL = "model"
 _SIMPLE = re.compile(rb'\\[nrtbf"/\\]')
-_BRACKET = re.compile(rb"\[[A-Z_]+_[1-9]")
+"""Escapes that stand for no letter or digit: two blanks hide nothing that they did not."""
+_STRING_OR_PLACEHOLDER = re.compile(r'"(?:[^"\\]|\\.)*"|' + PLACEHOLDER.pattern, re.DOTALL)
 
 
-class Masked(msgspec.Struct):
-    """A prompt that may be sent. ``vault`` holds what is to be put back; None: nothing."""
+class Prepared(NamedTuple):
+    """A request as others may see it. ``stream`` makes what its answer goes through; None: the answer stays as it is.
 
-    data: dict[str, Any] | None
-    vault: Vault | None = None
-    kinds: tuple[str, ...] = ()
+    ``kinds`` are the kinds of personal data that were found; ``restores``: something has to be put back.
+    """
+
+    body: bytes
+    stream: Make | None
+    kinds: frozenset[Entity]
+    restores: bool = False
 
 
 class Masking:
-    """What one policy does with prompts and answers. *actions* says what is done with each kind of data.
+    """What one environment and one release demand. Holds nothing of any request.
 
-    *output*: also what the model says of its own is looked at.
+    *finder* finds names and addresses too where *options* have ``presidio`` set. Where something that nobody here can
+    find must not pass, every request is refused.
     """
 
-    def __init__(self, actions: Mapping[Entity, Action], *, output: bool = True, finder: Finder = find) -> None:
-        self.wanted = frozenset(entity for entity, action in actions.items() if action != "allow")
-        self.output = output and bool(self.wanted)
-        self.digest = hashlib.sha256(msgspec.json.encode([sorted(actions.items()), output])).digest()
-        self._actions, self._finder = actions, finder
-        self._patterns_only = finder is find
+    __slots__ = ("_actions", "_finder", "_lacking", "_output", "_wanted", "digest")
 
-    def mask(self, body: bytes, data: dict[str, Any] | None) -> Masked | ApiError:
-        """*body* without personal data; *data*: its decoded form, if there is one. An analyser that fails refuses."""
-        if not self.wanted:
-            return Masked(data)
+    def __init__(self, options: Options, release: Mapping[Entity, Action], finder: Finder = find) -> None:
+        self._actions = in_force(options.entities, release)
+        self.digest = hashlib.sha256(msgspec.json.encode([sorted(self._actions.items()), options.output])).digest()
+        self._finder = finder
+        self._wanted = frozenset(entity for entity, action in self._actions.items() if action != "allow")
+        self._output = self._wanted & PATTERN_ENTITIES if options.output else frozenset()
+        self._lacking = not options.presidio and not self._wanted <= PATTERN_ENTITIES
+
+    @property
+    def asks(self) -> bool:
+        """Is anything in prompts looked at?"""
+        return bool(self._wanted)
+
+    @property
+    def looks(self) -> bool:
+        """Is anything in answers looked at, whatever the prompt was?"""
+        return bool(self._output)
+
+    def quiet(self, text: str) -> bool:
+        """Is there surely nothing in *text*, a whole one of an answer, that would be kept out?"""
+        return not self._output or not suspicious(text)
+
+    @property
+    def slow(self) -> bool:
+        """Does it take an analyser of language, for which no event loop should wait?"""
+        return not self._lacking and not self._wanted <= PATTERN_ENTITIES
+
+    def prepare(self, body: bytes) -> Prepared | ApiError:
+        """*body*, a JSON object, with personal data masked in every text but the model's name; or why it is refused.
+
+        What goes wrong on the way refuses the request: nothing passes that was not looked at.
+        """
+        if self._lacking:
+            return LACKING
         try:
-            if not body or (self._patterns_only and is_quiet(body)):
-                return Masked(data)
-            return self._masked(msgspec.json.decode(body) if data is None else data)
-        except Blocked as blocked:
-            kinds = ", ".join(sorted(blocked.kinds))
-            return ApiError(400, f"the prompt has personal data that must not be sent: {kinds}", code="personal_data")
+            return self._prepare(body)
+        except Blocked as verdict:
+            return _refusal(verdict)
+        except (msgspec.DecodeError, UnicodeDecodeError):
+            return errors.bad_body("the body is not JSON")
+        except RecursionError:
+            return errors.bad_body("the body is nested too deeply")
         except Exception:
             return FAILED
 
-    def _masked(self, data: Any) -> Masked | ApiError:
-        if any(_has_tokens(data.get(name)) for name in ("prompt", "input")):
-            return _AS_TEXT
+    def prepare_later(self, body: bytes, pool: Executor, done: Callable[[Prepared | ApiError], None]) -> None:
+        """The same in *pool*; *done* is called there, also when the work could not be done."""
+
+        def tell(future: Future[Prepared | ApiError]) -> None:
+            done(FAILED if future.cancelled() or future.exception() is not None else future.result())
+
+        try:
+            pool.submit(self.prepare, body).add_done_callback(tell)
+        except RuntimeError:  # the pool is shut down
+            done(FAILED)
+
+    def _prepare(self, body: bytes) -> Prepared:
         vault = Vault(self._actions, self._finder)
-        masked = _walk(data, vault, 0)
-        return Masked(masked, vault if vault.values else None, tuple(sorted(vault.kinds)))
+        if self._wanted and not self._is_clean(body):
+            body = _masked(body, vault)
+        make = self._make(vault) if vault.values or self._output else None
+        return Prepared(body, make, vault.kinds, bool(vault.values))
 
-    def stream(self, channel: str, vault: Vault | None) -> TextStream | None:
-        """What a text of the answer runs through; None: nothing is done with it."""
-        streams: list[TextStream] = []
-        if self.output:
-            streams.append(Conceal(self.wanted, frozenset(vault.values.values()) if vault is not None else ()))
-        if vault is not None:
-            streams.append(Restore(vault, escape=channel == "arguments"))
-        if not streams:
-            return None
-        return streams[0] if len(streams) == 1 else Chain(streams)
+    def _is_clean(self, body: bytes) -> bool:
+        """Is there nothing in the bytes that could be personal data or a placeholder? Escapes could hide it."""
+        if self._finder is not find or b"\\u" in body:
+            return False
+        text = (_SIMPLE.sub(b"  ", body) if b"\\" in body else body).decode()
+        return not suspicious(text) and PLACEHOLDER.search(text) is None
+
+    def _make(self, vault: Vault) -> Make:
+        output = self._output
+
+        def make(channel: str) -> TextStream:
+            is_json = channel == "arguments"
+            streams: list[TextStream] = [Conceal(output, is_json=is_json)] if output else []
+            if vault.values:
+                streams.append(Restore(vault, escape=is_json))
+            return streams[0] if len(streams) == 1 else Chain(streams)
+
+        return make
 
 
-def is_quiet(body: bytes) -> bool:
-    """Is there surely nothing in the JSON text *body* that looks like personal data or like a placeholder?"""
-    if b"\\u" in body or _BRACKET.search(body):
-        return False
-    plain = _SIMPLE.sub(b"  ", body) if b"\\" in body else body
-    return not suspicious(plain.decode())
+def _masked(body: bytes, vault: Vault) -> bytes:
+    """*body* with every text masked, written anew: a reader who takes another of two equal keys finds only one."""
+    request = msgspec.json.decode(body)
+    if not isinstance(request, dict):
+        return msgspec.json.encode(_changed(request, vault))
+    model = {_MODEL: request.pop(_MODEL)} if isinstance(request.get(_MODEL), str) else {}
+    return msgspec.json.encode(model | _changed(request, vault))
 
 
-def _walk(value: Any, vault: Vault, depth: int) -> Any:
-    """*value* with every text masked, but words of the API and what is no text."""
+def _changed(value: Any, vault: Vault, name: str = "") -> Any:
     if isinstance(value, str):
-        return value if value.startswith("data:") else vault.mask(value)
-    if depth > _DEPTH:
-        raise ValueError("nested too deeply")
-    if isinstance(value, list):
-        return [_walk(one, vault, depth + 1) for one in value]
+        return _arguments(value, vault) if name == "arguments" else vault.mask(value)
     if isinstance(value, dict):
-        return {
-            name: one if name in _KEPT or name in _BINARY else _walk(one, vault, depth + 1)
-            for name, one in value.items()
-        }
+        return {vault.mask(key): _changed(part, vault, key) for key, part in value.items()}
+    if isinstance(value, list):
+        return [_changed(part, vault) for part in value]
     return value
 
 
-def _has_tokens(value: Any) -> bool:
-    """Is it a prompt of numbers, which nobody here can read?"""
-    first = value[0] if isinstance(value, list) and value else None
-    return isinstance(first, int) or (isinstance(first, list) and bool(first) and isinstance(first[0], int))
+def _arguments(text: str, vault: Vault) -> str:
+    """Arguments of a call are JSON inside a text, and stay JSON: a number that is masked becomes a text."""
+    masked = vault.mask(text)
+    if masked == text:
+        return text
+    return _STRING_OR_PLACEHOLDER.sub(lambda found: found[0] if found[0][0] == '"' else f'"{found[0]}"', masked)
 
 
-__all__ = ["FAILED", "PLACEHOLDER", "Masked", "Masking", "is_quiet"]
+def _refusal(verdict: Blocked) -> ApiError:
+    kinds = ", ".join(sorted(verdict.kinds))
+    return ApiError(400, f"the request has personal data that must not be sent: {kinds}", code="personal_data")

@@ -1,290 +1,197 @@
-"""Answers changed on their way to the client: whole ones, and streams of events split at any byte.
-
-Each text of an answer (per choice: what it says, its reasoning, the arguments of each call) runs through a text
-stream of its own. An event in which nothing changes passes as it came, byte for byte.
-"""
+"""Answers whose texts are changed on their way: values put back, personal data kept out, or the end before time."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+import re
+from collections.abc import Callable
 from typing import Any
 
 import msgspec
 
+from guideway.gateway.channels import Channels, Make, says_nothing
 from guideway.gateway.usage import Told
-from guideway.privacy.stream import Stop, TextStream
 
 EVENT_LIMIT = 1024 * 1024
-PROSE = ("content", "refusal", "reasoning_content", "reasoning")
-ARGUMENTS = "arguments"
-_DONE = b"data: [DONE]\n\n"
+CHOICE_LIMIT = 1024
+FILTERED = "content_filter"
+"""Why an answer ended that a stream has stopped, in the words of the OpenAI API."""
 
-Make = Callable[[str], TextStream]
+DONE = b"[DONE]"
+
 Gate = Callable[[dict[str, Any]], bool]
-"""Looks at one choice, may change it, and says whether it did."""
+Quiet = Callable[[str], bool]
 
-_decode = msgspec.json.Decoder().decode
-_encode = msgspec.json.Encoder().encode
+_EVENT_END = re.compile(rb"\r?\n\r?\n")
+_MARK = b"\xef\xbb\xbf"
+_HEAD = ("id", "object", "created", "model", "system_fingerprint")
+_decode = msgspec.json.decode
+_encode = msgspec.json.encode
 
 
 class AnswerRewriter:
-    """Rewrites one answer. *make* gives a fresh stream for a channel; *gate* may take calls out of a choice.
+    """Changes one answer: ``whole`` one that came at once, ``feed`` and ``end`` one that comes as events.
 
-    *quiet* says of a text that nothing in it can change; None: every one has to be looked at. ``stopped``: a stream
-    ended the answer; the client has been told, and what the model still says is of no interest.
+    *gate* may take calls out of a choice, and says whether it did; *quiet* says of a whole text that nothing in it can
+    change, None: every text has to be looked at. Events in which nothing changes pass byte by byte. ``stopped``: a
+    stream raised ``Stop``; the answer is complete as it is, and what else comes is dropped.
+
+    Raises:
+        ValueError: the model server sent what is no JSON or too large, of which nothing may be passed on.
     """
 
-    __slots__ = ("_gate", "_held", "_last", "_make", "_quiet", "_streams", "stopped")
+    __slots__ = ("_begun", "_buffer", "_choices", "_gate", "_last", "_make", "_quiet", "stopped")
 
-    def __init__(self, make: Make, gate: Gate | None = None, quiet: Callable[[str], bool] | None = None) -> None:
-        self.stopped = False
+    def __init__(self, make: Make, gate: Gate | None = None, quiet: Quiet | None = None) -> None:
         self._make, self._gate, self._quiet = make, gate, quiet
-        self._held = b""
-        self._streams: dict[tuple[Any, ...], TextStream] = {}
+        self._choices: dict[int, Channels] = {}
         self._last: dict[str, Any] = {}
-
-    # A whole answer.
+        self._buffer = b""
+        self._begun = self.stopped = False
 
     def whole(self, body: bytes, told: Told | None = None) -> bytes:
-        """*body* as the client may see it; *told* is what has been read of it already.
-
-        Raises:
-            ValueError: it is no JSON that can be looked at.
-        """
-        if self._quiet is not None and told is not None:
-            texts = told.texts()
-            if texts is not None and all(map(self._quiet, texts)):
-                return body
-        answer = _read(body)
+        """The whole answer, changed; *told* is what has been read of it already."""
+        texts = told.texts() if told is not None and self._quiet is not None else None
+        if texts is not None and self._quiet is not None and all(map(self._quiet, texts)):
+            return body
+        answer = _object(body)
         changed = False
-        choices = answer.get("choices")
-        if isinstance(choices, list):
-            for choice in choices:
-                changed |= self._choice(choice)
-        else:
-            found = self._any(answer)
-            changed, answer = found != answer, found
+        if "choices" not in answer:
+            changed = self._channels({"index": 0}).feed(answer, last=True)
+        for choice in _choices(answer):
+            changed |= self._gate(choice) if self._gate is not None else False
+            channels = self._channels(choice)
+            changed |= channels.feed(choice, last=True)
+            if channels.stopped:
+                self.stopped = changed = True
+                choice["finish_reason"] = FILTERED
         return _encode(answer) if changed else body
 
-    def _choice(self, choice: Any) -> bool:
-        if not isinstance(choice, dict):
-            raise ValueError("a choice that is no object")
-        changed = self._gate(choice) if self._gate is not None else False
-        for place, name, channel, *_ in _texts(choice, choice.get("message")):
-            text = place[name]
-            new = self._through(text, channel)
-            if self.stopped:
-                choice["finish_reason"] = "content_filter"
-            if new != text or self.stopped:
-                place[name] = new
-                changed = True
-        if changed and choice.get("logprobs") is not None:
-            choice["logprobs"] = None  # the tokens would tell what the text no longer does
-        return changed
-
-    def _through(self, text: str, channel: str) -> str:
-        """The whole of one text."""
-        if self.stopped:
-            return ""
-        stream = self._make(channel)
-        said = ""
-        try:
-            said = stream.feed(text)
-            return said + stream.end()
-        except Stop as stop:
-            self.stopped = True
-            return said + stop.text
-
-    def _any(self, value: Any, depth: int = 0) -> Any:
-        """An answer of another shape: every string in it is a text."""
-        if isinstance(value, str):
-            return self._through(value, "text")
-        if depth > 64:
-            raise ValueError("nested too deeply")
-        if isinstance(value, list):
-            return value if _is_vector(value) else [self._any(one, depth + 1) for one in value]
-        if isinstance(value, dict):
-            return {name: self._any(one, depth + 1) for name, one in value.items()}
-        return value
-
-    # Events.
-
     def feed(self, data: bytes) -> bytes:
-        """Further bytes of a stream: the events that are whole now.
-
-        Raises:
-            ValueError: an event is no JSON that can be looked at, or has no end.
-        """
+        """Further bytes of a stream of events; those events that are complete, changed."""
         if self.stopped:
             return b""
-        data = self._held + data if self._held else data
-        out = []
-        at = 0
-        for end in _ends(data):
-            out.append(self._event(data[at:end]))
-            at = end
+        data = self._buffer + data if self._buffer else data
+        if not self._begun and data:
+            self._begun = len(data) >= len(_MARK)
+            data = data.removeprefix(_MARK)
+        out, at = [], 0
+        for found in _EVENT_END.finditer(data):
+            out.append(self._event(data[at : found.end()]))
+            at = found.end()
             if self.stopped:
-                break
-        self._held = b"" if self.stopped else data[at:]
-        if len(self._held) > EVENT_LIMIT:
-            raise ValueError("an event without end")
+                return b"".join(out)
+        self._buffer = data[at:]
+        if len(self._buffer) > EVENT_LIMIT:
+            raise ValueError("an event of the model server is too large")
         return b"".join(out)
 
     def end(self) -> bytes:
-        """The stream is over: what was held back, for a stream that did not say that it is done."""
-        held, self._held = self._held, b""
-        out = self._event(held + b"\n\n") if held.strip() else b""
-        return out + self._flush(None)
+        """Nothing follows: what was held back, and an event that was not closed."""
+        if self.stopped:
+            return b""
+        rest, self._buffer = self._buffer, b""
+        out = self._event(rest + b"\n\n") if rest.strip() else b""
+        return out if self.stopped else out + self._flush()
 
     def _event(self, event: bytes) -> bytes:
-        data = _data_of(event)
+        """One event with its blank line."""
+        data = _data(event)
         if data is None:
             return event
-        if data.strip() == b"[DONE]":
-            return self._flush(None) + event
-        return self._object(event, _read(data))
-
-    def _object(self, event: bytes, answer: dict[str, Any]) -> bytes:
-        choices = answer.get("choices")
-        if not isinstance(choices, list):
-            found = self._any(answer)
-            return event if found == answer else _line(found)
+        if data.strip() == DONE:
+            flushed = self._flush()
+            return flushed if self.stopped else flushed + event
+        chunk = _object(data)
+        choices = _choices(chunk)
         if not choices:
             return event
-        self._last = answer
-        before, changed = b"", False
+        self._last = chunk
+        before: list[bytes] = []
+        changed = False
         for choice in choices:
-            if not isinstance(choice, dict):
-                raise ValueError("a choice that is no object")
-            changed |= self._delta(choice)
-            if self.stopped:
-                return _line(answer) + self._farewell(choice)
-            if choice.get("finish_reason") is not None:
-                before += self._flush(choice.get("index", 0))
-                if self.stopped:
-                    return before
-        return before + (_line(answer) if changed else event)
+            changed |= self._choice(choice, before)
+        if self._stops():
+            return b"".join(before) + self._farewell(chunk)
+        if not changed:
+            return b"".join(before) + event
+        quiet = says_nothing(choices) and not chunk.get("usage")
+        return b"".join(before) + (b"" if quiet else _line(chunk))
 
-    def _delta(self, choice: dict[str, Any]) -> bool:
-        """Run the texts of one choice of an event through their streams; True: something changed."""
+    def _choice(self, choice: dict[str, Any], before: list[bytes]) -> bool:
+        """Change *choice*; what has to be said before its end goes into *before*."""
+        channels = self._channels(choice)
         changed = self._gate(choice) if self._gate is not None else False
-        index = choice.get("index", 0)
-        for place, name, channel, *call in _texts(choice, choice.get("delta")):
-            text = place[name]
-            if self.stopped:
-                place[name], changed = "", True
-                continue
-            key = (index, channel, *call)
-            stream = self._streams.get(key)
-            if stream is None:
-                stream = self._streams[key] = self._make(channel)
-            try:
-                new = stream.feed(text)
-            except Stop as stop:
-                self.stopped, new = True, stop.text
-            if new != text:
-                place[name], changed = new, True
-        if changed and choice.get("logprobs") is not None:
-            choice["logprobs"] = None
+        last = choice.get("finish_reason") is not None
+        changed |= channels.feed(choice, last=last)
+        if last:
+            before += self._rest(choice.get("index", 0), channels)
+            channels.finished = not channels.stopped
         return changed
 
-    def _flush(self, index: Any) -> bytes:
-        """What the streams of choice *index* (None: of all) held back, as events of their own."""
-        out = []
-        for key in [key for key in self._streams if index is None or key[0] == index]:
-            try:
-                rest = self._streams.pop(key).end()
-            except Stop as stop:
-                self.stopped, rest = True, stop.text
-            if rest:
-                out.append(self._piece(key, rest))
-            if self.stopped:
-                out.append(self._farewell({"index": key[0]}))
-                break
-        return b"".join(out)
+    def _channels(self, choice: dict[str, Any]) -> Channels:
+        index = choice.get("index", 0)
+        if not isinstance(index, int):
+            raise ValueError("the choices of the model server have no known form")
+        channels = self._choices.get(index)
+        if channels is None:
+            if len(self._choices) >= CHOICE_LIMIT:
+                raise ValueError("an answer with too many choices")
+            channels = self._choices[index] = Channels(self._make)
+        return channels
 
-    def _piece(self, key: tuple[Any, ...], text: str) -> bytes:
-        index, channel, *call = key
-        if channel == "text":
-            choice = {"index": index, "text": text, "finish_reason": None}
-        elif channel == ARGUMENTS:
-            part = {"index": call[0], "function": {"arguments": text}} if call else None
-            delta = {"tool_calls": [part]} if part else {"function_call": {"arguments": text}}
-            choice = {"index": index, "delta": delta, "finish_reason": None}
-        else:
-            choice = {"index": index, "delta": {channel: text}, "finish_reason": None}
-        return _line({**self._frame(), "choices": [choice]})
+    def _rest(self, index: int, channels: Channels) -> list[bytes]:
+        return [self._chunk([{"index": index, **fields, "finish_reason": None}]) for fields in channels.rest()]
 
-    def _farewell(self, choice: dict[str, Any]) -> bytes:
-        """The end of an answer that a stream stopped."""
-        self._streams.clear()
-        said: dict[str, Any] = {"text": ""} if "text" in choice else {"delta": {}}
-        last = {"index": choice.get("index", 0), **said, "finish_reason": "content_filter"}
-        return _line({**self._frame(), "choices": [last]}) + _DONE
+    def _flush(self) -> bytes:
+        """What all choices hold back, before the end of the stream."""
+        out = [piece for index, channels in self._choices.items() for piece in self._rest(index, channels)]
+        return b"".join(out) + (self._farewell({}) if self._stops() else b"")
 
-    def _frame(self) -> dict[str, Any]:
-        return {name: self._last[name] for name in ("id", "object", "created", "model") if name in self._last}
+    def _stops(self) -> bool:
+        self.stopped = self.stopped or any(channels.stopped for channels in self._choices.values())
+        return self.stopped
 
+    def _farewell(self, chunk: dict[str, Any]) -> bytes:
+        """The end of a stopped answer: what of *chunk* may still pass, then why it is over for every choice."""
+        choices = _choices(chunk)
+        for choice in choices:
+            if not self._channels(choice).finished:
+                choice["finish_reason"] = None
+        out = b"" if says_nothing(choices) else _line(chunk)
+        part: dict[str, Any] = {"text": ""} if "text" in (_choices(self._last) or [{}])[0] else {"delta": {}}
+        open_ones = sorted(index for index, channels in self._choices.items() if not channels.finished)
+        ends = [{"index": index, **part, "finish_reason": FILTERED} for index in open_ones]
+        return out + self._chunk(ends) + b"data: %b\n\n" % DONE
 
-def _texts(choice: dict[str, Any], part: Any) -> Iterator[tuple[Any, ...]]:
-    """Where the texts of a choice are: (object, name, channel), and for calls their number."""
-    if isinstance(choice.get("text"), str):
-        yield choice, "text", "text"
-    if not isinstance(part, dict):
-        return
-    for name in PROSE:
-        value = part.get(name)
-        if isinstance(value, str):
-            if value:
-                yield part, name, name
-        elif isinstance(value, list):
-            for piece in value:
-                if isinstance(piece, dict) and isinstance(piece.get("text"), str):
-                    yield piece, "text", name
-    for at, call in enumerate(part.get("tool_calls") or ()):
-        for kind, field in (("function", ARGUMENTS), ("custom", "input")):
-            function = call.get(kind) if isinstance(call, dict) else None
-            if isinstance(function, dict) and isinstance(function.get(field), str):
-                yield function, field, ARGUMENTS, call.get("index", at)
-    old = part.get("function_call")
-    if isinstance(old, dict) and isinstance(old.get(ARGUMENTS), str):
-        yield old, ARGUMENTS, ARGUMENTS
+    def _chunk(self, choices: list[dict[str, Any]]) -> bytes:
+        """An event of our own, with the head of the last that came."""
+        return _line({name: self._last[name] for name in _HEAD if name in self._last} | {"choices": choices})
 
 
-def _read(data: bytes) -> dict[str, Any]:
-    try:
-        found = _decode(data)
-    except (msgspec.DecodeError, RecursionError) as error:
-        raise ValueError("not JSON") from error
-    if not isinstance(found, dict):
-        raise ValueError("no object")
-    return found
-
-
-def _line(answer: dict[str, Any]) -> bytes:
-    return b"data: %b\n\n" % _encode(answer)
-
-
-def _ends(data: bytes) -> Iterator[int]:
-    """Where the whole events in *data* end."""
-    at = 0
-    while True:
-        found = [(data.find(mark, at), len(mark)) for mark in (b"\n\n", b"\r\n\r\n")]
-        present = [(place + size) for place, size in found if place >= 0]
-        if not present:
-            return
-        at = min(present)
-        yield at
-
-
-def _data_of(event: bytes) -> bytes | None:
-    """The data of an event; None: it has none."""
-    if event.startswith(b"data: ") and event.count(b"\n") == 2 and b"\r" not in event:
+def _data(event: bytes) -> bytes | None:
+    """What an event carries; None: nothing, it is a comment or a field that is no data."""
+    if event.startswith(b"data: {") and event.count(b"\n") == 2 and b"\r" not in event:
         return event[6:-2]
-    lines = [line[5:].removeprefix(b" ") for line in event.splitlines() if line.startswith(b"data:")]
-    return b"\n".join(lines) if lines else None
+    lines = [line for line in event.splitlines() if line.startswith(b"data:") or line == b"data"]
+    return b"\n".join(line[5:].removeprefix(b" ") for line in lines) if lines else None
 
 
-def _is_vector(value: list[Any]) -> bool:
-    """Numbers only, as in an embedding: there is no text in them."""
-    return bool(value) and isinstance(value[0], int | float)
+def _object(data: bytes) -> dict[str, Any]:
+    try:
+        value = _decode(data)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        raise ValueError("what the model server sent is no JSON") from None
+    if not isinstance(value, dict):
+        raise ValueError("what the model server sent is no JSON object")
+    return value
+
+
+def _choices(answer: dict[str, Any]) -> list[dict[str, Any]]:
+    choices = answer.get("choices") or []
+    if not isinstance(choices, list) or not all(isinstance(one, dict) for one in choices):
+        raise ValueError("the choices of the model server have no known form")
+    return choices
+
+
+def _line(chunk: dict[str, Any]) -> bytes:
+    return b"data: %b\n\n" % _encode(chunk)

@@ -8,6 +8,7 @@ from collections.abc import Collection
 from guideway.core.privacy import Entity
 from guideway.privacy.detect import find
 from guideway.privacy.fold import fold
+from guideway.privacy.quotes import Quotes
 from guideway.privacy.words import REACH
 
 LIMIT = 512
@@ -20,7 +21,7 @@ _WORD = rf"[^{_BREAK}]"
 _BACKWARDS = re.compile(
     rf"(?:{_WORD}*[0-9+()\-./xX])?(?: {{1,3}}[0-9().\-/+]*[0-9).\-/])+(?:{_WORD}*)|{_WORD}*"
 )  # of the text from its end: groups of digits with spaces between, or one word
-_ACCOUNT = re.compile(r"(?<![A-Za-z0-9])[A-Za-z]{2}[0-9]{2}(?:[ \-]?[A-Za-z0-9]{1,4})*[ \-]?\Z")
+_ACCOUNT = re.compile(r"(?<![A-Za-z0-9])[A-Za-z]{2}[0-9]{2}(?:[ \-]?[A-Za-z0-9])*[ \-]?\Z")
 _URL = re.compile(r"[A-Za-z][A-Za-z0-9+.\-]*:(?:\\?/){2}[^\s/@\"'<>\\]*\Z")
 _PEM = "-----BEGIN"
 _PEM_OPEN = re.compile(r"-----BEGIN[A-Z0-9 ]*(?:-{0,4}|-----(?:[A-Za-z0-9+/=\s\\:,.]|-)*)\Z")
@@ -30,16 +31,17 @@ _WORD_GOES_ON = re.compile(rf"{_WORD}*")
 
 
 class Conceal:
-    """Replaces personal data of *entities* by ``[EMAIL]`` and the like; *known* values are the caller's own and stay.
+    """Replaces personal data of *entities* by ``[EMAIL]`` and the like. *is_json*: the text is JSON, and stays JSON.
 
     Only what could still become personal data is held back, at most ``LIMIT`` characters: a word, digits with
     spaces between, a URL. Of a longer one the rest is dropped.
     """
 
-    __slots__ = ("_before", "_dropping", "_entities", "_held", "_known")
+    __slots__ = ("_before", "_dropping", "_entities", "_held", "_quotes")
 
-    def __init__(self, entities: Collection[Entity], known: Collection[str] = ()) -> None:
-        self._entities, self._known = entities, known
+    def __init__(self, entities: Collection[Entity], *, is_json: bool = False) -> None:
+        self._entities = entities
+        self._quotes = Quotes() if is_json else None
         self._before = self._held = ""
         self._dropping: re.Pattern[str] | None = None
 
@@ -68,19 +70,28 @@ class Conceal:
             return ""
         begun = len(self._before)
         pieces, at = [], 0
-        for start, end, entity in find(self._before + text, self._entities):
-            start, end = max(start - begun, at), end - begun
+        for one in find(self._before + text, self._entities):
+            start, end = max(one.start - begun, at), one.end - begun
             if end <= at or start >= cut:
                 continue
             if end > cut:
                 cut = start
                 break
-            if text[start:end] not in self._known:
-                pieces += [text[at:start], f"[{entity.upper()}]"]
-                at = end
+            pieces += [text[at:start], self._label(one.entity, text[at:start])]
+            at = end
         pieces.append(text[at:cut])
+        if self._quotes is not None:
+            self._quotes.read(pieces[-1])
         self._before, self._held = (self._before + text[:cut])[-REACH:], text[cut:]
         return "".join(pieces)
+
+    def _label(self, entity: Entity, before: str) -> str:
+        """What stands for a value; a number of JSON becomes a string."""
+        label = f"[{entity.upper()}]"
+        if self._quotes is None:
+            return label
+        self._quotes.read(before)
+        return label if self._quotes.inside else f'"{label}"'
 
     def _overflow(self, text: str) -> str:
         """Too long to wait: what is found at the end is dropped as long as it goes on, else the most of it passes."""

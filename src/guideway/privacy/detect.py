@@ -1,4 +1,4 @@
-"""Find personal data in text. One pass over the text decides whether anything is there; only then is it read closely."""
+"""Find personal data in text. One pass decides whether anything is there; only then is the text read closely."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ _SHAPES = (
 
 
 def find(text: str, entities: Collection[Entity] = PATTERN_ENTITIES) -> list[Found]:
-    """The personal data in *text* of the kinds *entities*: in order, never overlapping, surest and longest first served."""
+    """The personal data in *text* of the kinds *entities*, in order; of what overlaps the surest, then the longest."""
     view = fold(text)
     return [Found(*view.span(one.start, one.end), one.entity) for one in _look(view, entities, _DEPTH)]
 

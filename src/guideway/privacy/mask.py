@@ -17,7 +17,7 @@ Finder = Callable[[str, Collection[Entity]], list[Found]]
 PLACEHOLDER = re.compile(
     r"\[(?:" + "|".join(one.upper() for one in (*get_args(Entity), "literal")) + r")_[1-9][0-9]{0,6}\]"
 )
-"""``[EMAIL_1]``: plain ASCII, whole words of the training data of every model, and sound inside JSON, XML and Markdown."""
+"""``[EMAIL_1]``: plain ASCII words that models repeat without change, and sound inside JSON, XML and Markdown."""
 
 LONGEST = max(map(len, (*get_args(Entity), "literal"))) + len("[_9999999]")
 

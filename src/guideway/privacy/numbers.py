@@ -11,8 +11,8 @@ from guideway.privacy.found import LEFT, RIGHT, Candidate
 RUN = rb"[+(]{0,2}[0-9](?:[ ().\-/]{0,3}[0-9]){6,}"
 
 _RESIDENT = re.compile(
-    r"(?<![0-9])[1-9][0-9]{5}[ -]?(?:18|19|20)[0-9]{2}[ -]?(?:0[1-9]|1[0-2])(?:0[1-9]|[12][0-9]|3[01])[ -]?[0-9]{3}[ -]?[0-9Xx]"
-    + RIGHT
+    r"(?<![0-9])[1-9][0-9]{5}[ -]?(?:18|19|20)[0-9]{2}[ -]?(?:0[1-9]|1[0-2])(?:0[1-9]|[12][0-9]|3[01])"
+    r"[ -]?[0-9]{3}[ -]?[0-9Xx]" + RIGHT
 )
 _OLD_RESIDENT = re.compile(r"(?<![0-9])[1-9][0-9]{7}(?:0[1-9]|1[0-2])(?:0[1-9]|[12][0-9]|3[01])[0-9]{3}" + RIGHT)
 _SSN = re.compile(LEFT + r"(?<![-.])[0-9]{3}([- ])[0-9]{2}\1[0-9]{4}(?![-.]?[0-9A-Za-z])")
@@ -35,8 +35,8 @@ _TAIL = r"(?: ?(?:x|ext\.? ?|转) ?[0-9]{1,6})?" + RIGHT
 _START = LEFT + r"(?<![+.])"
 _FIRST = _START + r"(?<![0-9][ .\-/])"
 _FOREIGN = re.compile(
-    r"(?:(?<![0-9A-Za-z+])|(?<=\\[nrtbf]))(?:\+ ?\(?|\(\+|(?<![0-9][ .\-/])00(?=[1-9][0-9]{0,2}[ .\-/(]))[1-9][0-9]{0,2}(?:[ .\-/]{0,2}[()]?[0-9]{1,14}\)?){1,6}"
-    + _TAIL
+    r"(?:(?<![0-9A-Za-z+])|(?<=\\[nrtbf]))(?:\+ ?\(?|\(\+|(?<![0-9][ .\-/])00(?=[1-9][0-9]{0,2}[ .\-/(]))"
+    r"[1-9][0-9]{0,2}(?:[ .\-/]{0,2}[()]?[0-9]{1,14}+\)?){1,6}" + _TAIL  # possessive: else a long number takes for ever
 )
 _CHINESE = re.compile(_START + r"(?:\(?(?:00)?86\)?[ -]?)?1[3-9][0-9][ -]?[0-9]{4}[ -]?[0-9]{4}" + _TAIL)
 _FORMATTED = re.compile(
@@ -49,7 +49,8 @@ _FORMATTED = re.compile(
 )
 _ANY = re.compile(_FIRST + r"\(?[0-9](?:[ ().\-/]{0,2}[0-9]){6,14}" + _TAIL)
 _DATE = re.compile(
-    r"(?:(?:19|20)[0-9]{2}([-./ ])[0-9]{1,2}\1[0-9]{1,2}|[0-9]{1,2}([-./ ])[0-9]{1,2}\2(?:19|20)[0-9]{2}|(?:19|20)[0-9]{6})"
+    r"(?:(?:19|20)[0-9]{2}([-./ ])[0-9]{1,2}\1[0-9]{1,2}"
+    r"|[0-9]{1,2}([-./ ])[0-9]{1,2}\2(?:19|20)[0-9]{2}|(?:19|20)[0-9]{6})"
     r"(?: ?[0-9]{1,2})?"
 )
 _ADDRESS = re.compile(r"[0-9]{1,3}(?:\.[0-9]{1,3}){3}")
@@ -99,12 +100,11 @@ def _is_card(text: str, groups: list[tuple[int, int]]) -> bool:
     if not checks.luhn(digits) or digits.count(digits[0]) == len(digits) or _continues(text, start, end):
         return False
     said = words.before(text, start)
+    is_order = len(groups) == 1 and words.ORDER.search(said) is not None
     if words.CARD.search(said):
-        return True
+        return checks.is_card_of_a_brand(digits) or not is_order
     shape = tuple(other - one for one, other in groups)
-    if not checks.is_card_of_a_brand(digits) or (len(groups) > 1 and shape not in _CARD_SHAPES):
-        return False
-    return len(groups) > 1 or not words.ORDER.search(said)
+    return checks.is_card_of_a_brand(digits) and not is_order and (len(groups) == 1 or shape in _CARD_SHAPES)
 
 
 def _continues(text: str, start: int, end: int) -> bool:

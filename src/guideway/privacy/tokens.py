@@ -27,10 +27,13 @@ KEY = (
     rb"|eyJ[A-Za-z0-9_\-]{8,}\.[A-Za-z0-9_\-]{8,}\.[A-Za-z0-9_\-]*"
     rb"|hooks\.slack\.com/services/[A-Za-z0-9/]{20,}"
 )
-PRIVATE = rb"-----BEGIN [A-Z0-9 ]{0,40}PRIVATE KEY(?: BLOCK)?-----(?:[A-Za-z0-9+/=\s\\:,.]|-[^-])*(?:-----END[A-Z0-9 ]*-----)?"
+PRIVATE = (
+    rb"-----BEGIN [A-Z0-9 ]{0,40}PRIVATE KEY(?: BLOCK)?-----"
+    rb"(?:[A-Za-z0-9+/=\s\\:,.]|-[^-])*(?:-----END[A-Z0-9 ]*-----)?"
+)
 NAMED = (
-    rb"(?i)(api[_\- ]?key|access[_\- ]?key(?:[_ ]id)?|secret(?:[_\- ]?(?:access[_\- ]?)?key)?|passw(?:or)?d|passwd|pwd|passphrase"
-    rb"|(?:auth|access|refresh)?[_\- ]?token|bearer|credential|private[_\- ]?key)"
+    rb"(?i)(api[_\- ]?key|access[_\- ]?key(?:[_ ]id)?|secret(?:[_\- ]?(?:access[_\- ]?)?key)?"
+    rb"|passw(?:or)?d|passwd|pwd|passphrase|(?:auth|access|refresh)?[_\- ]?token|bearer|credential|private[_\- ]?key)"
     rb"[\"'\\]{0,3}(?:[ \t]{0,3}(?:is|:?=>?|:)[ \t]{0,3}|[ \t])[\"'\\]{0,3}([^\s\"'\\,;<>(){}\[\]]{6,})"
 )
 HAN_WORDS = ("密码", "口令", "密钥", "令牌", "秘钥", "密碼")
@@ -52,7 +55,7 @@ def read_email(text: str, start: int, end: int) -> Iterator[Candidate]:
     yield Candidate(start + escaped, end, "email", 65)
 
 
-def read_url(text: str, start: int, end: int) -> Iterator[Candidate]:
+def read_url(_text: str, start: int, end: int) -> Iterator[Candidate]:
     """A URL with user and password, to the end of the host."""
     yield Candidate(start, end, "url_credentials", 95)
 
@@ -61,9 +64,10 @@ def read_ipv4(text: str, start: int, end: int) -> Iterator[Candidate]:
     """An address of the internet, version 4; a number of a version is none."""
     around = text[max(0, start - 1) : start], text[end : end + 2]
     dotted = around[0] == "." or (around[1][:1] == "." and around[1][1:].isdigit())
-    if not dotted and stands_alone(text, start, end) and not words.VERSION.search(words.before(text, start)):
-        if all(int(part) <= 255 and (part == "0" or part[0] != "0") for part in text[start:end].split(".")):
-            yield Candidate(start, end, "ip", 78)
+    if dotted or not stands_alone(text, start, end) or words.VERSION.search(words.before(text, start)):
+        return
+    if all(int(part) <= 255 and (part == "0" or part[0] != "0") for part in text[start:end].split(".")):
+        yield Candidate(start, end, "ip", 78)
 
 
 def read_ipv6(text: str, start: int, end: int) -> Iterator[Candidate]:
@@ -101,6 +105,8 @@ def read_document(text: str, start: int, end: int) -> Iterator[Candidate]:
 
 def read_company(text: str, start: int, end: int) -> Iterator[Candidate]:
     """A unified social credit code."""
+    if text[start:end].isdigit() and words.ORDER.search(words.before(text, start)):
+        return
     if stands_alone(text, start, end) and checks.is_company_code(text[start:end]):
         yield Candidate(start, end, "cn_company", 72)
 
@@ -122,7 +128,7 @@ def read_key(text: str, start: int, end: int) -> Iterator[Candidate]:
         yield Candidate(start, end, "secret", 92)
 
 
-def read_private(text: str, start: int, end: int) -> Iterator[Candidate]:
+def read_private(_text: str, start: int, end: int) -> Iterator[Candidate]:
     """A private key in PEM, whole or cut off."""
     yield Candidate(start, end, "secret", 99)
 

@@ -9,14 +9,15 @@ REACH = 48
 
 PHONE = re.compile(
     r"(?i)\b(?:phone|tel|telephone|mobile|cell|fax|whatsapp|call(?:ed|ing)?|dial|text(?:ed)? (?:me|him|her|us)"
-    r"|reach(?:ed)? (?:me|you|him|her|us|them)|answering at|contact)\b|电话|手机|联系|致电|拨打|座机|传真|来电|短信|微信"
+    r"|reach(?:ed)? (?:me|you|him|her|us|them)|answering at|contact)\b"
+    r"|电话|手机|联系|致电|拨打|座机|传真|来电|短信|微信"
 )
 AFTER_PHONE = re.compile(r"(?i) ?[-(,]? ?(?:office|fax|mobile|cell|home|work)\b")
 CARD = re.compile(r"(?i)\b(?:cards?|visa|master ?card|amex|credit|debit|maestro|jcb|discover|diners)\b|卡|银联|账号")
 ORDER = re.compile(
     r"(?i)(?:\b(?:order|invoice|tracking|track|ticket|ref|reference|serial|txn|transaction|sku|batch|case|parcel|shipment"
     r"|timestamp|time|date|trace|request|session|job|build|version|isbn|ean|barcode|product|item|part)s?"
-    r"[ _-]?(?:no|nr|number|num|id|code)?\.?|\b(?:订单|单号|流水|编号|运单|快递|时间戳|时间|批次|批号|交易|序列|工单|条码|货号|单据|发票)"
+    r"[ _-]?(?:no|nr|number|num|id|code)?\.?"
     r"|(?:订单|单号|流水|编号|运单|快递|时间戳|时间|批次|批号|交易|序列|工单|条码|货号|单据|发票)[号码]{0,2})"
     r"(?: is| was|是|为)?[\s:：#=\"'(]*$"
 )
