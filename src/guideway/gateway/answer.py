@@ -7,8 +7,8 @@ from typing import Protocol
 
 from guideway.gateway import errors, usage, wire
 from guideway.gateway.errors import ApiError
+from guideway.gateway.prepare import Prepared
 from guideway.gateway.record import Record
-from guideway.gateway.rewrite import AnswerRewriter
 from guideway.gateway.upstream import Head
 
 COLLECT_LIMIT = 1024 * 1024
@@ -53,7 +53,7 @@ class Way(Protocol):
 class Answer:
     """One answer. ``begun``: the client has been sent a part of it, so no other replica can take over.
 
-    With *keeps* it is gathered for the cache, as long as it is short; *rewriter* changes what the client sees.
+    With *keeps* it is gathered for the cache, as long as it is short; *prepared* says how it is looked at.
     Events are passed on whole: what came of one that is not complete waits, for nobody can use half an event. The
     head waits for the first of them. With *strip* an event that only tells the usage is taken out.
     """
@@ -62,6 +62,7 @@ class Answer:
         "_gathered",
         "_held",
         "_parts",
+        "_prepared",
         "_rewriter",
         "_size",
         "_strip",
@@ -78,14 +79,15 @@ class Answer:
         head: Head,
         version: str,
         *,
-        strip: bool,
-        rewriter: AnswerRewriter | None = None,
+        prepared: Prepared | None = None,
         keeps: bool = False,
     ) -> None:
         self.head, self.begun = head, False
-        self._rewriter = rewriter
+        self._prepared = prepared
+        self._rewriter = prepared.rewriter() if prepared is not None else None
         self._gathered: list[bytes] | None = [] if keeps else None
-        self._way, self._version, self._strip = way, version, strip
+        self._way, self._version = way, version
+        self._strip = prepared is not None and prepared.strip
         self._style = Style.COLLECTED
         self._parts: list[bytes] = []
         self._size = 0
@@ -127,9 +129,9 @@ class Answer:
         told = usage.read(body)
         record.first, record.usage = at, told.usage if told is not None else None
         self._way.keep(self.head, body)
-        if self._rewriter is not None:
+        if self._rewriter is not None and self._prepared is not None and not self._prepared.passes(body, told):
             try:
-                body = self._rewriter.whole(body, told)
+                body = self._rewriter.whole(body)
             except ValueError:
                 self._way.spoiled(errors.UPSTREAM_BROKE)
                 return

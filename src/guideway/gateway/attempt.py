@@ -53,7 +53,7 @@ class Attempt:
     def begin(self, now: float, avoid: Backend | None = None) -> None:
         """Choose a replica and send the request."""
         plane = self._plane
-        backend = plane.choose(self._arm, avoid, self._prepared.prefix, now)
+        backend = plane.pools.choose(self._arm, avoid, self._prepared.prefix, now)
         if backend is None:
             self._asker.record.failure = self._asker.record.failure or "no replica"
             self._asker.broken(errors.NO_REPLICA)
@@ -61,10 +61,10 @@ class Attempt:
         backend.begin(now)
         self._backend, self._heard = backend, False
         # One that broke is seldom the only stale one.
-        connection = None if self._asker.record.retried else plane.pooled(backend, now)
+        connection = None if self._asker.record.retried else plane.pools.pooled(backend, now)
         self._fresh = connection is None
         if connection is None:
-            plane.connect(backend, self)
+            plane.pools.connect(backend, self)
         else:
             self._send(connection)
 

@@ -20,7 +20,7 @@ from guideway.gateway.limits.key_lease import Reservation
 from guideway.gateway.limits.meter import Waiting
 from guideway.gateway.masking import FAILED
 from guideway.gateway.plane import Plane
-from guideway.gateway.prepare import Prepared
+from guideway.gateway.prepare import Prepared, rewritten
 from guideway.gateway.record import Record
 from guideway.gateway.request import Peek, Request
 from guideway.gateway.routing import ServingArm
@@ -212,9 +212,7 @@ class Exchange:
             prepared = self._prepared
             assert prepared is not None
             keeps = self._plan is not None and self._plan.keeps
-            self._answer = answer = Answer(
-                self, head, self._request.version, strip=prepared.strip, rewriter=prepared.rewriter, keeps=keeps
-            )
+            self._answer = answer = Answer(self, head, self._request.version, prepared=prepared, keeps=keeps)
         answer.feed(parts, done, at)
 
     def _whole(self, head: Head, body: bytes, at: float) -> None:
@@ -224,9 +222,9 @@ class Exchange:
         told = usage.read(body)
         record.usage = told.usage if told is not None else None
         self.keep(head, body)
-        if prepared is not None and prepared.rewriter is not None:
+        if prepared is not None and not prepared.passes(body, told):
             try:
-                body = prepared.rewriter.whole(body, told)
+                body = rewritten(prepared, body)
             except ValueError:
                 self._fail(errors.UPSTREAM_BROKE)
                 return

@@ -25,6 +25,7 @@ AS_TEXT = ApiError(400, "send text: tokens cannot be checked for personal data",
 LACKING = ApiError(503, "names and addresses cannot be masked here", "server_error", code="masking")
 
 _MODEL = "model"
+_NOTHING: frozenset[Entity] = frozenset()
 _SIMPLE = re.compile(rb'\\[nrtbf"/\\]')
 """Escapes that stand for no letter or digit: two blanks hide nothing that they did not."""
 _STRING_OR_PLACEHOLDER = re.compile(r'"(?:[^"\\]|\\.)*"|' + PLACEHOLDER.pattern, re.DOTALL)
@@ -49,7 +50,7 @@ class Masking:
     find must not pass, every request is refused.
     """
 
-    __slots__ = ("_actions", "_finder", "_lacking", "_output", "_wanted", "digest")
+    __slots__ = ("_actions", "_finder", "_lacking", "_output", "_wanted", "clean", "digest")
 
     def __init__(self, options: Options, release: Mapping[Entity, Action], finder: Finder = find) -> None:
         self._actions = in_force(options.entities, release)
@@ -57,6 +58,7 @@ class Masking:
         self._finder = finder
         self._wanted = frozenset(entity for entity, action in self._actions.items() if action != "allow")
         self._output = self._wanted & PATTERN_ENTITIES if options.output else frozenset()
+        self.clean = self._make(None) if self._output else None
         self._lacking = not options.presidio and not self._wanted <= PATTERN_ENTITIES
 
     @property
@@ -108,10 +110,11 @@ class Masking:
             done(FAILED)
 
     def _prepare(self, body: bytes) -> Prepared:
+        if not self._wanted or self._is_clean(body):
+            return Prepared(body, self.clean, _NOTHING)
         vault = Vault(self._actions, self._finder)
-        if self._wanted and not self._is_clean(body):
-            body = _masked(body, vault)
-        make = self._make(vault) if vault.values or self._output else None
+        body = _masked(body, vault)
+        make = self._make(vault) if vault.values else self.clean
         return Prepared(body, make, vault.kinds, bool(vault.values))
 
     def _is_clean(self, body: bytes) -> bool:
@@ -121,13 +124,13 @@ class Masking:
         text = (_SIMPLE.sub(b"  ", body) if b"\\" in body else body).decode()
         return not suspicious(text) and PLACEHOLDER.search(text) is None
 
-    def _make(self, vault: Vault) -> Make:
+    def _make(self, vault: Vault | None) -> Make:
         output = self._output
 
         def make(channel: str) -> TextStream:
             is_json = channel == "arguments"
             streams: list[TextStream] = [Conceal(output, is_json=is_json)] if output else []
-            if vault.values:
+            if vault is not None and vault.values:
                 streams.append(Restore(vault, escape=is_json))
             return streams[0] if len(streams) == 1 else Chain(streams)
 

@@ -97,7 +97,7 @@ class Plane:
         self._pepper = b""
         self._batch_secret = b""
         self._seen = Seen()
-        self._pools = Pools(clock)
+        self.pools = Pools(clock)
         self._preparations: dict[str, Preparation] = {}
         self._terms: dict[str, tuple[Terms, Preparation]] = {}
         self._randoms: list[bytes] = []
@@ -138,7 +138,7 @@ class Plane:
     def _apply(self, route: Route) -> None:
         arms = [arm for arm in (route.stable, route.candidate) if arm is not None]
         self._preparations = {arm.release: self._preparation(arm) for arm in arms}
-        self.table = table = self._pools.apply(route)
+        self.table = table = self.pools.apply(route)
         self._marks.clear()
         workers = self.options.workers
         self.admission.resize(limit_of(self.options.admission, len(table.backends()), workers))
@@ -264,17 +264,13 @@ class Plane:
             record.why_not = record.why_not or "seen before"
         return plan
 
-    def choose(self, arm: ServingArm, avoid: Backend | None, prefix: int, now: float) -> Backend | None:
-        """The backend of *arm* for one attempt."""
-        return self._pools.choose(arm, avoid, prefix, now)
-
     def pooled(self, backend: Backend, now: float) -> UpstreamConnection | None:
         """A connection that waits for work, or None."""
-        return self._pools.pooled(backend, now)
+        return self.pools.pooled(backend, now)
 
     def connect(self, backend: Backend, waiter: Waiter) -> None:
         """Make a connection; *waiter* hears of it."""
-        self._pools.connect(backend, waiter)
+        self.pools.connect(backend, waiter)
 
     def _spend(self, key: str, spent: Used) -> None:
         self.line.meter.settle(Reservation(key), spent)
@@ -287,5 +283,5 @@ class Plane:
         """Once a second: the date, the day in request ids, what has become old."""
         self.date = wire.date_line(self.wall())
         self._marks.clear()
-        self._pools.sweep()
+        self.pools.sweep()
         self.cache.tick()

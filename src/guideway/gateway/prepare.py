@@ -7,6 +7,7 @@ stricter of release and environment asks for. Whatever fails here refuses the re
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -22,7 +23,8 @@ from guideway.gateway.guard import AnswerGuard, Guard
 from guideway.gateway.masking import AS_TEXT, Masking
 from guideway.gateway.masking import Prepared as Masked
 from guideway.gateway.request import Peek, Plain, Request, asking_for_usage
-from guideway.gateway.rewrite import AnswerRewriter
+from guideway.gateway.rewrite import AnswerRewriter, Gate
+from guideway.gateway.usage import Told
 from guideway.privacy.detect import find
 from guideway.privacy.stream import Chain, TextStream
 
@@ -36,18 +38,29 @@ _NUMBERS = re.compile(rb"[\s\[]*\[[\s\[]*-?[0-9]")
 
 
 class Prepared(msgspec.Struct):
-    """A request ready for a replica. ``strip``: the usage was asked for by us, so its event is taken out again.
+    """A request ready for a replica, and how its answer is looked at.
 
-    ``prefix`` stands for the beginning of the prompt, ``digest`` for what is done to prompts here, ``kinds`` for the
-    personal data that was masked.
+    ``strip``: the usage was asked for by us, so its event is taken out again. ``prefix`` stands for the beginning of
+    the prompt, ``digest`` for what is done to prompts here, ``kinds`` for the personal data that was masked.
+    ``make`` None: the answer passes as it is. ``quiet`` tells of a whole answer that it can do so all the same.
     """
 
     body: bytes
     strip: bool = False
     prefix: int = 0
-    rewriter: AnswerRewriter | None = None
     kinds: tuple[str, ...] = ()
     digest: bytes = b""
+    make: Make | None = None
+    gate: Gate | None = None
+    quiet: Callable[[bytes, Told], bool] | None = None
+
+    def rewriter(self) -> AnswerRewriter | None:
+        """Who changes the answer, one for every answer; None: nobody has to."""
+        return AnswerRewriter(self.make, self.gate) if self.make is not None else None
+
+    def passes(self, body: bytes, told: Told | None) -> bool:
+        """Can the whole answer *body*, of which *told* was read, pass as it is?"""
+        return self.make is None or (self.quiet is not None and told is not None and self.quiet(body, told))
 
 
 class Preparation:
@@ -62,6 +75,9 @@ class Preparation:
         self.guard = Guard(terms.guardrails, terms.system, classifier)
         self.masking = Masking(options.masking, terms.masking, _with_names() if options.masking.presidio else find)
         self._system = bool(terms.system)
+        self._gate = self.guard.gate
+        looked_at = self.guard.looks or self.masking.looks
+        self._make = partial(self._stream, self.guard, self.masking.clean) if looked_at else None
         self._neutralises = terms.guardrails.neutralise
 
     def is_slow(self, request: Request) -> bool:
@@ -84,35 +100,55 @@ class Preparation:
         body = masked.body
         if self._system and path == _CHAT:
             body = msgspec.json.encode(self.guard.with_system(msgspec.json.decode(body)))
+        watch = self.guard.answer(data) if wanted.has_tools and isinstance(data, dict) else None
+        gate = watch.tools.choice if watch is not None else self._gate
+        make = self._make
+        if masked.restores or watch is not None:
+            make = partial(self._stream, watch or self.guard, masked.stream)
         strip = bool(wanted.stream) and wanted.stream_options is None and path in _STREAMED
         return Prepared(
             asking_for_usage(body) if strip else body,
             strip,
-            prefix_of(path, request.body, affinity),
-            self._rewriter(masked, data if wanted.has_tools and isinstance(data, dict) else None),
-            tuple(sorted(masked.kinds)),
+            prefix_of(path, request.body, affinity) if affinity else 0,
+            tuple(sorted(masked.kinds)) if masked.kinds else (),
             self.masking.digest,
+            make,
+            gate,
+            self._nothing_in if gate is None and not masked.restores and self.guard.only_neutralises else None,
         )
 
-    def _rewriter(self, masked: Masked, asked: dict[str, Any] | None) -> AnswerRewriter | None:
-        """Who changes the answer; None: nobody has to."""
-        watch = self.guard.answer(asked) if asked is not None else None
-        if masked.stream is None and not self.guard.looks and watch is None:
-            return None
-        gate = watch.tools.choice if watch is not None else self.guard.gate
-        only_looks = not masked.kinds and gate is None and self.guard.only_neutralises
-        make = partial(self._stream, watch, masked.stream)
-        return AnswerRewriter(make, gate, self._nothing_in if only_looks and not masked.restores else None)
-
-    def _stream(self, watch: AnswerGuard | None, unmask: Make | None, channel: str) -> TextStream:
+    def _stream(self, rules: Guard | AnswerGuard, unmask: Make | None, channel: str) -> TextStream:
         """The way of one text: what the model says of others is concealed, the caller's own put back, rules last."""
-        rules = (watch or self.guard).text(channel)
-        return rules if unmask is None else Chain([unmask(channel), rules])
+        ruled = rules.text(channel)
+        return ruled if unmask is None else Chain([unmask(channel), ruled])
 
-    def _nothing_in(self, text: str) -> bool:
-        """Is there surely nothing in *text*, a whole one of an answer, that would be changed?"""
-        active = self._neutralises and _ACTIVE.search(text) is not None
-        return not active and self.masking.quiet(text)
+    def _nothing_in(self, body: bytes, told: Told) -> bool:
+        """Is there surely nothing in the whole answer *body* that would be changed?
+
+        Controls stand in JSON as escapes, or are no ASCII, so that their absence is seen without reading the texts.
+        """
+        texts = told.texts()
+        if texts is None:
+            return False
+        plain = body.isascii() and not (b"\\u" in body or b"\\b" in body or b"\\f" in body or b"\x7f" in body)
+        for text in texts:
+            if self._neutralises and (
+                "<" in text or "]" in text or "![" in text or (not plain and _ACTIVE.search(text))
+            ):
+                return False
+            if not self.masking.quiet(text):
+                return False
+        return True
+
+
+def rewritten(prepared: Prepared, body: bytes) -> bytes:
+    """The whole answer *body* as the client may see it.
+
+    Raises:
+        ValueError: it cannot be looked at.
+    """
+    rewriter = prepared.rewriter()
+    return rewriter.whole(body) if rewriter is not None else body
 
 
 def _has_tokens(wanted: Peek, data: Any) -> bool:

@@ -9,7 +9,6 @@ from typing import Any
 import msgspec
 
 from guideway.gateway.channels import Channels, Make, says_nothing
-from guideway.gateway.usage import Told
 
 EVENT_LIMIT = 1024 * 1024
 CHOICE_LIMIT = 1024
@@ -19,7 +18,6 @@ FILTERED = "content_filter"
 DONE = b"[DONE]"
 
 Gate = Callable[[dict[str, Any]], bool]
-Quiet = Callable[[str], bool]
 
 _EVENT_END = re.compile(rb"\r?\n\r?\n")
 _MARK = b"\xef\xbb\xbf"
@@ -31,28 +29,24 @@ _encode = msgspec.json.encode
 class AnswerRewriter:
     """Changes one answer: ``whole`` one that came at once, ``feed`` and ``end`` one that comes as events.
 
-    *gate* may take calls out of a choice, and says whether it did; *quiet* says of a whole text that nothing in it can
-    change, None: every text has to be looked at. Events in which nothing changes pass byte by byte. ``stopped``: a
-    stream raised ``Stop``; the answer is complete as it is, and what else comes is dropped.
+    *gate* may take calls out of a choice, and says whether it did. Events in which nothing changes pass byte by byte.
+    ``stopped``: a stream raised ``Stop``; the answer is complete as it is, and what else comes is dropped.
 
     Raises:
         ValueError: the model server sent what is no JSON or too large, of which nothing may be passed on.
     """
 
-    __slots__ = ("_begun", "_buffer", "_choices", "_gate", "_last", "_make", "_quiet", "stopped")
+    __slots__ = ("_begun", "_buffer", "_choices", "_gate", "_last", "_make", "stopped")
 
-    def __init__(self, make: Make, gate: Gate | None = None, quiet: Quiet | None = None) -> None:
-        self._make, self._gate, self._quiet = make, gate, quiet
+    def __init__(self, make: Make, gate: Gate | None = None) -> None:
+        self._make, self._gate = make, gate
         self._choices: dict[int, Channels] = {}
         self._last: dict[str, Any] = {}
         self._buffer = b""
         self._begun = self.stopped = False
 
-    def whole(self, body: bytes, told: Told | None = None) -> bytes:
-        """The whole answer, changed; *told* is what has been read of it already."""
-        texts = told.texts() if told is not None and self._quiet is not None else None
-        if texts is not None and self._quiet is not None and all(map(self._quiet, texts)):
-            return body
+    def whole(self, body: bytes) -> bytes:
+        """The whole answer, changed."""
         answer = _object(body)
         changed = False
         if "choices" not in answer:

@@ -106,7 +106,7 @@ class SideExchange:
         """A further piece of the answer."""
         self.active = at
         if self._answer is None:
-            self._answer = Answer(self, head, self._request.version, strip=False)
+            self._answer = Answer(self, head, self._request.version)
         if done:
             self._connection = None
         self._answer.feed(parts, done, at)
