@@ -22,6 +22,9 @@ from guideway.privacy.stream import Chain, Restore, TextStream
 FAILED = ApiError(500, "the request could not be checked for personal data", "server_error", code="masking")
 LACKING = ApiError(503, "names and addresses cannot be masked here", "server_error", code="masking")
 
+LARGE = 64 * 1024
+"""Bytes of a body that are masked in some ten milliseconds at worst; larger ones are left to a pool."""
+
 _MODEL = "model"
 _STRING_OR_PLACEHOLDER = re.compile(r'"(?:[^"\\]|\\.)*"|' + PLACEHOLDER.pattern, re.DOTALL)
 
@@ -53,10 +56,9 @@ class Masking:
         self._output = self._wanted & PATTERN_ENTITIES if options.output else frozenset()
         self._lacking = not options.presidio and not self._wanted <= PATTERN_ENTITIES
 
-    @property
-    def slow(self) -> bool:
-        """Does it take an analyser of language, for which no event loop should wait?"""
-        return not self._lacking and not self._wanted <= PATTERN_ENTITIES
+    def takes_long(self, body: bytes) -> bool:
+        """Would an event loop wait too long for *body*? It is large, or an analyser of language has to read it."""
+        return len(body) > LARGE or not (self._lacking or self._wanted <= PATTERN_ENTITIES)
 
     def prepare(self, body: bytes) -> Prepared | ApiError:
         """*body*, a JSON object, with personal data masked in every text but the model's name; or why it is refused.
