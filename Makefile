@@ -7,7 +7,7 @@ BIN    := $(VENV)/bin
 PIP    := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 EXAMPLE := examples/pydoc-assistant
 
-.PHONY: help demo demo-down test lint coverage bench bench-store lock clean
+.PHONY: help demo demo-down test lint coverage bench bench-masking bench-store lock clean
 .DELETE_ON_ERROR:
 
 help:  ## Show this list
@@ -46,6 +46,9 @@ coverage: $(BIN)/.ready  ## Which lines the tests run
 
 bench: $(BIN)/.ready  ## Measure the spine; writes benchmarks/results/spine.json
 	$(BIN)/python benchmarks/spine.py
+
+bench-masking: $(BIN)/.ready  ## Measure masking: speed and quality; writes benchmarks/results/masking.json
+	$(BIN)/python benchmarks/masking.py
 
 bench-store: $(BIN)/.ready  ## Measure store, seal, verify, assess and ledger; writes benchmarks/results/store.json
 	$(BIN)/python benchmarks/store.py

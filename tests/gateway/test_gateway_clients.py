@@ -104,8 +104,8 @@ def test_a_client_that_leaves_while_a_connection_is_made_costs_nothing(gateway, 
     one = replica()
     gateway.serve(one)
     waiting = []
-    connect = gateway.plane.connect
-    monkeypatch.setattr(gateway.plane, "connect", lambda *arguments: waiting.append(arguments))
+    connect = gateway.plane.pools.connect
+    monkeypatch.setattr(gateway.plane.pools, "connect", lambda *arguments: waiting.append(arguments))
     with Client(gateway.port) as client:
         client.send(request())
         wait_for(lambda: waiting)

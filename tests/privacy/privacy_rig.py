@@ -68,10 +68,10 @@ def score(texts: Iterable[Labelled], kinds: Sequence[Entity]) -> dict[Entity, Sc
     """How well *kinds* are found; only a find with the very characters of a label is a hit."""
     hits, alarms, misses = Counter[Entity](), Counter[Entity](), Counter[Entity]()
     for text, spans in texts:
-        found = {tuple(one) for one in find(text) if one.entity in kinds}
-        hits.update(kind for *_, kind in found & spans)
-        alarms.update(kind for *_, kind in found - spans)
-        misses.update(kind for *_, kind in spans - found)
+        found = {(one.start, one.end, one.entity) for one in find(text) if one.entity in kinds}
+        hits.update(one[2] for one in found & spans)
+        alarms.update(one[2] for one in found - spans)
+        misses.update(one[2] for one in spans - found)
     return {kind: Score(hits[kind], alarms[kind], misses[kind]) for kind in kinds}
 
 

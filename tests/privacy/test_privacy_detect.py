@@ -13,6 +13,9 @@ from guideway.privacy.detect import find, suspicious
 FOUND = [
     ("write to jo.doe+x@mail.example.com today", "jo.doe+x@mail.example.com", "email"),
     ("邮箱zhang.san@example.com.cn请查收", "zhang.san@example.com.cn", "email"),
+    ("пишите иван.petrov@example.com", "иван.petrov@example.com", "email"),
+    ("mail jоhn@example.com", "jоhn@example.com", "email"),
+    ("写信给“jo@example.com”吧", "jo@example.com", "email"),
     ("call +49 151 23456789 now", "+49 151 23456789", "phone"),
     ("call (212) 555-0187 now", "(212) 555-0187", "phone"),
     ("ring 212-555-0187.", "212-555-0187", "phone"),
@@ -82,6 +85,7 @@ def test_a_private_key_is_found_with_all_its_lines() -> None:
         "pip install a==1.2.3; x@y",
         "password reset is easy, the token expires",
         "std::vector<int> a::b",
+        "邮箱@example.com or ??@example.com",
     ],
 )
 def test_what_only_looks_alike_is_left(text: str) -> None:

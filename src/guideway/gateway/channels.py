@@ -22,19 +22,22 @@ _AT_ONCE = frozenset({"name"})
 
 
 class Channels:
-    """Changes the texts of one choice in place. ``stopped``: a stream has said that the answer ends here."""
+    """Changes the texts of one choice in place.
 
-    __slots__ = ("_changed", "_make", "_streams", "finished", "stopped")
+    ``stopped``: a stream has said that the answer ends here. ``spoke``: the last ``feed`` let a text through.
+    """
+
+    __slots__ = ("_changed", "_make", "_streams", "finished", "spoke", "stopped")
 
     def __init__(self, make: Make) -> None:
         self._make = make
         self._streams: dict[Path, TextStream] = {}
         self._changed = False
-        self.finished = self.stopped = False
+        self.finished = self.spoke = self.stopped = False
 
     def feed(self, choice: dict[str, Any], *, last: bool) -> bool:
         """Change the texts of *choice*; did any? *last*: what they hold back comes with them."""
-        self._changed = False
+        self._changed = self.spoke = False
         self._walk(choice, (), last)
         if self._changed and choice.get("logprobs") is not None:
             choice["logprobs"] = None  # its tokens are the text before the change
@@ -69,6 +72,7 @@ class Channels:
             if last and not self.stopped:
                 new += self._ended(self._streams.pop(path))
         self._changed = self._changed or new != text
+        self.spoke = self.spoke or new != ""
         return new
 
     def _stream(self, path: Path) -> TextStream:

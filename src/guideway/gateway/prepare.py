@@ -28,8 +28,6 @@ from guideway.gateway.usage import Told
 from guideway.privacy.detect import find
 from guideway.privacy.stream import Chain, TextStream
 
-SLOW_BYTES = 32 * 1024
-"""A body this large is looked at beside the loop: others would have to wait."""
 _STREAMED = frozenset({b"/v1/chat/completions", b"/v1/completions"})
 _CHAT = b"/v1/chat/completions"
 _ACTIVE = re.compile(r"[<\]\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069\U000e0000-\U000e007f]|!\[")
@@ -82,7 +80,7 @@ class Preparation:
 
     def is_slow(self, request: Request) -> bool:
         """Should ``prepare`` run beside the loop?"""
-        return len(request.body) > SLOW_BYTES or self.masking.slow
+        return self.masking.takes_long(request.body) or self.guard.is_slow(len(request.body))
 
     def prepare(self, request: Request, wanted: Peek, affinity: int) -> Prepared | ApiError:
         """What a replica is sent for *request*, or why it is refused. Rules judge what the client wrote itself."""

@@ -108,7 +108,8 @@ class AnswerRewriter:
             return b"".join(before) + self._farewell(chunk)
         if not changed:
             return b"".join(before) + event
-        quiet = says_nothing(choices) and not chunk.get("usage")
+        spoke = any(self._channels(choice).spoke for choice in choices)
+        quiet = not spoke and says_nothing(choices) and not chunk.get("usage")
         return b"".join(before) + (b"" if quiet else _line(chunk))
 
     def _choice(self, choice: dict[str, Any], before: list[bytes]) -> bool:

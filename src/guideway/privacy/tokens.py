@@ -9,7 +9,9 @@ from collections.abc import Iterator
 from guideway.privacy import checks, words
 from guideway.privacy.found import Candidate, stands_alone, starts_alone
 
-EMAIL = rb"[A-Za-z0-9._%+'\-\x80-\xff]*[A-Za-z0-9_%+\-\x80-\xff](?:@|%40)[A-Za-z0-9](?:[A-Za-z0-9\-]*\.)+[A-Za-z]{2,24}"
+EMAIL = (
+    rb"[A-Za-z0-9._%+'?\-\x80-\xff]*[A-Za-z0-9_%+?\-\x80-\xff](?:@|%40)[A-Za-z0-9](?:[A-Za-z0-9\-]*\.)+[A-Za-z]{2,24}"
+)
 URL = rb"[A-Za-z][A-Za-z0-9+.\-]*:(?:\\?/){2}[^\s/@\"'<>:\\?]*:[^\s/@\"'<>\\]+@[A-Za-z0-9.\-\[\]]+(?::[0-9]{1,5})?"
 IPV4 = rb"[0-9]{1,3}(?:\.[0-9]{1,3}){3}"
 IPV6 = rb"[0-9A-Fa-f]{0,4}(?::[0-9A-Fa-f]{0,4}){2,7}(?:[0-9A-Fa-f]:[0-9.]{7,15})?"
@@ -44,11 +46,19 @@ _HAN = re.compile(
 _TAKEN = re.compile(r"[A-Za-z]{4,12}[.!?:]?|[*x.•]+|\$\{?.*|<.*|%.*%|.*\(.*", re.IGNORECASE)
 _CHINESE_PASSPORT = re.compile(r"E[A-HJ-NP-Za-hj-np-z][0-9]{7}|[EG][0-9]{8}|[DSP]E?[0-9]{7,8}|1[45][0-9]{7}")
 _PERMIT = re.compile(r"[HMhm][0-9]{10}")
+_AT = re.compile("@|%40")
 _TRAILING = ".,;:!?'-"
 
 
 def read_email(text: str, start: int, end: int) -> Iterator[Candidate]:
-    """An address of electronic mail."""
+    """An address of electronic mail. Letters of other alphabets belong to it, Han does not."""
+    at = _AT.search(text, start, end)
+    stop = at.start() if at else end
+    for place in range(start, stop):
+        if not _is_local(text[place]):
+            start = place + 1
+    if start == stop:
+        return
     while start < end and text[start] in ".'%+-":
         start += 1
     escaped = text[max(0, start - 1) : start] == "\\" and text[start] in "nrtbf"
@@ -145,6 +155,10 @@ def read_han(text: str) -> Iterator[Candidate]:
     for found in _HAN.finditer(text):
         if _is_secret("password", found[1], _TRAILING):
             yield Candidate(found.start(1), found.end(1) - _surplus(found[1]), "secret", 58)
+
+
+def _is_local(one: str) -> bool:
+    return one != "?" if one.isascii() else one.isalpha() and one < "\u2e80"
 
 
 def _surplus(token: str) -> int:
