@@ -41,7 +41,7 @@ class Side:
         self.log = folder / f"{name.replace(' ', '-')}.log"
         with self.log.open("wb") as log:
             self.process = subprocess.Popen(
-                list(argv), stdout=log, stderr=log, stdin=subprocess.DEVNULL, env={**os.environ, **(env or {})},
+                list(argv), stdout=log, stderr=log, stdin=subprocess.DEVNULL, env={**_environment(), **(env or {})},
                 cwd=folder, start_new_session=True,
             )  # fmt: skip
 
@@ -150,6 +150,11 @@ def free_port() -> int:
     """A port that nobody listens on now."""
     with socket.create_server(("127.0.0.1", 0)) as one:
         return int(one.getsockname()[1])
+
+
+def _environment() -> dict[str, str]:
+    """Ours, but every side may keep its byte code: without it some start minutes later, and import while they serve."""
+    return {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
 
 
 def _program(name: str) -> str:
