@@ -7,29 +7,30 @@ gateways below `.bench`; `--million` sends a million requests through the worker
 from __future__ import annotations
 
 import argparse
-import importlib
-import importlib.util
+import json
 import sys
 import tempfile
 import time
 from contextlib import ExitStack
 from pathlib import Path
+from typing import Any
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
-from benchmarks.record import Figure, write
+from benchmarks.record import RESULTS, Figure, quietly, show, write
 from benchmarks.traffic import loads, peers, rows, sides
 from benchmarks.traffic.machine import Quiet
 from benchmarks.traffic.rows import DIRECT, HAPROXY, MASKED, OURS, PLAIN, Stand
 from benchmarks.traffic.sides import UNMASKED, Guideway, Side
 from guideway.core.spec.gateway import Masking
 
+PARTS = ("throughput", "latency", "streams", "memory", "overload", "masking")
 SLOTS, SERVICE_US = 16, 20_000
 """The model server of the overload: 16 at once, 20 ms each."""
 
 
 def main() -> None:
-    """Measure everything in a temporary folder, and write the results."""
+    """Measure everything in a temporary folder, and write the results; a part is only printed."""
     asked = _asked()
     began = time.monotonic()
     with ExitStack() as stack:
@@ -38,37 +39,56 @@ def main() -> None:
         stand.quiet.look()
         figures = measure(stand, folder, stack, asked)
         stand.quiet.look()
-    figures += masking()
+    if "masking" in asked.only:
+        figures += masking()
     figures.append(_machine(stand, time.monotonic() - began))
     print()
-    write("gateway", figures)
+    if set(asked.only) == set(PARTS):
+        write("gateway", figures)
+    else:
+        show(figures)
 
 
 def measure(stand: Stand, folder: Path, stack: ExitStack, asked: argparse.Namespace) -> list[Figure]:
     """All rows but those of masking alone."""
     upstream = _kept(stack, sides.upstream(stand.programs / "upstream", folder))
+    figures: list[Figure] = []
+    if {"throughput", "latency", "streams"} & set(asked.only):
+        figures += _compared(stand, folder, stack, upstream, asked)
+    if "memory" in asked.only:
+        _told("memory")
+        fresh = _gateway(stack, Guideway("fresh gateway", upstream.port, folder, masking=UNMASKED))
+        figures += rows.memory(stand, fresh, 1_000_000 if asked.million else asked.requests)
+    if "overload" in asked.only:
+        _told("overload")
+        slow = _kept(stack, sides.upstream(stand.programs / "upstream", folder, service=SERVICE_US, slots=SLOTS))
+        full = _gateway(stack, Guideway("full gateway", slow.port, folder, masking=UNMASKED, concurrent=SLOTS))
+        figures += rows.overload(stand, full, SLOTS)
+    return figures
+
+
+def _compared(stand: Stand, folder: Path, stack: ExitStack, upstream: Side, asked: argparse.Namespace) -> list[Figure]:
+    """The rows in which several sides have their turn."""
     side: dict[str, Side] = {
         DIRECT: upstream,
         HAPROXY: _kept(stack, sides.haproxy(upstream.port, folder)),
-        OURS: _gateway(stack, "gateway", upstream.port, folder, UNMASKED),
-        MASKED: _gateway(stack, "masking gateway", upstream.port, folder, Masking()),
+        OURS: _gateway(stack, Guideway("gateway", upstream.port, folder, masking=UNMASKED)),
+        MASKED: _gateway(stack, Guideway("masking gateway", upstream.port, folder, masking=Masking())),
         PLAIN: _kept(stack, sides.plain_proxy(upstream.port, folder)),
     }
-    _told("throughput")
-    figures, _ = rows.throughput(stand, {name: side[name] for name in (HAPROXY, OURS, MASKED, PLAIN)})
-    figures += others(stand, side[OURS], upstream.port, folder, asked.peers)
     through = {name: side[name] for name in (DIRECT, HAPROXY, OURS, MASKED)}
-    _told("latency at one connection")
-    figures += rows.latency(stand, through)
-    _told("streams")
-    figures += rows.streamed(stand, through)
-    _told("memory")
-    fresh = _gateway(stack, "fresh gateway", upstream.port, folder, UNMASKED)
-    figures += rows.memory(stand, fresh, 1_000_000 if asked.million else asked.requests)
-    _told("overload")
-    slow = _kept(stack, sides.upstream(stand.programs / "upstream", folder, service=SERVICE_US, slots=SLOTS))
-    full = _gateway(stack, "full gateway", slow.port, folder, UNMASKED, concurrent=SLOTS)
-    return figures + rows.overload(stand, full, SLOTS)
+    figures: list[Figure] = []
+    if "throughput" in asked.only:
+        _told("throughput")
+        figures += rows.throughput(stand, {name: one for name, one in side.items() if name != DIRECT})
+        figures += others(stand, side[OURS], upstream.port, folder, asked.peers)
+    if "latency" in asked.only:
+        _told("latency at one connection")
+        figures += rows.latency(stand, through)
+    if "streams" in asked.only:
+        _told("streams")
+        figures += rows.streamed(stand, through)
+    return figures
 
 
 def others(stand: Stand, ours: Side, upstream: int, folder: Path, wanted: bool) -> list[Figure]:
@@ -91,18 +111,22 @@ def others(stand: Stand, ours: Side, upstream: int, folder: Path, wanted: bool) 
 
 
 def masking() -> list[Figure]:
-    """The rows of masking alone, where that benchmark is there."""
-    if importlib.util.find_spec("benchmarks.masking") is None:
+    """The rows of masking alone: those that its own benchmark writes, where it is there."""
+    script = Path(__file__).with_name("masking.py")
+    if not script.exists():
         return [Figure("masking alone", 0.0, "", note="not run: benchmarks/masking.py is not there")]
     _told("masking")
-    found: list[Figure] = importlib.import_module("benchmarks.masking").measure()
-    return found
+    print(quietly([sys.executable, str(script)], script.parents[1]))
+    return [_figure(row) for row in json.loads((RESULTS / "masking.json").read_text(encoding="utf-8"))]
 
 
-def _gateway(
-    stack: ExitStack, name: str, upstream: int, folder: Path, masking: Masking, concurrent: int = 64
-) -> Guideway:
-    side = Guideway(name, upstream, folder, masking=masking, concurrent=concurrent)
+def _figure(row: dict[str, Any]) -> Figure:
+    """A figure as it was written; which way is better can be told from whether it was enough."""
+    ok = row.pop("ok")
+    return Figure(**row, larger=ok is not None and ok != (row["value"] <= row["must"]))
+
+
+def _gateway(stack: ExitStack, side: Guideway) -> Guideway:
     _kept(stack, side).up()
     return side
 
@@ -126,6 +150,7 @@ def _asked() -> argparse.Namespace:
     parser.add_argument("--peers", action="store_true", help="install and run vllm-router, sglang-router and LiteLLM")
     parser.add_argument("--million", action="store_true", help="a million requests for the slope of the memory")
     parser.add_argument("--requests", type=int, default=100_000, help="requests for the slope of the memory otherwise")
+    parser.add_argument("--only", nargs="+", choices=PARTS, default=PARTS, help="parts to measure; nothing is written")
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--seconds", type=float, default=3.0, help="length of one run, whole seconds")
     return parser.parse_args()

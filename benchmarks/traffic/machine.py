@@ -30,7 +30,8 @@ class Quiet:
         if not self.shares:
             return "not looked at"
         middle, most = statistics.median(self.shares), max(self.shares)
-        return f"others took {middle:.0%} of {os.cpu_count()} processors (median of {len(self.shares)}; at most {most:.0%})"
+        looks = f"median of {len(self.shares)} looks, at most {most:.0%}"
+        return f"others took {middle:.0%} of {os.cpu_count()} processors ({looks})"
 
 
 def processor_seconds(pids: Iterable[int]) -> float:

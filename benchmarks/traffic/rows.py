@@ -21,7 +21,7 @@ HAPROXY, OURS, MASKED, PLAIN, DIRECT = "haproxy", "ours", "masked", "plain", "di
 
 
 class Stand(NamedTuple):
-    """What is measured with: the folder of the compiled programs, how long one run is, and how many rounds there are."""
+    """What is measured with: the folder of the compiled programs, the length of one run, how many rounds there are."""
 
     programs: Path
     seconds: float
@@ -48,22 +48,23 @@ def median_ratio(ours: Sequence[float], theirs: Sequence[float]) -> float:
     return statistics.median(one / max(other, 1e-12) for one, other in zip(ours, theirs, strict=True))
 
 
-def throughput(stand: Stand, sides: dict[str, Side]) -> tuple[list[Figure], Runs]:
+def throughput(stand: Stand, sides: dict[str, Side]) -> list[Figure]:
     """Completions on 32 connections, against HAProxy and a plain proxy; prompts of 500 bytes that never repeat."""
     for side in sides.values():
         loads.unary(side, CONNECTIONS, 1)
     runs = in_turn(stand, sides, lambda side: loads.unary(side, CONNECTIONS, stand.seconds))
+    haproxy = "HAProxy, key map, one thread"
     figures = [
-        _faster("throughput, all on but masking", runs, OURS, HAPROXY, 0.50, 0.65, "HAProxy, key map, one thread"),
-        _faster("throughput with masking", runs, MASKED, HAPROXY, 0.38, 0.50, "HAProxy, key map, one thread"),
-        _faster("throughput against uvicorn", runs, OURS, PLAIN, 3.5, 4.5, "Starlette, uvicorn, aiohttp client"),
+        _faster(runs, (OURS, HAPROXY), _asked("throughput, all on but masking", 0.50, 0.65, haproxy)),
+        _faster(runs, (MASKED, HAPROXY), _asked("throughput with masking", 0.38, 0.50, haproxy)),
+        _faster(runs, (OURS, PLAIN), _asked("throughput against uvicorn", 3.5, 4.5, "Starlette, aiohttp client")),
     ]
     for name, what in ((HAPROXY, "HAProxy"), (OURS, "gateway"), (MASKED, "gateway, masking")):
         cost = statistics.median(run.worker_us for run in runs[name])
         beside = statistics.median(run.beside_us for run in runs[name])
         note = f"and {beside:.1f} us in the processes beside" if name != HAPROXY else ""
         figures.append(Figure(f"processor time per request, {what}", cost, "us", note=note))
-    return figures, runs
+    return figures
 
 
 def against(stand: Stand, ours: Side, peer: Peer, side: Side, version: str) -> Figure:
@@ -71,9 +72,8 @@ def against(stand: Stand, ours: Side, peer: Peer, side: Side, version: str) -> F
     pair = {OURS: ours, peer.name: side}
     loads.unary(side, CONNECTIONS, 2)
     runs = in_turn(stand, pair, lambda one: loads.unary(one, CONNECTIONS, stand.seconds))
-    return _faster(
-        f"throughput against {peer.name}", runs, OURS, peer.name, peer.must, peer.aim, f"{peer.name} {version}"
-    )
+    asked = _asked(f"throughput against {peer.name}", peer.must, peer.aim, f"{peer.name} {version}")
+    return _faster(runs, (OURS, peer.name), asked)
 
 
 def latency(stand: Stand, sides: dict[str, Side]) -> list[Figure]:
@@ -97,14 +97,14 @@ def streamed(stand: Stand, sides: dict[str, Side]) -> list[Figure]:
     runs = in_turn(stand, sides, lambda side: loads.streams(side, stand.programs, STREAMS, stand.seconds))
     shares = median_ratio([run.rate for run in runs[OURS]], [run.rate for run in runs[DIRECT]])
     costs = {name: [run.worker_us for run in runs[name]] for name in runs}
+    ratio = median_ratio(costs[OURS], costs[HAPROXY])
     rates = f"{_middle(runs[OURS]):.0f} against {_middle(runs[DIRECT]):.0f} events/s"
     us = {name: statistics.median(cost) for name, cost in costs.items()}
     note = f"{us[OURS]:.1f} us against {us[HAPROXY]:.1f} us; with masking {us[MASKED]:.1f} us"
     return [
-        Figure("streams: chunks delivered", shares, "ratio", 0.97, 1.0, "the model server, directly", rates, larger=True),
-        Figure("streams: processor time per chunk", median_ratio(costs[OURS], costs[HAPROXY]), "ratio", 2.2, 1.5,
-               "HAProxy", note),
-    ]  # fmt: skip
+        Figure("streams: chunks delivered", shares, "ratio", 0.97, 1.0, "asked directly", rates, larger=True),
+        Figure("streams: processor time per chunk", ratio, "ratio", 2.2, 1.5, "HAProxy", note),
+    ]
 
 
 def memory(stand: Stand, side: Guideway, requests: int) -> list[Figure]:
@@ -123,13 +123,13 @@ def memory(stand: Stand, side: Guideway, requests: int) -> list[Figure]:
     note = f"after {done:,} requests, its cache full; resident MB on the way: {path}; PSS {pss:.1f} MB"
     return [
         Figure("memory of the worker", max(size for _, size in sizes) / 1e6, "MB", 60, 45, note=note),
-        Figure("memory: growth per million requests", slope(settled) * 1e6 / 1e6, "MB", 2.0, 0.5,
+        Figure("memory: growth per million requests", slope(settled), "MB", 2.0, 0.5,
                note=f"line through the last 60 % of {done:,} requests"),
     ]  # fmt: skip
 
 
 def slope(points: Sequence[tuple[int, int]]) -> float:
-    """Of the least-squares line through *points*; 0 where there are fewer than two places."""
+    """Of the least-squares line through *points*, bytes a request, which is MB a million; 0 for fewer than two."""
     if len({x for x, _ in points}) < 2:
         return 0.0
     return statistics.linear_regression([x for x, _ in points], [y for _, y in points]).slope
@@ -141,31 +141,32 @@ def overload(stand: Stand, side: Side, slots: int) -> list[Figure]:
     peak = max(run.rate for run in closed)
     run = loads.arriving(side, stand.programs, 1024, 2 * stand.seconds, 3 * peak)
     said = run.said
-    note = f"peak {peak:.0f}/s, at {3 * peak:.0f}/s offered: {run.rate:.0f}/s answered, {said['busy']} × 429, p99 {said['p99_ms']:.0f} ms"
-    other = said["wrong"] + said["unsent"]
+    note = (
+        f"peak {peak:.0f}/s; of {3 * peak:.0f}/s offered {run.rate:.0f}/s were answered, p99 {said['p99_ms']:.0f} ms; "
+        f"{said['busy']} × 429"
+    )
+    lost = said["wrong"] + said["unsent"]
+    told = f"{said['wrong']} broken, {said['unsent']} unsent"
     return [
-        Figure(
-            "goodput at 3 × overload, of the peak", run.rate / peak, "ratio", 0.9, 1.0, "the same gateway", note, True
-        ),
-        Figure(
-            "overload: neither answered nor 429",
-            other,
-            "",
-            0,
-            0,
-            note=f"{said['wrong']} broken, {said['unsent']} unsent",
-        ),
+        Figure("goodput at 3 × overload, of the peak", run.rate / peak, "ratio", 0.9, 1.0, note=note, larger=True),
+        Figure("overload: neither answered nor 429", lost, "", 0, 0, note=told),
     ]
 
 
-def _faster(metric: str, runs: Runs, ours: str, theirs: str, must: float, aim: float, peer: str) -> Figure:
+def _faster(runs: Runs, pair: tuple[str, str], asked: Figure) -> Figure:
+    """What is *asked*, with the ratio of the pair's rates and what each request cost."""
+    ours, theirs = pair
     ratio = median_ratio([run.rate for run in runs[ours]], [run.rate for run in runs[theirs]])
     cost = [statistics.median(run.worker_us for run in runs[name]) for name in (ours, theirs)]
     note = (
         f"{_middle(runs[ours]):.0f} against {_middle(runs[theirs]):.0f} requests/s; "
         f"processor time {cost[0]:.0f} against {cost[1]:.0f} us"
     )
-    return Figure(metric, ratio, "ratio", must, aim, peer, note, larger=True)
+    return asked._replace(value=ratio, note=note)
+
+
+def _asked(metric: str, must: float, aim: float, peer: str) -> Figure:
+    return Figure(metric, 0.0, "ratio", must, aim, peer, larger=True)
 
 
 def _middle(runs: Sequence[Run]) -> float:

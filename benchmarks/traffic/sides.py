@@ -14,6 +14,7 @@ import sys
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import msgspec
 
@@ -103,17 +104,20 @@ class Guideway(Side):
 
     @property
     def workers(self) -> list[int]:
+        """The worker."""
         return list(self._state()["workers"])
 
     @property
     def beside(self) -> list[int]:
+        """The parent, the limiter, the admin plane and the batches."""
         return [pid for pid in below(self.process.pid) if pid not in self.workers]
 
-    def _state(self) -> dict:
+    def _state(self) -> dict[str, Any]:
         try:
-            return json.loads(self._settings.with_name(self._settings.name + ".state").read_bytes())
+            told: dict[str, Any] = json.loads(self._settings.with_name(self._settings.name + ".state").read_bytes())
         except FileNotFoundError:
             return {}
+        return told
 
 
 def upstream(program: Path, folder: Path, *, pace: int = 5000, service: int = 0, slots: int = 1) -> Side:
