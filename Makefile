@@ -7,11 +7,11 @@ BIN    := $(VENV)/bin
 PIP    := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 EXAMPLE := examples/pydoc-assistant
 
-.PHONY: help demo demo-down test lint coverage bench bench-masking bench-store lock clean
+.PHONY: help demo demo-down test lint coverage bench bench-gateway bench-masking bench-store lock clean
 .DELETE_ON_ERROR:
 
 help:  ## Show this list
-	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 # The virtual environment is made anew when the project file or the lock is newer than its stamp.
 $(BIN)/.ready: pyproject.toml requirements.lock torch.lock
@@ -53,8 +53,11 @@ bench-masking: $(BIN)/.ready  ## Measure masking: speed and quality; writes benc
 bench-store: $(BIN)/.ready  ## Measure store, seal, verify, assess and ledger; writes benchmarks/results/store.json
 	$(BIN)/python benchmarks/store.py
 
+bench-gateway: $(BIN)/.ready  ## Measure the gateway against HAProxy and others; PEERS=1 installs more, MILLION=1 takes longer
+	$(BIN)/python benchmarks/gateway.py $(if $(PEERS),--peers) $(if $(MILLION),--million)
+
 lock:  ## Write requirements.lock and torch.lock from what is installed, with hashes
 	$(BIN)/python tools/lock.py
 
 clean:  ## Remove the virtual environment, caches and the demo
-	rm -rf $(VENV) .demo .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis
+	rm -rf $(VENV) .bench .demo .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis

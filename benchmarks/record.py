@@ -35,18 +35,24 @@ class Figure(NamedTuple):
 
 def write(name: str, figures: Sequence[Figure]) -> Path:
     """Write ``results/NAME.json`` and print the table."""
+    show(figures)
     rows = []
     for one in figures:
         row = one._asdict()
         row.pop("larger")
         rows.append({**row, "value": round(one.value, 4), "ok": one.ok})
-        limit = "" if one.must is None else f"must {'≥' if one.larger else '≤'} {one.must:g}"
-        mark = {True: "✓", False: "✗", None: " "}[one.ok]
-        print(f"{mark} {one.metric:<58} {one.value:10.3f} {one.unit:<6} {limit:<14} {one.note}", flush=True)
     RESULTS.mkdir(exist_ok=True)
     path = RESULTS / f"{name}.json"
     path.write_text(json.dumps(rows, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
     return path
+
+
+def show(figures: Sequence[Figure]) -> None:
+    """Print the table."""
+    for one in figures:
+        limit = "" if one.must is None else f"must {'≥' if one.larger else '≤'} {one.must:g}"
+        mark = {True: "✓", False: "✗", None: " "}[one.ok]
+        print(f"{mark} {one.metric:<58} {one.value:10.3f} {one.unit:<6} {limit:<14} {one.note}", flush=True)
 
 
 def median_seconds(work: Callable[[], object], times: int = 5) -> float:

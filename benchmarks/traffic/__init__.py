@@ -1,0 +1,1 @@
+"""What the gateway's benchmark stands on: a model server, sides to compare, loads, and readings of the machine."""
