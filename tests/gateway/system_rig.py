@@ -147,10 +147,18 @@ class System(Running):
             orders.revoke_key(self.home, database, "dev", id, clock=time.time)
 
     def serve(self, *replicas, **options):
-        """Route to *replicas*, and wait until all workers do."""
+        """Route to *replicas*; return when workers and companions are up."""
         self.replicas = list(replicas)
         self.routes([one.port for one in replicas], **options)
-        return self.up()
+        self.up()
+        wait_for(self.admin_answers, 60, "the admin plane being up")
+        return self
+
+    def admin_answers(self):
+        try:
+            return self.admin("/healthz").status_code == 200
+        except httpx.TransportError:
+            return False
 
     def companion(self, name):
         """The process id of a companion, or None."""
