@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import json
 import sys
+import time
 from collections import deque
 
 from gateway_paper import DONE, SSE_HEAD, chunk, completion, event, http
@@ -73,7 +74,7 @@ class Connection(asyncio.Protocol):
 
     def asked(self, path: bytes, body: bytes) -> None:
         if not body:
-            self.transport.write(http(json.dumps(vars(self.counts)).encode()))
+            self.transport.write(http(json.dumps({**vars(self.counts), "now": time.monotonic()}).encode()))
             return
         self.counts.asked += 1
         if b'"stream": true' in body or b'"stream":true' in body:

@@ -1,4 +1,4 @@
-"""A gateway as it runs: parent, workers, limiter, admin plane and batches as processes, in a state folder of its own."""
+"""A gateway as it runs: parent, workers, limiter, admin plane and batches as processes, with a state folder."""
 
 from __future__ import annotations
 
@@ -141,10 +141,12 @@ class System(Running):
         with Database(self.home.database) as database:
             return orders.make_key(self.home, database, "dev", label, clock=time.time, **facts)
 
+    def id_of(self, key):
+        return key_digest(pepper(self.home.keys), key)[:8]
+
     def revoke(self, key):
-        id = key_digest(pepper(self.home.keys), key)[:8]
         with Database(self.home.database) as database:
-            orders.revoke_key(self.home, database, "dev", id, clock=time.time)
+            orders.revoke_key(self.home, database, "dev", self.id_of(key), clock=time.time)
 
     def serve(self, *replicas, **options):
         """Route to *replicas*; return when workers and companions are up."""
@@ -205,6 +207,14 @@ class System(Running):
         return (self.folder / "gateway.log").read_text(errors="replace")
 
 
+def connections_of(pid, clients):
+    """For each client: does the process *pid* hold the other end?"""
+    held = {str(fd.readlink()) for fd in Path(f"/proc/{pid}/fd").iterdir() if fd.is_symlink()}
+    rows = [row.split() for row in Path("/proc/net/tcp").read_text().splitlines()[1:]]
+    ports = {int(row[2].partition(":")[2], 16) for row in rows if f"socket:[{row[9]}]" in held}
+    return [client.socket.getsockname()[1] in ports for client in clients]
+
+
 def resident(pid):
     status = Path(f"/proc/{pid}/status").read_text()
     return 1024 * int(next(line.split()[1] for line in status.splitlines() if line.startswith("VmRSS")))
@@ -232,11 +242,15 @@ class ReplicaProcess:
 
 
 class Load:
-    """Clients that keep their connections and forgive nothing, unless *allowed* says which statuses are no failure."""
+    """Clients that keep their connections and forgive nothing, unless *allowed* says which statuses are no failure.
 
-    def __init__(self, port, clients=4, streams=True, key=KEY, allowed=(200,), pause=0.0):
+    *ask* gives what the body of the n-th request of a client has besides.
+    """
+
+    def __init__(self, port, clients=4, streams=True, key=KEY, allowed=(200,), pause=0.0, ask=None):
         self.port, self.clients, self.streams, self.headers = port, clients, streams, bearer(key)
         self.allowed, self.pause = set(allowed), pause
+        self.ask = ask or (lambda number: {})
         self.answers = 0
         self.statuses = Counter()
         self.releases = set()
@@ -260,7 +274,7 @@ class Load:
         assert self.wrong == []
 
     def _work(self, number):
-        client = None
+        client, turn = None, 0
         stream = self.streams and number % 2 == 1
         body = {"model": MODEL, "messages": [{"role": "user", "content": "hi"}], "stream": stream}
         while not self.stop.is_set():
@@ -268,7 +282,8 @@ class Load:
                 if client is not None:
                     client.socket.close()
                 client = Client(self.port)
-            reply = client.ask(body=body, headers=self.headers)
+            turn += 1
+            reply = client.ask(body={**body, **self.ask(turn)}, headers=self.headers)
             self._note(reply, stream)
             if reply.status != 200 and self.pause:
                 self.stop.wait(self.pause)

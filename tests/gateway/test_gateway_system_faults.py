@@ -15,7 +15,7 @@ import msgspec
 import pytest
 from gateway_paper import unary
 from gateway_rig import OPTIONS, Client, wait_for
-from system_rig import Load, at_once, chat, drill, replicas, shared, system
+from system_rig import Load, at_once, chat, connections_of, drill, replicas, shared, system
 
 from guideway.core.spec.gateway import Routing
 from guideway.kit.process import is_alive
@@ -203,18 +203,6 @@ def test_a_worker_killed_under_load_fails_only_what_it_had_under_way(system, rep
             client.socket.close()
 
 
-def connections_of(pid, clients):
-    """For each client: does the process *pid* hold the other end?"""
-    inodes = {os.readlink(f"/proc/{pid}/fd/{fd}") for fd in os.listdir(f"/proc/{pid}/fd")}
-    ports = set()
-    with open("/proc/net/tcp") as table:
-        for line in table.readlines()[1:]:
-            fields = line.split()
-            if f"socket:[{fields[9]}]" in inodes:
-                ports.add(int(fields[2].partition(":")[2], 16))
-    return [client.socket.getsockname()[1] in ports for client in clients]
-
-
 def outcome(client):
     """The status of the answer; None: the connection broke."""
     try:
@@ -268,4 +256,3 @@ def test_a_replica_that_hangs_is_given_up_in_time(system, replicas):
     replies = at_once(one.port, 8, chat(one.key))
     assert {reply.status for reply in replies} == {504}
     wait_for(one.settled, 5.0, "nothing being under way")
-
