@@ -2,96 +2,24 @@
 
 from __future__ import annotations
 
-import json
 import os
-import select
 import signal
 import socket
 import subprocess
 import sys
-import threading
 import time
 from pathlib import Path
 
 import msgspec
 import pytest
 from gateway_paper import chat_or_stream, held, unary
-from gateway_rig import KEY, OTHER_KEY, Client, key_file, request, route, threads, wait_for
+from gateway_rig import KEY, OTHER_KEY, Client, key_file, request, wait_for
+from system_rig import Load, Running
 
 from guideway.core.route import GatewaySettings
-from guideway.core.spec import Gateway
-from guideway.kit.files import write_atomic
 from guideway.kit.process import is_alive
 
 GET = request("GET", "/healthz")
-
-
-class Running:
-    """A gateway of real processes."""
-
-    def __init__(self, folder, workers=2, port=0):
-        self.folder, self.settings = folder, folder / "gateway.json"
-        self.route_file, self.keys_file = folder / "route.json", folder / "keys.json"
-        self.revision = 0
-        settings = GatewaySettings(
-            host="127.0.0.1",
-            port=port,
-            workers=workers,
-            route_file=str(self.route_file),
-            keys_file=str(self.keys_file),
-            options=Gateway(body_megabytes=1),
-        )
-        self.settings.write_bytes(msgspec.json.encode(settings))
-        self.keys(key_file())
-        self.log = (folder / "gateway.log").open("wb")
-        self.process = subprocess.Popen(self.argv, stderr=self.log)
-
-    @property
-    def argv(self):
-        return [sys.executable, "-m", "guideway.gateway", "--settings", str(self.settings)]
-
-    def keys(self, data):
-        write_atomic(self.keys_file, data, mode=0o600, durable=False)
-
-    def routes(self, *arguments, **options):
-        self.revision += 1
-        data = msgspec.json.encode(route(*arguments, revision=self.revision, **options))
-        write_atomic(self.route_file, data, durable=False)
-
-    def state(self):
-        try:
-            return json.loads((self.folder / "gateway.json.state").read_text())
-        except FileNotFoundError:
-            return None
-
-    def up(self):
-        wait_for(self.state, 30, "the gateway being up")
-        wait_for(lambda: all(self.probe() == 200 for _ in range(8)), 30, "the gateway being healthy")
-        return self
-
-    def probe(self):
-        with Client(self.port) as client:
-            return client.ask("GET", "/healthz").status
-
-    @property
-    def port(self):
-        return self.state()["port"]
-
-    @property
-    def workers(self):
-        return self.state()["workers"]
-
-    def signal(self, number):
-        self.process.send_signal(number)
-
-    def stop(self):
-        if self.process.poll() is None:
-            self.signal(signal.SIGTERM)
-            try:
-                self.process.wait(15)
-            except subprocess.TimeoutExpired:
-                self.process.kill()
-        self.log.close()
 
 
 @pytest.fixture
@@ -114,51 +42,6 @@ def served(running, replica):
     one.replicas = [replica(chat_or_stream("a", "b")), replica(chat_or_stream("a", "b"))]
     one.routes([replica.port for replica in one.replicas])
     return one.up()
-
-
-class Load:
-    """Clients that keep their connections and forgive nothing."""
-
-    def __init__(self, port, clients=4, streams=True):
-        self.port, self.clients, self.streams = port, clients, streams
-        self.answers = 0
-        self.releases = set()
-        self._stop = threading.Event()
-        self._lock = threading.Lock()
-
-    def __enter__(self):
-        self._running = threads(self.clients, self._work)
-        self.wrong = self._running.__enter__()
-        self.more(20)
-        return self
-
-    def __exit__(self, *error):
-        self._stop.set()
-        self._running.__exit__(*error)
-
-    def more(self, count):
-        """Wait until *count* further answers came, whatever happens meanwhile."""
-        goal = self.answers + count
-        wait_for(lambda: self.answers >= goal or self.wrong, 30, f"{count} more answers")
-        assert self.wrong == []
-
-    def _work(self, number):
-        client = None
-        body = {"model": "poet", "stream": self.streams and number % 2 == 1}
-        while not self._stop.is_set():
-            if client is None or select.select([client.socket], [], [], 0)[0]:
-                client = Client(self.port)
-            reply = client.ask(body=body)
-            assert reply.status == 200, reply.body
-            assert reply.body.endswith((b"}", b"[DONE]\n\n")), reply.body
-            with self._lock:
-                self.answers += 1
-                self.releases.add(reply.headers["x-guideway-release"])
-            if reply.headers.get("connection") == "close":
-                client.socket.close()
-                client = None
-        if client:
-            client.socket.close()
 
 
 # The file that tells that it is up.

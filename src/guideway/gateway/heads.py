@@ -17,7 +17,8 @@ _LONGEST = 4096
 class KnownHeads:
     """Accepted request heads by a digest of their bytes: no key of a client lies here.
 
-    *secret* keeps the digests from being guessed. Forgotten as a whole when the keys change or it is full.
+    *secret* keeps the digests from being guessed. Forgotten as a whole when the keys change or it is full. Heads with
+    a key that expires are looked at every time.
     """
 
     __slots__ = ("_requests", "_seed")
@@ -35,8 +36,8 @@ class KnownHeads:
 
     def keep(self, head: bytes, request: Request) -> None:
         """*request* was made of *head* and accepted."""
-        if len(head) > _LONGEST:
-            return
+        if len(head) > _LONGEST or (request.key is not None and request.key.expires is not None):
+            return  # nobody would look again whether such a key has expired meanwhile
         if len(self._requests) >= _KEPT:
             self._requests.clear()
         digest = self._seed.copy()
