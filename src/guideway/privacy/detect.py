@@ -67,6 +67,9 @@ def _candidates(view: Folded, entities: Collection[Entity], depth: int) -> Itera
             yield from _encoded(view, entities, depth)
             continue
         read = _SHAPES[index].read
+        if read is tokens.read_iban:
+            yield from tokens.read_ibans(view.plain)
+            continue
         for found in _PATTERNS[index].finditer(view.flat):
             yield from read(view.plain, *found.span())
     if _has_han(view):

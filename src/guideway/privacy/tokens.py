@@ -7,7 +7,7 @@ import re
 from collections.abc import Iterator
 
 from guideway.privacy import checks, words
-from guideway.privacy.found import Candidate, stands_alone, starts_alone
+from guideway.privacy.found import LEFT, Candidate, stands_alone, starts_alone
 
 EMAIL = (
     rb"[A-Za-z0-9._%+'?\-\x80-\xff]*[A-Za-z0-9_%+?\-\x80-\xff](?:@|%40)[A-Za-z0-9](?:[A-Za-z0-9\-]*\.)+[A-Za-z]{2,24}"
@@ -44,6 +44,7 @@ _HAN = re.compile(
     r"(?:密码|口令|密钥|令牌|秘钥|密碼)\s?(?:是|为|為|[:=])?\s?[\"'“「]?([^\s\"'\\,;<>(){}\[\]\u0080-\uffff]{6,})"
 )
 _TAKEN = re.compile(r"[A-Za-z]{4,12}[.!?:]?|[*x.•]+|\$\{?.*|<.*|%.*%|.*\(.*", re.IGNORECASE)
+_ACCOUNT = re.compile(LEFT + rf"(?=({IBAN.decode()}))")
 _CHINESE_PASSPORT = re.compile(r"E[A-HJ-NP-Za-hj-np-z][0-9]{7}|[EG][0-9]{8}|[DSP]E?[0-9]{7,8}|1[45][0-9]{7}")
 _PERMIT = re.compile(r"[HMhm][0-9]{10}")
 _AT = re.compile("@|%40")
@@ -119,6 +120,12 @@ def read_company(text: str, start: int, end: int) -> Iterator[Candidate]:
         return
     if stands_alone(text, start, end) and checks.is_company_code(text[start:end]):
         yield Candidate(start, end, "cn_company", 72)
+
+
+def read_ibans(text: str) -> Iterator[Candidate]:
+    """Every account number: what looks like the beginning of one may run over the beginning of the next."""
+    for begun in _ACCOUNT.finditer(text):
+        yield from read_iban(text, begun.start(), begun.start() + len(begun[1]))
 
 
 def read_iban(text: str, start: int, end: int) -> Iterator[Candidate]:
