@@ -8,12 +8,12 @@ import json
 import msgspec
 import pytest
 from gateway_paper import DONE, chunk, completion, event, raw, stream, unary
-from gateway_rig import CHAT, KEY, MODEL, OPTIONS, Client
+from gateway_rig import AUTHORIZED, CHAT, KEY, MODEL, OPTIONS, Client
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from guideway.core.guardrails import DenyRule, Guardrails
-from guideway.core.spec.gateway import Cache, Masking
+from guideway.core.spec.gateway import Cache, Masking, Telemetry
 from guideway.core.terms import Terms
 from guideway.gateway import masking
 from guideway.gateway.guard import Guard
@@ -312,3 +312,52 @@ def test_what_passes_the_quick_look_is_what_the_neutraliser_would_leave_as_it_is
     if _ACTIVE.search(text) is None:
         stream = Guard(Guardrails()).text("content")
         assert stream.feed(text) + stream.end() == text
+
+
+class Span:
+    """A span that keeps how it ended."""
+
+    traceparent = b"00-" + b"a" * 32 + b"-" + b"b" * 16 + b"-01"
+
+    def __init__(self):
+        self.ended = []
+
+    def end(self, **facts):
+        self.ended.append(facts)
+
+
+class Sampled:
+    """Traces of which every one is taken."""
+
+    def __init__(self):
+        self.begun, self.span = [], Span()
+
+    def begin(self, traceparent, **what):
+        self.begun.append((traceparent, what))
+        return self.span
+
+
+def test_a_traced_request_is_a_span_between_the_clients_and_the_replicas(gateway, replica, client):
+    one = replica()
+    gateway.serve(one)
+    gateway.plane.traces = sampled = Sampled()
+    client.ask(body=ask("hi"), headers=AUTHORIZED + "traceparent: 00-theirs\r\n")
+    assert sampled.begun == [(b"00-theirs", {"operation": "chat", "model": MODEL})]
+    assert one.asked[0].headers["traceparent"] == Span.traceparent.decode()
+    (ended,) = sampled.span.ended
+    assert (ended["status"], ended["tokens_in"], ended["tokens_out"]) == (200, 3, 1)
+    assert "hi" not in repr(ended)
+
+
+@pytest.mark.parametrize("wanted", [False, True])
+def test_prompts_are_in_the_log_only_if_the_policy_says_so_and_then_masked(made, replica, capsys, wanted):
+    telemetry = Telemetry(prompts=wanted)
+    gateway = made(msgspec.structs.replace(MASKED, telemetry=telemetry))
+    gateway.plane.reports._logs = True
+    gateway.serve(replica())
+    with Client(gateway.port) as client:
+        client.ask(body=ask(f"mail {MAIL} now"))
+    gateway.loop.call(gateway.plane.reports.flush)
+    told = capsys.readouterr().err
+    assert MAIL not in told
+    assert ("[EMAIL_1]" in told) is wanted

@@ -85,7 +85,10 @@ class Attempt:
         self._connection = connection
         asker = self._asker
         asker.record.sent = asker.active = self._plane.clock()
-        connection.send(self, upstream_request(self._request, connection.backend, asker.record.id, self._prepared.body))
+        trace = asker.record.trace
+        parent = trace.traceparent if trace is not None else None
+        data = upstream_request(self._request, connection.backend, asker.record.id, self._prepared.body, parent)
+        connection.send(self, data)
 
     # What comes back.
 
@@ -187,12 +190,20 @@ class Attempt:
             connection.abort()
 
 
-def upstream_request(request: Request, backend: Backend, id: bytes, body: bytes) -> bytes:
-    """The bytes for the replica: the body, and no header of the client but those named here."""
+def upstream_request(
+    request: Request, backend: Backend, id: bytes, body: bytes, traceparent: bytes | None = None
+) -> bytes:
+    """The bytes for the replica: the body, and no header of the client but those named here.
+
+    *traceparent* is that of a span of our own, which stands between the client's and the replica's.
+    """
     headers = request.headers
     trace = b""
     for name in TRACE & headers.keys():
-        trace += b"%b: %b\r\n" % (name, headers[name])
+        if traceparent is None or name != b"traceparent":
+            trace += b"%b: %b\r\n" % (name, headers[name])
+    if traceparent is not None:
+        trace += b"traceparent: %b\r\n" % traceparent
     return b"%b %b HTTP/1.1\r\nHost: %b\r\nContent-Type: %b\r\nx-request-id: %b\r\n%bContent-Length: %d\r\n\r\n%b" % (
         request.method,
         request.path,

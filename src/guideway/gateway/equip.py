@@ -24,6 +24,7 @@ from guideway.gateway.outcomes import Spool
 from guideway.gateway.plane import Plane
 from guideway.gateway.probing import LOOK_SECONDS, Prober
 from guideway.gateway.reports import FLUSH_SECONDS, Reports
+from guideway.gateway.traces import Traces
 from guideway.gateway.verdicts import hear, tell
 from guideway.kit.files import write_atomic
 from guideway.store.feedback_spool import Spool as FeedbackSpool
@@ -61,6 +62,8 @@ class Equipment:
         self.plane.line.leave()
         if self.plane.feedback is not None:
             self.plane.feedback.close()
+        if self.plane.traces is not None:
+            self.plane.traces.close()
         if self._publisher is not None:
             self._publisher.close(self.plane.wall())
 
@@ -104,6 +107,8 @@ def equip(settings: GatewaySettings, slot: int, seed: int) -> Equipment:
     if folder is not None:
         spool = FeedbackSpool(folder / "feedback", f"{os.getpid()}-{seed:x}")
         plane.feedback = Feedback(plane.ids, spool, settings.environment)
+    if options.telemetry.traces:
+        plane.traces = Traces(options.telemetry.traces, options.telemetry.sample, settings.environment, dice.random)
     health = folder / "health.json" if folder is not None else None
     prober = _prober(plane, health, options.routing.probe if slot == 0 else 0.0, leads=slot == 0)
     equipment = Equipment(plane, reports, prober, folder, alone=slot == 0)

@@ -22,6 +22,7 @@ from guideway.gateway.masking import FAILED
 from guideway.gateway.plane import Plane
 from guideway.gateway.prepare import Prepared, rewritten
 from guideway.gateway.record import Record
+from guideway.gateway.reports import operation
 from guideway.gateway.request import Peek, Request
 from guideway.gateway.routing import ServingArm
 from guideway.gateway.upstream import Head
@@ -92,6 +93,10 @@ class Exchange:
         plane, record = self._plane, self.record
         self._arm = plane.assign(self._request, self._wanted, record)
         record.id = plane.new_id(self._arm, self.owner)
+        if plane.traces is not None:
+            record.trace = plane.traces.begin(
+                self._request.headers.get(b"traceparent"), operation=operation(record.path), model=record.model
+            )
         if plane.is_free(self._request):
             record.free = True
             self._go()
@@ -139,6 +144,8 @@ class Exchange:
             return
         self._prepared = prepared
         record.masked = prepared.kinds
+        if plane.options.telemetry.prompts:
+            record.prompt = prepared.body.decode()
         self._plan = plan = plane.plan(arm, request, self._wanted, record, prepared)
         if plan is None or not plan.reads:
             record.cache = "bypass"

@@ -37,6 +37,7 @@ from guideway.gateway.request import Peek, Request, peek_at, refuse
 from guideway.gateway.routing import ServingArm, Table, read_route, replaces
 from guideway.gateway.seen import Seen
 from guideway.gateway.side import SideExchange, Uploader
+from guideway.gateway.traces import Traces
 from guideway.gateway.upstream import UpstreamConnection
 
 _RANDOM_BYTES = 8
@@ -91,6 +92,7 @@ class Plane:
         self.admission = Admission(1, options.admission.queue, options.admission.wait, clock)
         self.ids = RequestIds(id_secret(b"", environment))
         self.feedback: Feedback | None = None
+        self.traces: Traces | None = None
         self._environment = environment
         self._uniform, self._random_bytes = uniform, random_bytes
         self._keys = KeyRing(wall=wall)

@@ -7,6 +7,7 @@ import msgspec
 from guideway.core.assignment import Exclusion
 from guideway.core.outcome import Failure
 from guideway.core.route import ApiKey
+from guideway.gateway.traces import Trace
 from guideway.gateway.usage import Usage
 
 
@@ -15,6 +16,7 @@ class Record(msgspec.Struct, gc=False):
 
     ``failure`` and ``first_status`` tell of the first attempt. ``cache``: hit, shared, miss or bypass. ``pieces``
     counts the events of a stream that were passed on. ``free``: its key has no limits, so its use is added up later.
+    ``prompt`` is the masked one, if the policy wants it in the log.
     """
 
     path: bytes
@@ -46,3 +48,5 @@ class Record(msgspec.Struct, gc=False):
     free: bool = False
     guarded: bool = False
     masked: tuple[str, ...] = ()
+    trace: Trace | None = None
+    prompt: str | None = None

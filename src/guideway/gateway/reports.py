@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+import msgspec
+
 from guideway.core.outcome import Outcome
 from guideway.gateway.limits.amounts import Used, added
 from guideway.gateway.log import RequestLine, log_requests
@@ -38,6 +40,8 @@ class Reports:
 
     def add(self, record: Record) -> None:
         """One request is over."""
+        if record.trace is not None:
+            _end(record)
         self._records.append(record)
         if len(self._records) >= _TOGETHER:  # while they are still in the processor's cache
             records, self._records = self._records, []
@@ -81,7 +85,7 @@ class Reports:
             ttft=record.first - record.begun if record.first and record.stream else None,
             tokens_in=found.prompt_tokens if found else 0,
             tokens_out=found.completion_tokens if found else 0,
-            operation=_OPERATIONS.get(record.path, "infer"),
+            operation=operation(record.path),
         )
         if record.retried:
             self.metrics.count("retries")
@@ -139,7 +143,32 @@ def _line(record: Record, now: float) -> RequestLine:
         found.completion_tokens if found else record.pieces,
         record.cache,
         record.masked,
+        msgspec.UNSET if record.prompt is None else record.prompt,
     )
+
+
+def operation(path: bytes) -> str:
+    """What a request to *path* asks of a model, in the words of OpenTelemetry."""
+    return _OPERATIONS.get(path, "infer")
+
+
+def _end(record: Record) -> None:
+    """The span of a request that is traced."""
+    found, trace = record.usage, record.trace
+    record.trace = None
+    if trace is not None:
+        trace.end(
+            request=record.id.decode(),
+            status=record.status,
+            release=record.release,
+            arm=record.arm,
+            tokens_in=found.prompt_tokens if found else 0,
+            tokens_out=found.completion_tokens if found else record.pieces,
+            cache=record.cache,
+            overhead_ms=record.overhead * 1e3,
+            ttft=record.first - record.begun if record.first and record.stream else None,
+            error=record.error,
+        )
 
 
 def _spent(records: list[Record]) -> dict[str, Used]:
