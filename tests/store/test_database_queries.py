@@ -23,7 +23,7 @@ def rows(table, number: int):
         "automatic": True, "valid_until": None, "slice": "", "number": number, "seq": number,
         "stage": f"s{number % 50}", "release": digest, "subject": digest,
     }  # fmt: skip
-    kinds = {"at": float(number), "created": float(number), "until": float(number)}
+    kinds = dict.fromkeys(("at", "created", "until", "expires"), float(number))
     plain = {"size": number, "mtime_ns": number, "inode": number, "epoch": 1, "revision": 1}
     counts = {"day": number % 50, "requests": 1, "tokens": 1, "input_tokens": 1, "output_tokens": 1, "money": 1}
     keys = table.primary_key.columns.keys()
