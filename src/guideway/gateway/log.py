@@ -56,7 +56,7 @@ class RequestLine(msgspec.Struct, gc=False):
     cache: str = ""
     masked: tuple[str, ...] = ()
     prompt: str | msgspec.UnsetType = msgspec.UNSET
-    pid: int = msgspec.field(default_factory=os.getpid)
+    pid: int = 0
     event: str = "request"
 
 

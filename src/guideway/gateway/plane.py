@@ -260,7 +260,17 @@ class Plane:
             return None
         control = request.headers.get(b"cache-control", b"")
         owner = request.key.owner if request.key is not None else ""
-        call = Call(owner, request.path, request.body, arm.digest, arm.terms, prepared.digest, control, wanted.is_plain)
+        call = Call(
+            owner,
+            request.path,
+            request.body,
+            arm.digest,
+            arm.terms,
+            prepared.digest,
+            control,
+            wanted.is_plain,
+            wanted.temperature == 0,
+        )
         plan = self.cache.plan(call)
         if plan is not None and self._seen.look(plan.unit):
             record.why_not = record.why_not or "seen before"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 
 import msgspec
@@ -15,6 +16,7 @@ from guideway.gateway.record import Record
 
 FLUSH_SECONDS = 0.2
 _TOGETHER = 64
+_PID = os.getpid()  # asking the kernel for every line costs more than the line
 _OPERATIONS = {b"/v1/chat/completions": "chat", b"/v1/completions": "text_completion", b"/v1/embeddings": "embeddings"}
 
 
@@ -144,6 +146,7 @@ def _line(record: Record, now: float) -> RequestLine:
         record.cache,
         record.masked,
         msgspec.UNSET if record.prompt is None else record.prompt,
+        _PID,
     )
 
 

@@ -196,7 +196,7 @@ class Plain(Peek, gc=False, forbid_unknown_fields=True):
         return (
             self.user is None
             and self.n is None
-            and self.temperature is None
+            and not self.temperature
             and self.seed is None
             and not self.tools
             and not self.functions
