@@ -123,17 +123,17 @@ def test_the_limiter_killed_keys_without_limits_go_on_and_the_others_are_exact_a
     known(shared, key)
     assert {reply.status for reply in at_once(shared.port, 10, chat(key))} == {200}
     with Load(shared.port, key=shared.key) as load:
-        for _ in range(drill(2, 20)):
+        for _ in range(drill(2, 8)):
             killed = shared.companion("limits")
             os.kill(killed, signal.SIGKILL)
             load.more(40)
             statuses = {reply.status for reply in at_once(shared.port, 4, chat(key))}
             assert statuses <= {200, 429, 503}
             wait_for(lambda killed=killed: shared.companion("limits") not in {None, killed}, 20, "another limiter")
+            wait_for(lambda: checked(shared, key), 10.0, "both workers having found it")
             load.more(20)
     assert load.wrong == []
     assert set(load.statuses) == {200}
-    wait_for(lambda: checked(shared, key), 10.0, "both workers having found the limiter")
     exact = in_one_minute(shared, Limits(requests_per_minute=50), lambda key: at_once(shared.port, 120, chat(key)))
     assert granted(exact)[0] == 50
 
