@@ -183,7 +183,7 @@ def test_sigterm_of_the_whole_gateway_answers_what_is_under_way_and_companions_l
 
 @pytest.mark.catalogue("A19")
 def test_a_worker_killed_under_load_fails_only_what_it_had_under_way(system, replicas):
-    slow = replicas(0.3)
+    slow = replicas(1.0)
     one = system(slow)
     for _ in range(drill(2, 20)):
         clients = [Client(one.port) for _ in range(24)]
@@ -196,7 +196,9 @@ def test_a_worker_killed_under_load_fails_only_what_it_had_under_way(system, rep
         statuses = [outcome(client) for client in clients]
         assert any(mine)
         assert {status for status, own in zip(statuses, mine, strict=True) if not own} <= {200}
-        assert {status for status, own in zip(statuses, mine, strict=True) if own} <= {None}
+        broken = [status for status, own in zip(statuses, mine, strict=True) if own]
+        assert None in broken
+        assert set(broken) <= {None, 200}, "what was answered before it was killed stays answered"
         assert {reply.status for reply in at_once(one.port, 16, chat(one.key))} == {200}, "new connections wait"
         wait_for(lambda victim=victim: victim not in one.workers, 20, "another worker")
         for client in clients:
