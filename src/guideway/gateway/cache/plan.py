@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import re
+
 import msgspec
 
 from guideway.core.terms import Terms
 from guideway.gateway.cache import key
 from guideway.gateway.cache.repeatable import SAMPLED, repeatable
+
+_PARTS = re.compile(rb'"content"\s*:\s*\[')
 
 
 class Call(msgspec.Struct, gc=False):
@@ -42,12 +46,15 @@ class Plan(msgspec.Struct, gc=False):
 def plan(call: Call) -> Plan | None:
     """The plan for *call*; None when its body has no one meaning. ``unit`` is there even if nothing may be kept."""
     body = call.body
-    # Parts of a message, or escapes that could spell one, may bring in pictures from elsewhere: those are looked at.
-    if call.plain and not call.control and call.path in SAMPLED and b'"type"' not in body and b"\\u" not in body:
+    if call.plain and call.path in SAMPLED and not _may_have_parts(body):
         unit = key.raw_unit(body, tenant=call.tenant, path=call.path, masking=call.masking)
-        known = call.terms.cacheable and (call.greedy or call.terms.temperature == 0)
-        return Plan(key.cache_key(unit, call.release), unit, known, known)
+        return _granted(call, unit, call.greedy or call.terms.temperature == 0)
     return _read(call)
+
+
+def _may_have_parts(body: bytes) -> bool:
+    """Could a message be a list of parts? Each may bring in pictures from elsewhere, with or without its type named."""
+    return body.count(b"[") > 1 and (b"\\u" in body or _PARTS.search(body) is not None)
 
 
 def _read(call: Call) -> Plan | None:
@@ -56,12 +63,15 @@ def _read(call: Call) -> Plan | None:
     if asked is None:
         return None
     unit = key.unit_key(asked, tenant=call.tenant, path=call.path, masking=call.masking)
+    return _granted(call, unit, repeatable(call.path, asked.parameters, call.terms.temperature))
+
+
+def _granted(call: Call, unit: bytes, is_repeatable: bool) -> Plan:
+    """What the release and the client allow. The key is the same whatever that is: what one keeps, another reads."""
     digest = key.cache_key(unit, call.release)
-    terms = call.terms
-    if not terms.cacheable or not repeatable(call.path, asked.parameters, terms.temperature):
-        return Plan(digest, unit, reads=False, keeps=False)
-    if not call.control:
-        return Plan(digest, unit, reads=True, keeps=True)
+    known = is_repeatable and call.terms.cacheable
+    if not known or not call.control:
+        return Plan(digest, unit, known, known)
     return _as_asked(digest, unit, call.control)
 
 
