@@ -294,8 +294,8 @@ def beside(folder):
     module.write_text(
         "import os, pathlib, signal, sys\n"
         f"folder = pathlib.Path({str(folder)!r})\n"
-        "(folder / f'companion-{os.getpid()}').write_text(sys.argv[-1])\n"
         "signal.signal(signal.SIGTERM, lambda *_: ((folder / 'told').touch(), sys.exit(0)))\n"
+        "(folder / f'companion-{os.getpid()}').write_text(sys.argv[-1])\n"
         "while True: signal.pause()\n"
     )
     script = folder / "with_companion.py"
