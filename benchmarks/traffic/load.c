@@ -30,7 +30,8 @@ struct connection {
 static struct connection *all;
 static int port, epoll, stream, *samples, sampled;
 static const char *key, *seed;
-static long events, good, busy429, wrong, unsent, asked;
+static long events, good, busy429, cut, other, unsent, asked; /* other: answers of any other status */
+static int last_other;
 
 static long now(void) {
     struct timespec at;
@@ -53,7 +54,7 @@ static int reach(struct connection *one) {
 }
 
 static void drop(struct connection *one) {
-    wrong += one->busy; /* an idle connection may be closed by the other side */
+    cut += one->busy; /* an idle connection may be closed by the other side */
     close(one->fd);
     one->fd = -1;
     one->busy = 0;
@@ -62,7 +63,7 @@ static void drop(struct connection *one) {
 static void ask(struct connection *one, long began) {
     char body[512], whole[2048];
     if (one->fd < 0 && reach(one)) {
-        wrong++;
+        cut++;
         return;
     }
     int size = snprintf(body, sizeof body,
@@ -83,7 +84,10 @@ static void over(struct connection *one) {
     one->busy = 0;
     good += one->status == 200;
     busy429 += one->status == 429;
-    wrong += one->status != 200 && one->status != 429;
+    if (one->status != 200 && one->status != 429) {
+        other++;
+        last_other = one->status;
+    }
     if (one->status == 200 && sampled < SAMPLES)
         samples[sampled++] = (int)(now() - one->began);
 }
@@ -197,8 +201,8 @@ int main(int words, char **word) {
     }
     double spent = (double)(now() - began) / 1e6;
     qsort(samples, (size_t)sampled, sizeof *samples, smaller);
-    printf("{\"seconds\":%.4f,\"good\":%ld,\"busy\":%ld,\"wrong\":%ld,\"unsent\":%ld,\"events\":%ld,"
+    printf("{\"seconds\":%.4f,\"good\":%ld,\"busy\":%ld,\"cut\":%ld,\"other\":%ld,\"status\":%d,\"unsent\":%ld,\"events\":%ld,"
         "\"p50_ms\":%.4f,\"p99_ms\":%.4f}\n",
-        spent, good, busy429, wrong, unsent, events, at_share(0.5), at_share(0.99));
+        spent, good, busy429, cut, other, last_other, unsent, events, at_share(0.5), at_share(0.99));
     return 0;
 }

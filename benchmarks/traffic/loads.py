@@ -64,8 +64,8 @@ def unary(side: Side, connections: int, seconds: float) -> Run:
 def streams(side: Side, programs: Path, connections: int, seconds: float) -> Run:
     """Streams, one after the other on every connection; ``answers`` are events."""
     said, worker, beside = _load(side, programs, connections, seconds, 0, stream=True)
-    if said["wrong"] or said["busy"]:
-        raise SystemExit(f"{side.name}: of the streams {said['wrong']} broke and {said['busy']} were refused")
+    if said["cut"] or said["other"] or said["busy"]:
+        raise SystemExit(f"{side.name}: streams broke or were refused: {said}")
     return Run(said["seconds"], said["events"], said["p50_ms"], worker, beside, said)
 
 

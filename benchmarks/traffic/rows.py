@@ -145,8 +145,8 @@ def overload(stand: Stand, side: Side, slots: int) -> list[Figure]:
         f"peak {peak:.0f}/s; of {3 * peak:.0f}/s offered {run.rate:.0f}/s were answered, p99 {said['p99_ms']:.0f} ms; "
         f"{said['busy']} × 429"
     )
-    lost = said["wrong"] + said["unsent"]
-    told = f"{said['wrong']} broken, {said['unsent']} unsent"
+    lost = said["cut"] + said["other"] + said["unsent"]
+    told = f"{said['cut']} cut, {said['other']} of status {said['status']}, {said['unsent']} unsent"
     return [
         Figure("goodput at 3 × overload, of the peak", run.rate / peak, "ratio", 0.9, 1.0, note=note, larger=True),
         Figure("overload: neither answered nor 429", lost, "", 0, 0, note=told),
