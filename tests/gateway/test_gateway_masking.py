@@ -5,7 +5,6 @@ from __future__ import annotations
 import base64
 import json
 from collections.abc import Collection
-from concurrent.futures import ThreadPoolExecutor
 from types import SimpleNamespace
 from typing import Any
 
@@ -250,13 +249,3 @@ def test_names_and_addresses_are_masked_where_an_analyser_is_there() -> None:
     told = masking.prepare(json.dumps(chat(content="Jo Doe, 5 Elm Street, jo@example.com")).encode())
     assert isinstance(told, Prepared)
     assert json.loads(told.body)["messages"][0]["content"] == "[NAME_1], [ADDRESS_1], [EMAIL_1]"
-
-
-def test_slow_analysis_runs_in_a_pool_and_a_pool_that_is_gone_refuses() -> None:
-    told: list[Prepared | ApiError] = []
-    with ThreadPoolExecutor(1) as pool:
-        named().prepare_later(json.dumps(chat(content="Jo Doe")).encode(), pool, told.append)
-    assert isinstance(told[0], Prepared)
-    assert b"[NAME_1]" in told[0].body
-    named().prepare_later(b"{}", pool, told.append)
-    assert isinstance(told[1], ApiError)

@@ -183,7 +183,7 @@ def test_planted_secrets_are_in_no_log_no_record_and_no_cache(made, replica, cap
     actions = {"card": "block"} if answer == "block" else {}
     gateway = made(msgspec.structs.replace(OPTIONS, masking=Masking(entities=actions), cache=Cache()))
     gateway.plane.reports._logs = True
-    gateway.plane.reports._spool = spool = Spool(tmp_path / "spool", "w", clock=lambda: 1.0)
+    gateway.plane.reports.spool = spool = Spool(tmp_path / "spool", "w", clock=lambda: 1.0)
     answers = {
         "success": saying(lambda seen: f"you said {seen}"),
         "error": unary(b'{"error":{"message":"no"}}', "400 Bad Request"),

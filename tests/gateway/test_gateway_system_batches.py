@@ -118,7 +118,7 @@ def test_the_limits_of_a_key_hold_for_its_batches_and_live_requests_together(sha
 def test_a_key_revoked_in_the_middle_of_its_batch_gets_no_further_answer(shared, client_of, replicas):
     slow = replicas(0.05)
     shared.serve(slow)
-    key, other = (shared.new_key(tenant="one tenant") for _ in range(2))
+    key, other = (shared.new_key(tenant="one-tenant") for _ in range(2))
     client, colleague = client_of(key), client_of(other)
     batch = begin(client, lines(300))
     wait_for(lambda: colleague.batches.retrieve(batch.id).request_counts.completed >= 5, 20, "some answers")

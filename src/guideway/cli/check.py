@@ -11,6 +11,7 @@ from guideway.cli.project import environment_option, opened, spec_option
 from guideway.core.errors import SpecError
 from guideway.core.spec import SpecFile
 from guideway.gateway.exposure import is_on, rooted, warning
+from guideway.gateway.soundness import check_options
 from guideway.pipeline.check import check
 
 
@@ -25,9 +26,23 @@ def command(path: Path, environment: str) -> None:
     click.echo(f"{path} is in order for '{environment}'")
 
 
+def sound(file: SpecFile) -> None:
+    """Refuse options of the gateway that nothing could start or serve with, with the line where they stand.
+
+    Raises:
+        SpecError: one of them.
+    """
+    try:
+        check_options(file.spec.gateway, file.spec.policy.masking)
+    except SpecError as error:
+        where = file.where(*(error.where or "gateway").split("."))
+        raise SpecError(error.what, where=where, try_this=error.try_this) from None
+
+
 def _check_gateway(file: SpecFile) -> None:
     """A certificate that cannot be used is an error here already; keys that will travel in clear are a warning."""
     options = rooted(file.spec.gateway, file.root)
+    sound(file)
     where = file.where("gateway", "tls")
     try:
         has_files = is_on(options.tls) and not options.tls.development

@@ -18,7 +18,6 @@ from guideway.cli.state import writing
 from guideway.core.errors import SpecError
 from guideway.core.route import ApiKey
 from guideway.core.spec.gateway import Limits
-from guideway.core.spec.model import NAME
 from guideway.fleet import orders
 from guideway.store import api_keys, usage
 from guideway.store.database import Database
@@ -72,9 +71,6 @@ def new(
     With any limit of its own it has only those, not the ones of the environment; 0 is no limit.
     """
     now = time.time()
-    if tenant and not re.fullmatch(NAME, tenant):
-        advice = "small letters, digits, '.', '_' and '-', at most 63"
-        raise SpecError(f"'{tenant}' is no name for a tenant", where="--tenant", try_this=advice)
     terms: dict[str, Any] = {"tenant": tenant, "role": role, "models": models, "limits": _limits(limits)}
     terms["expires"] = now + _seconds(expires) if expires else None
     _, home = opened(path, environment)

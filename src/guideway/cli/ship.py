@@ -8,6 +8,7 @@ from pathlib import Path
 import click
 import msgspec
 
+from guideway.cli.check import sound
 from guideway.cli.draw import Emit, drawn
 from guideway.cli.project import environment_option, json_option, opened, spec_option
 from guideway.core.events import Note
@@ -47,6 +48,7 @@ def ship(file: SpecFile, shop: Workshop, release: Release, emit: Emit) -> bool:
     route = fleet.route(shop.database, environment)
     if route is None or route.stable is None or route.stable.release != release.digest:
         admitted(shop, file, release, emit)
+    sound(file)
     options = rooted(file.spec.gateway, file.root)
     if said := warning(options):
         emit(Note(f"warning: {said}"))

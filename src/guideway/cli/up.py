@@ -6,6 +6,7 @@ from pathlib import Path
 
 import click
 
+from guideway.cli.check import sound
 from guideway.cli.draw import drawn, print_json
 from guideway.cli.project import environment_option, json_option, opened, spec_option
 from guideway.cli.ship import ship
@@ -29,6 +30,7 @@ def command(path: Path, environment: str, as_json: bool) -> None:
     Run it again after a change: only what changed runs. The first time it makes a client key and shows it once.
     """
     file, home = opened(path, environment)
+    sound(file)  # before a build that nothing could serve
     shop = open_workshop(home)
     with drawn(as_json=as_json) as emit:
         built = build(file, shop, emit)

@@ -12,8 +12,8 @@ class Terms(msgspec.Struct, frozen=True):
     """What a release asks of whoever serves it; read from inside the release, so no environment can lower it.
 
     ``system`` is put before every conversation; ``masking`` is the least that is done with personal data;
-    ``temperature`` and ``max_tokens`` hold where a request names none; ``tokenizer`` and ``classifier`` are
-    their files on this host, or empty.
+    ``temperature`` and ``max_tokens`` hold where a request names none; ``classifier`` is the file of that of
+    the guardrails on this host, or empty.
     """
 
     system: str = ""
@@ -21,6 +21,5 @@ class Terms(msgspec.Struct, frozen=True):
     masking: dict[Entity, Action] = msgspec.field(default_factory=dict)
     temperature: float = 0.0
     max_tokens: int = 0
-    tokenizer: str = ""
     guardrails: Guardrails = Guardrails()
     classifier: str = ""

@@ -130,15 +130,13 @@ def generates(port: int, probe: Probe, timeout: float) -> bool:
 def _terms(folder: Path, settings: ServeSettings) -> Terms:
     """What the release in *folder*, whose bytes have been verified, asks of the gateway."""
     policy = msgspec.json.decode((folder / "policy.json").read_bytes(), type=Policy)
-    tokenizer, rules = folder / "model" / "tokenizer.json", folder / RULES_FILE
-    classifier = folder / CLASSIFIER_FILE
+    rules, classifier = folder / RULES_FILE, folder / CLASSIFIER_FILE
     return Terms(
         system=settings.system,
         cacheable=policy.cacheable,
         masking=policy.masking,
         temperature=settings.decoding.temperature,
         max_tokens=settings.decoding.max_tokens,
-        tokenizer=str(tokenizer) if tokenizer.is_file() else "",
         guardrails=read_guardrails(rules.read_bytes()) if rules.is_file() else Guardrails(),
         classifier=str(classifier) if classifier.is_file() else "",
     )

@@ -18,12 +18,12 @@ from guideway.core.route import ApiKey, Arm, Endpoint, Role
 from guideway.core.spec import Spec
 from guideway.core.spec.gateway import Limits
 from guideway.fleet import owner
-from guideway.fleet.project import project_keys, project_route
+from guideway.fleet.project import project_route
 from guideway.gateway.keys import key_digest, new_key
 from guideway.kit.files import locked
 from guideway.kit.process import is_alive, spawn_detached
 from guideway.signing.keys import pepper
-from guideway.store import api_keys, fleet, ledger
+from guideway.store import fleet, key_orders, ledger
 from guideway.store.database import Database
 from guideway.store.home import Home
 
@@ -141,13 +141,14 @@ def make_key(
     limits: Limits | None = None,
     expires: float | None = None,
 ) -> str:
-    """A new client key for *environment*. This is the only time that anyone sees it."""
-    secret = pepper(home.keys)
-    with database.transaction():
+    """A new client key for *environment*. This is the only time that anyone sees it.
+
+    Raises:
+        SpecError: *tenant* is no name for one.
+    """
+    while True:
         key = new_key(secrets.token_bytes(32))
-        while api_keys.is_taken(database, key_digest(secret, key)[:_ID]):
-            key = new_key(secrets.token_bytes(32))
-        digest = key_digest(secret, key)
+        digest = key_digest(pepper(home.keys), key)
         made = ApiKey(
             id=digest[:_ID],
             digest=digest,
@@ -158,13 +159,8 @@ def make_key(
             limits=limits,
             expires=expires,
         )
-        api_keys.put(database, environment, made)
-        grants = {"role": role, "tenant": tenant, "models": list(models)}
-        ledger.append(
-            database, at=clock(), who="command line", what="key made", subject=made.id, why=label, data=grants
-        )
-    project_keys(home, database, environment)
-    return key
+        if key_orders.make(home, database, environment, made, at=clock(), who="command line"):
+            return key
 
 
 def revoke_key(home: Home, database: Database, environment: str, id: str, *, clock: Clock) -> None:
@@ -173,13 +169,8 @@ def revoke_key(home: Home, database: Database, environment: str, id: str, *, clo
     Raises:
         SpecError: there is no such key.
     """
-    found = [key for key in api_keys.all_of(database, environment) if key.id == id]
-    if not found:
+    if not key_orders.revoke(home, database, environment, id, at=clock(), who="command line"):
         raise SpecError(f"there is no key '{id}' in '{environment}'", try_this="`guideway keys list`")
-    with database.transaction():
-        api_keys.put(database, environment, msgspec.structs.replace(found[0], revoked=True))
-        ledger.append(database, at=clock(), who="command line", what="key revoked", subject=id)
-    project_keys(home, database, environment)
 
 
 def follow(

@@ -15,6 +15,7 @@ from guideway.gateway.exposure import identity_of
 from guideway.gateway.listen import bind
 from guideway.gateway.log import log
 from guideway.gateway.parent import Parent
+from guideway.gateway.soundness import check_options
 from guideway.kit.files import locked
 
 COMPANIONS = {
@@ -34,6 +35,7 @@ def main() -> int:
             if not alone:
                 advice = "stop the one that runs, or wait until it has drained"
                 raise Unavailable("a gateway runs with these settings", where=str(path), try_this=advice)
+            check_options(settings.options)
             identity_of(settings)  # what is wrong with it is told here, in one line, and not by workers that die
             sockets = bind(settings.host, settings.port, settings.workers)
             Parent(path, sockets, companions(settings)).run()

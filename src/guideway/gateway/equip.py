@@ -35,10 +35,10 @@ _CACHE_LABEL = b"guideway: shared cache, 1"
 class Equipment:
     """What runs beside the requests of one worker: limits, probes, reports, feedback. *folder* is the gateway's."""
 
-    def __init__(self, plane: Plane, reports: Reports, prober: Prober, folder: Path | None, *, alone: bool) -> None:
+    def __init__(self, plane: Plane, reports: Reports, prober: Prober, folder: Path | None) -> None:
         self.plane, self.reports = plane, reports
         self.files: tuple[FollowedFile, ...] = ()
-        self._prober, self._folder, self._alone = prober, folder, alone
+        self._prober, self._folder = prober, folder
         self._publisher = Publisher(reports.metrics, folder / "metrics") if folder is not None else None
         self._timers: dict[str, asyncio.TimerHandle] = {}
 
@@ -47,7 +47,7 @@ class Equipment:
         self.plane.cache.start()
         if self._folder is not None:
             self.plane.line.start()
-        self._every("flush", FLUSH_SECONDS, self._flush)
+        self._every("flush", FLUSH_SECONDS, self.reports.flush)
         self._every("look", LOOK_SECONDS, self._look)
         self._every("expire", 0.25, lambda: self.plane.admission.expire(self.plane.clock()))
         self._every("publish", 1.0, self._publish)
@@ -73,9 +73,6 @@ class Equipment:
             work()
 
         again()
-
-    def _flush(self) -> None:
-        self.reports.flush()
 
     def _look(self) -> None:
         if self.plane.table is not None:
@@ -111,10 +108,10 @@ def equip(settings: GatewaySettings, slot: int, seed: int) -> Equipment:
         plane.traces = Traces(options.telemetry.traces, options.telemetry.sample, settings.environment, dice.random)
     health = folder / "health.json" if folder is not None else None
     prober = _prober(plane, health, options.routing.probe if slot == 0 else 0.0, leads=slot == 0)
-    equipment = Equipment(plane, reports, prober, folder, alone=slot == 0)
+    equipment = Equipment(plane, reports, prober, folder)
     if health is not None and slot > 0:
         equipment.files = (FollowedFile(health, lambda data: _hear(plane, data), time.time_ns),)
-    _gauges(reports.metrics, plane)
+    _gauges(reports, plane)
     return equipment
 
 
@@ -151,13 +148,18 @@ def _hear(plane: Plane, data: bytes) -> None:
         hear(data, plane.table.backends(), now=plane.clock(), wall=plane.wall())
 
 
-def _gauges(metrics: Metrics, plane: Plane) -> None:
+def _gauges(reports: Reports, plane: Plane) -> None:
+    metrics, counts = reports.metrics, plane.cache.counts
     metrics.gauge("in_flight", lambda: plane.admission.running)
     metrics.gauge("queue", lambda: plane.admission.waiting)
     metrics.read_counter("log_drops", log.dropped)
-    counts = plane.cache.counts
-    for label, name in (("hit", "hits"), ("shared", "shared"), ("kept", "kept"), ("dropped", "dropped")):
-        metrics.read_counter("cache", lambda name=name: getattr(counts, name, 0), label)  # type: ignore[misc]
+    metrics.read_counter("spool_drops", lambda: reports.spool.dropped if reports.spool else 0, "outcomes")
+    metrics.read_counter("spool_drops", lambda: plane.feedback.dropped if plane.feedback else 0, "feedback")
+    metrics.read_counter("cache", lambda: counts.hits + counts.fetched, "hit")
+    metrics.read_counter("cache", lambda: counts.shared, "shared")
+    metrics.read_counter("cache", lambda: counts.misses, "miss")
+    metrics.read_counter("cache", lambda: counts.bypassed, "bypass")
+    metrics.read_counter("cache", lambda: counts.dropped, "dropped")
 
 
 def _cache_secret(keys: Path) -> bytes:

@@ -197,7 +197,7 @@ class Exchange:
         self._queued, self._admitted = False, True
         arm, prepared = self._arm, self._prepared
         assert arm is not None and prepared is not None
-        self.active = max(self.active, self.record.begun)
+        self.active = self._plane.clock()  # it may have waited for a budget, an answer, or a place
         self._attempt = attempt = Attempt(self._plane, self, self._request, arm, prepared)
         attempt.begin(self.active)
 

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Callable, Mapping
-from concurrent.futures import Executor, Future
+from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 import msgspec
@@ -99,17 +98,6 @@ class Masking:
             return errors.bad_body("the body is nested too deeply")
         except Exception:
             return FAILED
-
-    def prepare_later(self, body: bytes, pool: Executor, done: Callable[[Prepared | ApiError], None]) -> None:
-        """The same in *pool*; *done* is called there, also when the work could not be done."""
-
-        def tell(future: Future[Prepared | ApiError]) -> None:
-            done(FAILED if future.cancelled() or future.exception() is not None else future.result())
-
-        try:
-            pool.submit(self.prepare, body).add_done_callback(tell)
-        except RuntimeError:  # the pool is shut down
-            done(FAILED)
 
     def _prepare(self, body: bytes) -> Prepared:
         if not self._wanted or self._is_clean(body):

@@ -34,10 +34,9 @@ class Reports:
         logs: bool = False,
     ) -> None:
         self.metrics = metrics or Metrics()
-        self.dropped = 0
         self.spend: Callable[[str, Used], None] = lambda key, spent: None
         self._clock, self._wall, self._environment = clock, wall, environment
-        self._spool, self._logs = spool, logs
+        self.spool, self._logs = spool, logs
         self._records: list[Record] = []
 
     def add(self, record: Record) -> None:
@@ -54,23 +53,23 @@ class Reports:
         records, self._records = self._records, []
         if records:
             self._tell(records)
-        if self._spool is not None:
-            self._spool.tick()
+        if self.spool is not None:
+            self.spool.tick()
 
     def close(self) -> None:
         """Tell what is left."""
         self.flush()
-        if self._spool is not None:
-            self._spool.close()
+        if self.spool is not None:
+            self.spool.close()
 
     def _tell(self, records: list[Record]) -> None:
         now = self._wall()
         shift = now - self._clock()
         for record in records:
             self._count(record)
-        if self._spool is not None:
+        if self.spool is not None:
             for record in records:
-                self._spool.add(self._outcome(record, shift))
+                self.spool.add(self._outcome(record, shift))
         if self._logs:
             log_requests([_line(record, now) for record in records])
         for key, spent in _spent(records).items():

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import msgspec
 
+from guideway.core.errors import SpecError
 from guideway.core.route import ApiKey, KeyFile
+from guideway.core.spec.model import NAME
 from guideway.kit.files import write_atomic
 from guideway.signing.keys import pepper
 from guideway.store import api_keys, ledger
@@ -14,12 +17,25 @@ from guideway.store.database import Database
 from guideway.store.home import Home
 
 
-def make(home: Home, database: Database, environment: str, key: ApiKey, *, at: float, who: str) -> None:
-    """Keep *key*, whose digest was made with the pepper of *home*; *who* stands in the ledger."""
+def make(home: Home, database: Database, environment: str, key: ApiKey, *, at: float, who: str) -> bool:
+    """Keep *key*, whose digest was made with the pepper of *home*; *who* stands in the ledger.
+
+    False: another key has its id, and nothing was kept; another one has to be made.
+
+    Raises:
+        SpecError: the tenant has no name that a tenant can have; a key of its own would be taken for it, or more.
+    """
+    if key.tenant and not re.fullmatch(NAME, key.tenant):
+        advice = "small letters, digits, '.', '_' and '-', at most 63"
+        raise SpecError(f"'{key.tenant}' is no name for a tenant", try_this=advice)
     with database.transaction():
+        if api_keys.is_taken(database, key.id):
+            return False
         api_keys.put(database, environment, key)
-        ledger.append(database, at=at, who=who, what="key made", subject=key.id, why=key.label)
+        grants = {"role": key.role, "tenant": key.tenant, "models": list(key.models)}
+        ledger.append(database, at=at, who=who, what="key made", subject=key.id, why=key.label, data=grants)
     project(home, database, environment)
+    return True
 
 
 def revoke(home: Home, database: Database, environment: str, id: str, *, at: float, who: str) -> bool:

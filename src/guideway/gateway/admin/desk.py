@@ -108,23 +108,29 @@ class Desk:
     # Changing.
 
     def make_key(self, asked: NewKey, who: str) -> dict[str, Any]:
-        """A new key; the only time that anyone sees it."""
+        """A new key; the only time that anyone sees it.
+
+        Raises:
+            SpecError: the tenant is no name for one.
+        """
         now = self._wall()
-        text = new_key(secrets.token_bytes(KEY_BYTES))
-        digest = key_digest(pepper(self._home.keys), text)
-        key = ApiKey(
-            id=digest[:8],
-            digest=digest,
-            label=asked.label,
-            tenant=asked.tenant,
-            role=asked.role,
-            models=asked.models,
-            limits=asked.limits,
-            expires=None if asked.expires_days is None else now + asked.expires_days * _DAY_SECONDS,
-        )
-        with self._database() as database:
-            key_orders.make(self._home, database, self._gateway.environment, key, at=now, who=who)
-        return {**_shown(key), "key": text}
+        expires = None if asked.expires_days is None else now + asked.expires_days * _DAY_SECONDS
+        while True:
+            text = new_key(secrets.token_bytes(KEY_BYTES))
+            digest = key_digest(pepper(self._home.keys), text)
+            key = ApiKey(
+                id=digest[:8],
+                digest=digest,
+                label=asked.label,
+                tenant=asked.tenant,
+                role=asked.role,
+                models=asked.models,
+                limits=asked.limits,
+                expires=expires,
+            )
+            with self._database() as database:
+                if key_orders.make(self._home, database, self._gateway.environment, key, at=now, who=who):
+                    return {**_shown(key), "key": text}
 
     def revoke_key(self, id: str, who: str) -> None:
         """Make a key worthless.
