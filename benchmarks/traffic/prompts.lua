@@ -1,5 +1,6 @@
 -- Requests of wrk: a prompt of 500 bytes that never comes twice, one in ten with a mail address and a telephone number.
--- wrk … -- KEY SEED: the numbers begin with SEED, so that no run repeats another one's prompts.
+-- wrk … -- KEY SEED: what makes them differ begins with SEED, so that no run repeats another one's prompts. It is
+-- written in letters: a long number in every prompt would have to be looked at as a telephone number each time.
 
 local prose = "A reader asks: how does the gateway know which replica is well, what does it do when one is ill, and who"
   .. " tells the people who wait? Please answer in a few sentences, name the parts that take part, say what each of them"
@@ -14,9 +15,13 @@ local function cut(text)
   return string.sub(text .. prose, 1, size - string.len(seed) - 12)
 end
 
+local function letters(number)
+  return (string.gsub(number, "%d", function(digit) return string.char(97 + digit) end))
+end
+
 function init(args)
   local key = args[1]
-  seed = args[2]
+  seed = letters(args[2])
   open = '{"model":"poet","temperature":0,"messages":[{"role":"user","content":"' .. seed
   plain = cut(" " .. prose) .. '"}]}'
   personal = cut(" " .. person) .. '"}]}'
@@ -27,7 +32,7 @@ end
 
 function request()
   counter = counter + 1
-  return before .. string.format("%011d", counter) .. (counter % 10 == 0 and personal or plain)
+  return before .. letters(string.format("%011d", counter)) .. (counter % 10 == 0 and personal or plain)
 end
 
 function done(summary, latency)

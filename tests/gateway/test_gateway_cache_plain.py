@@ -169,11 +169,11 @@ ODD = [
 
 @pytest.mark.parametrize("body", ODD, ids=["error", "object", "abort", "large", "list", "html", "empty"])
 def test_an_answer_with_anything_odd_about_it_is_not_taken_for_an_ordinary_one(body):
-    assert not is_ordinary(200, (1, 1), body)
+    assert not is_ordinary(200, b"application/json", body)
     assert not is_whole(200, b"application/json", body)
 
 
-def test_an_ordinary_answer_is_known_by_its_status_and_by_having_told_its_usage():
-    assert is_ordinary(200, (1, 1), completion())
-    assert not is_ordinary(500, (1, 1), completion())
-    assert not is_ordinary(200, None, completion())
+def test_an_ordinary_answer_is_known_by_its_status_and_its_kind():
+    assert is_ordinary(200, b"application/json", completion())
+    assert not is_ordinary(500, b"application/json", completion())
+    assert not is_ordinary(200, b"text/event-stream", completion())

@@ -243,9 +243,8 @@ def named() -> Masking:
 
 def test_names_and_addresses_are_masked_where_an_analyser_is_there() -> None:
     masking = named()
-    assert masking.takes_long(b"{}")
-    assert not Masking(SILENT, {}).takes_long(b"{}")
-    assert Masking(SILENT, {}).takes_long(b" " * 100_000)
+    assert masking.quick < 0
+    assert 0 < Masking(SILENT, {}).quick < 100_000
     told = masking.prepare(json.dumps(chat(content="Jo Doe, 5 Elm Street, jo@example.com")).encode())
     assert isinstance(told, Prepared)
     assert json.loads(told.body)["messages"][0]["content"] == "[NAME_1], [ADDRESS_1], [EMAIL_1]"

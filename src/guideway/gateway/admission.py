@@ -74,7 +74,8 @@ class Admission:
     def leave(self) -> None:
         """A request that ran is over: the next one runs."""
         self.running -= 1
-        self._fill()
+        if self._places:
+            self._fill()
 
     def cancel(self, call: Call) -> None:
         """The client of *call* left while it waited. Nothing happens when it does not wait."""

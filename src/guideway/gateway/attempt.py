@@ -16,8 +16,6 @@ from guideway.gateway.request import Request
 from guideway.gateway.routing import ServingArm
 from guideway.gateway.upstream import Head, UpstreamConnection
 
-TRACE = frozenset({b"traceparent", b"tracestate"})
-
 
 class Asker(Protocol):
     """The exchange that waits for the answer."""
@@ -52,8 +50,8 @@ class Attempt:
 
     def begin(self, now: float, avoid: Backend | None = None) -> None:
         """Choose a replica and send the request."""
-        plane = self._plane
-        backend = plane.pools.choose(self._arm, avoid, self._prepared.prefix, now)
+        pools = self._plane.pools
+        backend = pools.choose(self._arm, avoid, self._prepared.prefix, now)
         if backend is None:
             self._asker.record.failure = self._asker.record.failure or "no replica"
             self._asker.broken(errors.NO_REPLICA)
@@ -61,10 +59,10 @@ class Attempt:
         backend.begin(now)
         self._backend, self._heard = backend, False
         # One that broke is seldom the only stale one.
-        connection = None if self._asker.record.retried else plane.pools.pooled(backend, now)
+        connection = None if self._asker.record.retried else pools.pooled(backend, now)
         self._fresh = connection is None
         if connection is None:
-            plane.pools.connect(backend, self)
+            pools.connect(backend, self)
         else:
             self._send(connection)
 
@@ -94,27 +92,24 @@ class Attempt:
 
     def received(self, head: Head, parts: list[bytes], done: bool, at: float) -> None:
         """A further piece, read *at*."""
-        if not self._heard and self._first(head, done, at):
-            return
+        backend = self._backend
+        if not self._heard and backend is not None:
+            self._heard = True
+            if not self._asker.record.retried:
+                self._asker.record.first_status = head.status
+            if not is_fault(head.status):
+                backend.answered()
+            elif self._faulty(backend, head.status, done, at):
+                return
         if done:
             self._release()
         self._asker.received(head, parts, done, at)
 
-    def _first(self, head: Head, done: bool, at: float) -> bool:
-        """Judge the first piece; True when another replica is asked instead."""
-        self._heard = True
-        backend, status = self._backend, head.status
-        record = self._asker.record
-        if not record.retried:
-            record.first_status = status
-        if backend is None:
-            return False
-        if not is_fault(status):
-            backend.answered()
-            return False
+    def _faulty(self, backend: Backend, status: int, done: bool, at: float) -> bool:
+        """The replica says that it is ill; True when another one is asked instead."""
         backend.failed(at, "status")
         self._note(status, "status")
-        if status not in RETRIED or record.retried or not self._plane.budget.take():
+        if status not in RETRIED or self._asker.record.retried or not self._plane.budget.take():
             return False
         if not done and self._connection is not None:
             self._connection.abort()
@@ -193,24 +188,19 @@ class Attempt:
 def upstream_request(
     request: Request, backend: Backend, id: bytes, body: bytes, traceparent: bytes | None = None
 ) -> bytes:
-    """The bytes for the replica: the body, and no header of the client but those named here.
+    """The bytes for the replica: the body, and no header of the client but those that ``Request.accepted`` chose.
 
     *traceparent* is that of a span of our own, which stands between the client's and the replica's.
     """
-    headers = request.headers
-    trace = b""
-    for name in TRACE & headers.keys():
-        if traceparent is None or name != b"traceparent":
-            trace += b"%b: %b\r\n" % (name, headers[name])
+    lines = request.lines
     if traceparent is not None:
-        trace += b"traceparent: %b\r\n" % traceparent
-    return b"%b %b HTTP/1.1\r\nHost: %b\r\nContent-Type: %b\r\nx-request-id: %b\r\n%bContent-Length: %d\r\n\r\n%b" % (
-        request.method,
-        request.path,
+        lines = b"".join(line for line in lines.splitlines(True) if not line.startswith(b"traceparent:"))
+        lines += b"traceparent: %b\r\n" % traceparent
+    return b"%b%b\r\n%bx-request-id: %b\r\nContent-Length: %d\r\n\r\n%b" % (
+        request.line,
         backend.host,
-        headers.get(b"content-type", b"application/json"),
+        lines,
         id,
-        trace,
         len(body),
         body,
     )

@@ -160,27 +160,28 @@ class ClientConnection(asyncio.Protocol):
             self.write(wire.CONTINUE)
 
     def _serve(self, request: Request) -> None:
-        refusal = request.refusal
-        if refusal is None and paths.is_side(request.path):
+        if request.refusal is None and request.way != "replica":
+            self._serve_here(request)
+            return
+        wanted = request.refusal or self._plane.admit(request)
+        if isinstance(wanted, ApiError):
+            self.reply(request, wanted, self._plane.id_line(request))
+            return
+        self._exchange = exchange = Exchange(self._plane, self, request, wanted, self._read_at)
+        exchange.start()
+
+    def _serve_here(self, request: Request) -> None:
+        """Answer what needs no replica."""
+        if request.way == "side":
             self._exchange = self._plane.side(self, request)
             if self._reader.wants_continue:
                 self._reader.wants_continue = False
                 self.write(wire.CONTINUE)
-            return
-        if refusal is None and not paths.is_forwarded(request.path, request.method):
-            self._respond(request, *self._plane.page(request), self._plane.id_line(request))
-            return
-        if refusal is None and request.path == paths.FEEDBACK:
+        elif request.way == "feedback":
             self._exchange = judging = Judging(self, request, self._plane.clock())
             judging.start(self._plane)
-            return
-        wanted = refusal or self._plane.admit(request)
-        if isinstance(wanted, ApiError):
-            self.reply(request, wanted, self._plane.id_line(request))
-            return
-        exchange = Exchange(self._plane, self, request, wanted, self._read_at)
-        self._exchange = exchange
-        exchange.start()
+        else:
+            self._respond(request, *self._plane.page(request), self._plane.id_line(request))
 
     def _respond(self, request: Request, status: int, body: bytes, lines: bytes = b"") -> None:
         """Send a whole answer of our own."""

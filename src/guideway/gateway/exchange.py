@@ -7,6 +7,7 @@ is tried with replicas, `answer.py` how an answer is passed on.
 from __future__ import annotations
 
 import asyncio
+from functools import partial
 from typing import TYPE_CHECKING, Protocol
 
 from guideway.gateway import errors, usage, wire
@@ -25,7 +26,7 @@ from guideway.gateway.record import Record
 from guideway.gateway.reports import operation
 from guideway.gateway.request import Peek, Request
 from guideway.gateway.routing import ServingArm
-from guideway.gateway.upstream import Head
+from guideway.gateway.upstream import BODILESS, Head
 
 if TYPE_CHECKING:
     from guideway.gateway.cache.remote import Look
@@ -63,7 +64,6 @@ class Exchange:
         "_prepared",
         "_queued",
         "_request",
-        "_reservation",
         "_seat",
         "_wanted",
         "active",
@@ -75,9 +75,8 @@ class Exchange:
         self._plane, self._client, self._request, self._wanted = plane, client, request, wanted
         self.active = begun
         self.record = Record(request.path, begun, begun, request.key, wanted.model, wanted.stream is True)
-        self.owner = request.key.owner if request.key is not None else ""
+        self.owner = request.owner
         self._arm: ServingArm | None = None
-        self._reservation: Reservation | None = None
         self._prepared: Prepared | None = None
         self._plan: Plan | None = None
         self._seat: Seat | None = None
@@ -91,18 +90,17 @@ class Exchange:
     def start(self) -> None:
         """Assign the arm, and ask whether the key may."""
         plane, record = self._plane, self.record
-        self._arm = plane.assign(self._request, self._wanted, record)
-        record.id = plane.new_id(self._arm, self.owner)
+        self._arm = arm = plane.assign(self._request, self._wanted, record)
+        record.id = plane.new_id(arm, self.owner)
         if plane.traces is not None:
             record.trace = plane.traces.begin(
                 self._request.headers.get(b"traceparent"), operation=operation(record.path), model=record.model
             )
-        if plane.is_free(self._request):
+        taken = plane.reserve(self._request, self._wanted, arm, self)
+        if taken is None:
             record.free = True
-            self._go()
-            return
-        taken = plane.reserve(self._request, self._wanted, self._arm, self)
-        if not isinstance(taken, Waiting):
+            self._prepare()
+        elif not isinstance(taken, Waiting):
             self.granted(taken)
 
     def granted(self, taken: Reservation | ApiError) -> bool:
@@ -112,23 +110,22 @@ class Exchange:
         if isinstance(taken, ApiError):
             self._fail(taken)
             return True
-        self._reservation = taken
-        self._go()
+        self.record.reservation = taken
+        self._prepare()
         return True
 
-    def _go(self) -> None:
-        if self._arm is None:
-            self._fail(errors.NO_REPLICA)
-        else:
-            self._prepare(self._arm)
-
-    def _prepare(self, arm: ServingArm) -> None:
+    def _prepare(self) -> None:
         """Guard and mask the prompt; a long one beside the loop, for it would keep others waiting."""
-        plane, request = self._plane, self._request
-        if not plane.prepares_slowly(arm, request):
-            self._go_on(arm, plane.prepare(arm, request, self._wanted))
+        arm, request = self._arm, self._request
+        if arm is None:
+            self._fail(errors.NO_REPLICA)
             return
-        job = asyncio.get_running_loop().run_in_executor(None, plane.prepare, arm, request, self._wanted)
+        preparation, affinity = self._plane.preparation(arm)
+        if len(request.body) <= preparation.quick:
+            self._go_on(arm, preparation.prepare(request, self._wanted, affinity))
+            return
+        work = partial(preparation.prepare, request, self._wanted, affinity)
+        job = asyncio.get_running_loop().run_in_executor(None, work)
         job.add_done_callback(lambda done: self._prepared_beside(arm, done))
 
     def _prepared_beside(self, arm: ServingArm, done: asyncio.Future[Prepared | ApiError]) -> None:
@@ -137,7 +134,7 @@ class Exchange:
 
     def _go_on(self, arm: ServingArm, prepared: Prepared | ApiError) -> None:
         """Look whether the answer is known."""
-        plane, request, record = self._plane, self._request, self.record
+        plane, record = self._plane, self.record
         if isinstance(prepared, ApiError):
             record.guarded = True
             self._fail(prepared)
@@ -146,7 +143,7 @@ class Exchange:
         record.masked = prepared.kinds
         if plane.options.telemetry.prompts:
             record.prompt = prepared.body.decode()
-        self._plan = plan = plane.plan(arm, request, self._wanted, record, prepared)
+        self._plan = plan = plane.plan(arm, self._request, self._wanted, record, prepared)
         if plan is None or not plan.reads:
             record.cache = "bypass"
             self._enter()
@@ -163,11 +160,11 @@ class Exchange:
     def lead(self) -> None:
         """Nobody else asks the same: look into the shared store, then ask a replica."""
         plan = self._plan
-        look = self._plane.cache.fetch(plan, self._seat, self._fetched) if plan is not None else None
-        if look is None:
+        cache = self._plane.cache
+        if plan is not None and cache.is_shared:
+            self._look = cache.fetch(plan, self._seat, self._fetched)
+        if self._look is None:
             self._enter()
-        else:
-            self._look = look
 
     def _fetched(self, stored: Stored | None) -> None:
         self._look = None
@@ -273,14 +270,13 @@ class Exchange:
     def render(self, head: Head, framing: bytes, at: float, *, keep_alive: bool = True) -> bytes:
         """The head of the answer with the lines *framing*; *at*: when what it waited for was read."""
         plane, record, request = self._plane, self.record, self._request
-        framing = b"" if head.status in {204, 304} else b"Content-Type: %b\r\n%b" % (head.content_type, framing)
-        request.keep_alive = request.keep_alive and keep_alive and not plane.draining
-        record.ended = plane.clock()
-        record.overhead = record.ended - at + record.sent - record.begun
-        return b"%b%b%b%b%b%b\r\n" % (
-            wire.status_line(head.status),
-            framing,
-            head.lines,
+        if plane.draining or not keep_alive:
+            request.keep_alive = False
+        record.ended = now = plane.clock()
+        record.overhead = now - at + record.sent - record.begun
+        return b"%b%b%b%b%b\r\n" % (
+            head.opening or head.open(),
+            framing if head.status not in BODILESS else b"",
             plane.date,
             self._own_lines(),
             wire.connection(request.keep_alive, request.version),
@@ -316,12 +312,11 @@ class Exchange:
         self._spoil(error)
 
     def _own_lines(self) -> bytes:
-        record, release = self.record, self._arm.line if self._arm is not None else b""
-        cache = b"x-guideway-cache: %b\r\n" % record.cache.encode() if record.cache in _TOLD else b""
+        record = self.record
         return b"x-request-id: %b\r\n%b%bx-guideway-overhead-ms: %.3f\r\n" % (
             record.id,
-            release,
-            cache,
+            self._arm.line if self._arm is not None else b"",
+            _TOLD.get(record.cache, b""),
             record.overhead * 1e3,
         )
 
@@ -387,9 +382,7 @@ class Exchange:
             self._look.forget()
         if self._seat is not None:
             self._leave_seat(status)
-        if self._reservation is not None:
-            plane.settle(self._reservation, record)
-        plane.finished(record)
+        plane.reports.add(record)
 
     def _leave_seat(self, status: int) -> None:
         seat, self._seat = self._seat, None
@@ -399,4 +392,4 @@ class Exchange:
             seat.fail()
 
 
-_TOLD = frozenset({"hit", "miss", "shared"})
+_TOLD = {how: b"x-guideway-cache: %b\r\n" % how.encode() for how in ("hit", "miss", "shared")}

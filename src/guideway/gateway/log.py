@@ -35,7 +35,10 @@ FILE_BYTES = 64 * 1024 * 1024
 
 _LIVE = re.compile("[<>&\x7f-\x9f\u00ad\u200b-\u200f\u2028-\u202f\u2060-\u206f\ufeff]")
 """What JSON leaves as it is, and a terminal, a browser or a reader's eye does not."""
+_MARKS = (b"<", b">", b"&", b"\x7f")
+"""Those of them that are ASCII."""
 _encode = msgspec.json.Encoder().encode
+_encode_lines = msgspec.json.Encoder().encode_lines
 
 Fact = str | float | bool | list[str] | None
 
@@ -67,7 +70,17 @@ def log(event: str, **facts: Fact) -> None:
 
 def log_requests(lines: list[RequestLine]) -> None:
     """Write the lines about these requests."""
-    _say(b"".join(map(rendered, lines)), len(lines))
+    _say(_plain_lines(lines) or b"".join(map(rendered, lines)), len(lines))
+
+
+def _plain_lines(lines: list[RequestLine]) -> bytes | None:
+    """All *lines* in one call, where none of them has anything to be escaped or cut."""
+    try:
+        data = _encode_lines(lines)
+    except UnicodeEncodeError:
+        return None
+    is_plain = len(data) < LINE_BYTES and data.isascii() and not any(mark in data for mark in _MARKS)
+    return data if is_plain else None
 
 
 def rendered(line: dict[str, Fact] | RequestLine) -> bytes:
@@ -78,7 +91,7 @@ def rendered(line: dict[str, Fact] | RequestLine) -> bytes:
         data = json.dumps(msgspec.structs.asdict(line) if isinstance(line, RequestLine) else line).encode()
     if len(data) > LINE_BYTES:
         data = _encode({**_short(msgspec.to_builtins(line)), "cut": len(data)})
-    if data.isascii() and not (b"<" in data or b">" in data or b"&" in data or b"\x7f" in data):
+    if data.isascii() and not any(mark in data for mark in _MARKS):
         return data + b"\n"
     return (_LIVE.sub(_escaped, data.decode()) + "\n").encode()
 

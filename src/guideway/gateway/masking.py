@@ -77,9 +77,15 @@ class Masking:
         """Is there surely nothing in *text*, a whole one of an answer, that would be kept out?"""
         return not self._output or not suspicious(text)
 
-    def takes_long(self, body: bytes) -> bool:
-        """Would an event loop wait too long for *body*? It is large, or an analyser of language has to read it."""
-        return len(body) > LARGE or not (self._lacking or self._wanted <= PATTERN_ENTITIES)
+    @property
+    def is_lacking(self) -> bool:
+        """Is something demanded that nobody here can find?"""
+        return self._lacking
+
+    @property
+    def quick(self) -> int:
+        """Bytes of a body for which an event loop can wait: none where an analyser of language has to read them."""
+        return LARGE if self._lacking or self._wanted <= PATTERN_ENTITIES else -1
 
     def prepare(self, body: bytes) -> Prepared | ApiError:
         """*body*, a JSON object, with personal data masked in every text but the model's name; or why it is refused.

@@ -147,13 +147,19 @@ class Metrics:
         series = self._series.get(labels) or self._new(labels)
         series.count += 1
         shape = series.shape
-        _observe(shape.duration, DURATION, seconds)
+        histogram = shape.duration
+        histogram.counts[bisect_left(DURATION, seconds)] += 1
+        histogram.sum += seconds
         if ttft is not None:
             _observe(shape.first_token, FIRST_TOKEN, ttft)
         if tokens_in:
-            _observe(shape.tokens_in, TOKENS, tokens_in)
+            histogram = shape.tokens_in
+            histogram.counts[bisect_left(TOKENS, tokens_in)] += 1
+            histogram.sum += tokens_in
         if tokens_out:
-            _observe(shape.tokens_out, TOKENS, tokens_out)
+            histogram = shape.tokens_out
+            histogram.counts[bisect_left(TOKENS, tokens_out)] += 1
+            histogram.sum += tokens_out
 
     def _new(self, labels: tuple[str, str, str, int, str]) -> _Series:
         if len(self._series) >= SERIES:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 from guideway.gateway import oip
 from guideway.gateway.errors import ApiError
 
@@ -29,6 +31,9 @@ PATHS = {
 }
 OPEN = frozenset({HEALTH, oip.LIVE, oip.READY})
 """Paths that need no key."""
+
+Way = Literal["side", "feedback", "replica", "here"]
+"""Who answers: the process beside for files and batches, who keeps feedback, a replica, or the worker by itself."""
 
 _BELOW_SIDE = tuple(path + b"/" for path in SIDE)
 _OF_OIP = {"metadata": GET, "ready": READ, "infer": WRITE}
@@ -58,12 +63,14 @@ def model_of(path: bytes) -> str | None:
     return name.decode() if path.startswith(MODEL) and oip.is_name(name) else None
 
 
-def is_forwarded(path: bytes, method: bytes) -> bool:
-    """Does a replica answer it, and not the worker by itself?"""
-    if method not in READ:
-        return True
-    target = oip.target(path)
-    return target is not None and target.purpose == "metadata"
+def way(path: bytes, method: bytes) -> Way:
+    """Who answers *method* of *path*."""
+    if is_side(path):
+        return "side"
+    if method in READ:
+        target = oip.target(path)
+        return "replica" if target is not None and target.purpose == "metadata" else "here"
+    return "feedback" if path == FEEDBACK else "replica"
 
 
 def error_body(path: bytes, error: ApiError) -> bytes:

@@ -23,8 +23,7 @@ from guideway.gateway.feedback import Feedback, RequestIds, mark
 from guideway.gateway.feedback import secret_of as id_secret
 from guideway.gateway.heads import KnownHeads
 from guideway.gateway.keys import KeyRing, allows
-from guideway.gateway.limits.amounts import Estimate, Used
-from guideway.gateway.limits.key_lease import Reservation
+from guideway.gateway.limits.amounts import Estimate
 from guideway.gateway.limits.key_lease import Waiter as Debtor
 from guideway.gateway.limits.line import Line
 from guideway.gateway.limits.meter import Taken
@@ -32,7 +31,7 @@ from guideway.gateway.log import log
 from guideway.gateway.pools import Pools, Waiter
 from guideway.gateway.prepare import Preparation, Prepared
 from guideway.gateway.record import Record
-from guideway.gateway.reports import Reports, used
+from guideway.gateway.reports import Reports
 from guideway.gateway.request import Peek, Request, peek_at, refuse
 from guideway.gateway.routing import ServingArm, Table, read_route, replaces
 from guideway.gateway.seen import Seen
@@ -106,7 +105,8 @@ class Plane:
         self._marks: dict[str, bytes] = {}
         self._caches = options.cache.store != "off"
         self._unlimited = options.limits == _UNLIMITED
-        self.reports.spend = self._spend
+        self.reports.settle = self.line.meter.settle
+        self.line.meter.catch_up = self.reports.settle_all
 
     # What the files say.
 
@@ -161,13 +161,13 @@ class Plane:
 
     def admit(self, request: Request) -> Peek | ApiError:
         """What the body of *request* asks for, or why it is refused."""
-        found = peek_at(request)
+        found, table, key = peek_at(request), self.table, request.key
         if isinstance(found, ApiError):
             return found
-        if self.table is None:
+        if table is None:
             return errors.NO_REPLICA
-        known, key = self.table.route.model, request.key
-        if key is not None and not allows(key, known):
+        known = table.route.model
+        if key is not None and key.models and not allows(key, known):
             return errors.unknown_model(found.model, [])
         return found if found.model == known else errors.unknown_model(found.model, [known])
 
@@ -177,8 +177,7 @@ class Plane:
 
     def side(self, client: Uploader, request: Request) -> SideExchange:
         """An exchange with the process that looks after files and batches."""
-        owner = request.key.owner if request.key is not None else ""
-        exchange = SideExchange(client, request, self.new_id(None, owner), self.date, self.clock)
+        exchange = SideExchange(client, request, self.new_id(None, request.owner), self.date, self.clock)
         exchange.start(self.batches)
         return exchange
 
@@ -225,43 +224,30 @@ class Plane:
 
     def id_line(self, request: Request) -> bytes:
         """The header line with an id for an answer of our own."""
-        owner = request.key.owner if request.key is not None else ""
+        owner = request.owner
         return b"x-request-id: %b\r\n" % self.new_id(None, owner)
 
-    def reserve(self, request: Request, wanted: Peek, arm: ServingArm | None, debtor: Debtor) -> Taken:
-        """Take what *request* may cost at most from the budgets of its key."""
+    def reserve(self, request: Request, wanted: Peek, arm: ServingArm | None, debtor: Debtor) -> Taken | None:
+        """Take what *request* may cost at most from the budgets of its key. None: it has no limits."""
         key = request.key
         assert key is not None, "nobody gets here without a key"
+        if self._unlimited if key.limits is None else key.limits == _UNLIMITED:
+            return None
         asked = wanted.max_completion_tokens or wanted.max_tokens or (arm.terms.max_tokens if arm is not None else 0)
         output = max(asked, 0) * max(wanted.n or 1, 1)
         return self.line.meter.take(key, Estimate(len(request.body) // _BYTES_PER_TOKEN, output), debtor)
 
-    def is_free(self, request: Request) -> bool:
-        """Has the key of *request* no limits? Then nothing is reserved, and its use is added up in batches."""
-        key = request.key
-        return key is not None and (self._unlimited if key.limits is None else key.limits == _UNLIMITED)
-
-    def settle(self, reservation: Reservation, record: Record) -> None:
-        """Give back what was reserved and not used."""
-        self.line.meter.settle(reservation, used(record))
-
-    def prepare(self, arm: ServingArm, request: Request, wanted: Peek) -> Prepared | ApiError:
-        """Make *request* ready for a replica of *arm*, or refuse it."""
-        affinity = self.options.routing.affinity if len(arm.backends) > 1 else 0
-        return self._preparations[arm.digest].prepare(request, wanted, affinity)
-
-    def prepares_slowly(self, arm: ServingArm, request: Request) -> bool:
-        """Should ``prepare`` run beside the loop?"""
-        return self._preparations[arm.digest].is_slow(request)
+    def preparation(self, arm: ServingArm) -> tuple[Preparation, int]:
+        """What makes requests ready for a replica of *arm*, and of how many bytes of a prompt the affinity is."""
+        return self._preparations[arm.digest], self.options.routing.affinity if len(arm.backends) > 1 else 0
 
     def plan(self, arm: ServingArm, request: Request, wanted: Peek, record: Record, prepared: Prepared) -> Plan | None:
         """What the cache may do. A question that was seen before tells nothing of the arms, and is no unit."""
         if not self._caches:
             return None
         control = request.headers.get(b"cache-control", b"")
-        owner = request.key.owner if request.key is not None else ""
         call = Call(
-            owner,
+            request.owner,
             request.path,
             request.body,
             arm.digest,
@@ -283,13 +269,6 @@ class Plane:
     def connect(self, backend: Backend, waiter: Waiter) -> None:
         """Make a connection; *waiter* hears of it."""
         self.pools.connect(backend, waiter)
-
-    def _spend(self, key: str, spent: Used) -> None:
-        self.line.meter.settle(Reservation(key), spent)
-
-    def finished(self, record: Record) -> None:
-        """One request is over. What is to be told of it is told later, for many at once."""
-        self.reports.add(record)
 
     def tick(self) -> None:
         """Once a second: the date, the day in request ids, what has become old."""

@@ -77,14 +77,17 @@ class Preparation:
         looked_at = self.guard.looks or self.masking.looks
         self._make = partial(self._stream, self.guard, self.masking.clean) if looked_at else None
         self._neutralises = terms.guardrails.neutralise
-
-    def is_slow(self, request: Request) -> bool:
-        """Should ``prepare`` run beside the loop?"""
-        return self.masking.takes_long(request.body) or self.guard.is_slow(len(request.body))
+        self._quiet = self._nothing_in if self._gate is None and self.guard.only_neutralises else None
+        self._unread = not (self.guard.asks or self.masking.asks or self.masking.is_lacking or self._system)
+        self.quick = min(self.masking.quick, self.guard.quick)
+        """Bytes of a body for which ``prepare`` need not run beside the loop."""
 
     def prepare(self, request: Request, wanted: Peek, affinity: int) -> Prepared | ApiError:
         """What a replica is sent for *request*, or why it is refused. Rules judge what the client wrote itself."""
         path, data = request.path, None
+        if self._unread and wanted.is_plain and not wanted.stream:
+            prefix = prefix_of(path, request.body, affinity) if affinity else 0
+            return Prepared(request.body, False, prefix, (), self.masking.digest, self._make, self._gate, self._quiet)
         if request.body and (self.guard.asks or not wanted.is_plain):
             data = _decoded(request.body)
             error = data if isinstance(data, ApiError) else self.guard.check(data)

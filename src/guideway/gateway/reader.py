@@ -8,7 +8,7 @@ from typing import Any
 
 import httptools
 
-from guideway.gateway import errors, paths
+from guideway.gateway import errors
 from guideway.gateway.errors import ApiError
 from guideway.gateway.heads import KnownHeads
 from guideway.gateway.request import Body, Request
@@ -211,9 +211,10 @@ class RequestReader:
         refusal = errors.malformed("the connection cannot be upgraded") if parser.should_upgrade() else None
         refusal = refusal or self._check(request)
         if refusal is None:
+            request.accepted()
             request.length = int(request.headers.get(b"content-length", b"0"))
             self.wants_continue = b"expect" in request.headers and request.has_body and request.version == "1.1"
-            if paths.is_side(request.path) and request.has_body:
+            if request.way == "side" and request.has_body:
                 self._stream(request)
         elif request.has_body or refusal.status in {400, 505}:
             self._refuse(refusal)

@@ -7,6 +7,7 @@ import msgspec
 from guideway.core.assignment import Exclusion
 from guideway.core.outcome import Failure
 from guideway.core.route import ApiKey
+from guideway.gateway.limits.key_lease import Reservation
 from guideway.gateway.traces import Trace
 from guideway.gateway.usage import Usage
 
@@ -15,7 +16,7 @@ class Record(msgspec.Struct, gc=False):
     """Times are seconds of the worker's clock; 0.0: it never came to that. ``status`` 499: the client left.
 
     ``failure`` and ``first_status`` tell of the first attempt. ``cache``: hit, shared, miss or bypass. ``pieces``
-    counts the events of a stream that were passed on. ``free``: its key has no limits, so its use is added up later.
+    counts the events of a stream that were passed on. ``free``: its key has no limits, so nothing was reserved.
     ``prompt`` is the masked one, if the policy wants it in the log.
     """
 
@@ -46,6 +47,7 @@ class Record(msgspec.Struct, gc=False):
     why_not: Exclusion = ""
     batch: bool = False
     free: bool = False
+    reservation: Reservation | None = None
     guarded: bool = False
     masked: tuple[str, ...] = ()
     trace: Trace | None = None

@@ -8,11 +8,13 @@ from collections.abc import Callable
 import msgspec
 
 from guideway.core.outcome import Outcome
-from guideway.gateway.limits.amounts import Used, added
+from guideway.gateway.limits.amounts import Used
+from guideway.gateway.limits.key_lease import Reservation
 from guideway.gateway.log import RequestLine, log_requests
 from guideway.gateway.metrics import Metrics
 from guideway.gateway.outcomes import Spool
 from guideway.gateway.record import Record
+from guideway.gateway.settling import settled
 
 FLUSH_SECONDS = 0.2
 _TOGETHER = 64
@@ -34,10 +36,12 @@ class Reports:
         logs: bool = False,
     ) -> None:
         self.metrics = metrics or Metrics()
-        self.spend: Callable[[str, Used], None] = lambda key, spent: None
+        self.settle: Callable[[Reservation, Used], None] = lambda reservation, used: None
         self._clock, self._wall, self._environment = clock, wall, environment
         self.spool, self._logs = spool, logs
         self._records: list[Record] = []
+        self._settled = 0
+        """So many of them have been settled already."""
 
     def add(self, record: Record) -> None:
         """One request is over."""
@@ -45,16 +49,21 @@ class Reports:
             _end(record)
         self._records.append(record)
         if len(self._records) >= _TOGETHER:  # while they are still in the processor's cache
-            records, self._records = self._records, []
-            self._tell(records)
+            self._tell()
 
     def flush(self) -> None:
         """Tell of all that were added; a few times a second."""
-        records, self._records = self._records, []
-        if records:
-            self._tell(records)
+        if self._records:
+            self._tell()
         if self.spool is not None:
             self.spool.tick()
+
+    def settle_all(self) -> None:
+        """Give back what was reserved and not used: a key may need it now."""
+        records = self._records[self._settled :]
+        self._settled = len(self._records)
+        for reservation, used in settled(records):
+            self.settle(reservation, used)
 
     def close(self) -> None:
         """Tell what is left."""
@@ -62,7 +71,9 @@ class Reports:
         if self.spool is not None:
             self.spool.close()
 
-    def _tell(self, records: list[Record]) -> None:
+    def _tell(self) -> None:
+        self.settle_all()
+        records, self._records, self._settled = self._records, [], 0
         now = self._wall()
         shift = now - self._clock()
         for record in records:
@@ -72,8 +83,6 @@ class Reports:
                 self.spool.add(self._outcome(record, shift))
         if self._logs:
             log_requests([_line(record, now) for record in records])
-        for key, spent in _spent(records).items():
-            self.spend(key, spent)
 
     def _count(self, record: Record) -> None:
         found = record.usage
@@ -86,7 +95,7 @@ class Reports:
             ttft=record.first - record.begun if record.first and record.stream else None,
             tokens_in=found.prompt_tokens if found else 0,
             tokens_out=found.completion_tokens if found else 0,
-            operation=operation(record.path),
+            operation=_OPERATIONS.get(record.path, "infer"),
         )
         if record.retried:
             self.metrics.count("retries")
@@ -171,24 +180,3 @@ def _end(record: Record) -> None:
             ttft=record.first - record.begun if record.first and record.stream else None,
             error=record.error,
         )
-
-
-def _spent(records: list[Record]) -> dict[str, Used]:
-    """What keys without limits used: nobody waits for it, so it is added up here."""
-    found: dict[str, Used] = {}
-    for record in records:
-        if record.free and record.key is not None:
-            one = used(record)
-            before = found.get(record.key.id)
-            found[record.key.id] = one if before is None else added(before, one)
-    return found
-
-
-def used(record: Record) -> Used:
-    """What *record* says that a request cost; where no answer tells, a token is four bytes, and an event is a token."""
-    if record.cache in {"hit", "shared"} or not record.first:
-        return Used(1, 0, 0)
-    found = record.usage
-    if found is not None:
-        return Used(1, found.prompt_tokens, found.completion_tokens)
-    return Used(1, record.body_bytes // 4, record.pieces)

@@ -12,8 +12,10 @@ from guideway.gateway import errors, oip, paths
 from guideway.gateway.batches.credential import check
 from guideway.gateway.errors import ApiError
 from guideway.gateway.keys import KeyRing
+from guideway.gateway.paths import Way
 
 T = TypeVar("T")
+TRACE = (b"traceparent", b"tracestate")
 MOST_TOKENS = 131_072
 STOP_BYTES = 1024
 
@@ -52,7 +54,8 @@ class Body:
 
 class Request:
     """One request. ``headers`` holds only the names that somebody here looks at, in small letters; ``length`` is
-    that of the body, as its head says. ``stream``: its body, where that is passed on as it comes.
+    that of the body, as its head says. ``stream``: its body, where that is passed on as it comes. ``way`` says who
+    answers, ``owner`` is the tenant of its key, ``line`` and ``lines`` are what a replica is sent of its head.
 
     ``refusal`` is set when it was refused before it reached us whole; ``surplus`` says that unread bytes of it follow.
     """
@@ -64,13 +67,17 @@ class Request:
         "keep_alive",
         "key",
         "length",
+        "line",
+        "lines",
         "method",
+        "owner",
         "path",
         "query",
         "refusal",
         "stream",
         "surplus",
         "version",
+        "way",
     )
 
     def __init__(self) -> None:
@@ -87,6 +94,9 @@ class Request:
         self.key: ApiKey | None = None
         self.refusal: ApiError | None = None
         self.surplus = False
+        self.way: Way = "here"
+        self.owner = ""
+        self.line = self.lines = b""
 
     def again(self) -> Request:
         """Another request with the same accepted head."""
@@ -94,7 +104,17 @@ class Request:
         new.method, new.path, new.version, new.headers = self.method, self.path, self.version, self.headers
         new.body, new.length, new.keep_alive, new.key = b"", self.length, self.keep_alive, self.key
         new.refusal, new.surplus, new.query, new.stream, new.batch = None, False, self.query, None, self.batch
+        new.way, new.owner, new.line, new.lines = self.way, self.owner, self.line, self.lines
         return new
+
+    def accepted(self) -> None:
+        """Its head is whole and sound: whatever follows from the head alone is found now, once for all its like."""
+        headers = self.headers
+        self.way = paths.way(self.path, self.method)
+        self.owner = self.key.owner if self.key is not None else ""
+        self.line = b"%b %b HTTP/1.1\r\nHost: " % (self.method, self.path)
+        self.lines = b"Content-Type: %b\r\n" % headers.get(b"content-type", b"application/json")
+        self.lines += b"".join(b"%b: %b\r\n" % (name, headers[name]) for name in TRACE if name in headers)
 
     @property
     def has_body(self) -> bool:

@@ -12,6 +12,7 @@ WORDS = 1 << 14
 """Of 64 bits each, in one generation. A question sets four bits of one word, so that one look is enough."""
 KEPT = 1 << 16
 """Questions of one generation."""
+_BITS = tuple(1 << number % 64 for number in range(256))
 
 
 class Seen:
@@ -28,9 +29,8 @@ class Seen:
 
         *key* is the digest, of at least 8 bytes, of tenant, prompt and parameters, without that of the release.
         """
-        number = int.from_bytes(key[:8], "little")
-        place = number % WORDS
-        bits = 1 << (number >> 14 & 63) | 1 << (number >> 20 & 63) | 1 << (number >> 26 & 63) | 1 << (number >> 32 & 63)
+        place = (key[0] << 8 | key[1]) % WORDS
+        bits = _BITS[key[2]] | _BITS[key[3]] | _BITS[key[4]] | _BITS[key[5]]
         word = self._new[place]
         if word & bits == bits:
             return True

@@ -9,6 +9,7 @@ from typing import Any, Protocol, cast
 import httptools
 import msgspec
 
+from guideway.gateway import wire
 from guideway.gateway.backend import Backend
 
 CONNECT_SECONDS = 2.0
@@ -16,6 +17,7 @@ _HELD_BACK = frozenset(
     b"connection keep-alive proxy-authenticate proxy-connection te trailer transfer-encoding upgrade "
     b"content-length content-type date server set-cookie alt-svc".split()
 )
+BODILESS = frozenset({204, 304})
 _HEAD_LIMIT = 64 * 1024
 _HEAD_END = b"\r\n\r\n"
 _KEPT = 1024
@@ -24,6 +26,7 @@ _LONGEST = 4096
 
 class Head(msgspec.Struct):
     """The head of an answer. ``lines`` are the header lines that may be passed on; ``length`` None: not told.
+    ``opening`` is what ``open`` made.
 
     Never changed once an answer has been handed over: the same object stands for every answer with the same head.
     """
@@ -32,6 +35,13 @@ class Head(msgspec.Struct):
     content_type: bytes = b"application/json"
     length: int | None = None
     lines: bytes = b""
+    opening: bytes = b""
+
+    def open(self) -> bytes:
+        """The first lines of the answer to a client: the same for every answer with this head."""
+        kind = b"" if self.status in BODILESS else b"Content-Type: %b\r\n" % self.content_type
+        self.opening = wire.status_line(self.status) + kind + self.lines
+        return self.opening
 
     @property
     def is_event_stream(self) -> bool:

@@ -10,7 +10,7 @@ from guideway.gateway.cache.counts import Counts
 from guideway.gateway.cache.flights import Flights, Seat, Waiter
 from guideway.gateway.cache.memory import Memory
 from guideway.gateway.cache.plan import Call, Plan, plan
-from guideway.gateway.cache.stored import EVENTS, Stored, is_ordinary, is_whole
+from guideway.gateway.cache.stored import Stored, is_ordinary, is_whole
 
 if TYPE_CHECKING:
     from guideway.gateway.cache.remote import Look, Remote, Tell
@@ -94,6 +94,11 @@ class Cache:
         """A seat among those who ask the same now; None: ask the model alone."""
         return self._flights.join(plan.key, waiter) if plan.reads else None
 
+    @property
+    def is_shared(self) -> bool:
+        """Is there a store that others use too?"""
+        return self._remote is not None
+
     def fetch(self, plan: Plan, seat: Seat | None, tell: Tell) -> Look | None:
         """Look into the shared store; *tell* hears within the deadline, after those who wait. None: go on now."""
         if self._remote is None or not plan.reads:
@@ -111,7 +116,7 @@ class Cache:
         usage: tuple[int, int] | None,
     ) -> bool:
         """The model's answer, complete: keep it, and give it to those who wait. False: it may not be kept."""
-        sound = is_ordinary(status, usage, body) if not content_type.startswith(EVENTS) else False
+        sound = usage is not None and is_ordinary(status, content_type, body)
         if not plan.keeps or not (sound or is_whole(status, content_type, body)):
             if seat is not None:
                 seat.fail()
@@ -121,7 +126,8 @@ class Cache:
         self.counts.kept += 1
         if self._remote is not None:
             self._remote.put(plan.key, stored, self._seconds)
-        self._land(seat, stored)
+        if seat is not None:
+            self.counts.shared += seat.land(stored)
         return True
 
     def _fetched(self, plan: Plan, seat: Seat | None, stored: Stored | None, tell: Tell) -> None:
@@ -132,9 +138,6 @@ class Cache:
             return
         self.counts.fetched += 1
         self._memory.put(plan.key, stored, left)
-        self._land(seat, stored)
-        tell(stored)
-
-    def _land(self, seat: Seat | None, stored: Stored) -> None:
         if seat is not None:
             self.counts.shared += seat.land(stored)
+        tell(stored)

@@ -71,8 +71,13 @@ class Seat:
 
     def land(self, stored: Stored) -> int:
         """The leader has the answer: all who wait get it. Returns how many they are."""
-        flight = self._stand_up()
-        return flight.land(stored) if flight is not None else 0
+        flight, self._flight = self._flight, None
+        if flight is None or flight.leader is not self:
+            return 0
+        if flight.waiting:
+            return flight.land(stored)
+        flight.over()
+        return 0
 
     def fail(self) -> None:
         """The leader got nothing that others may have: some of them try by themselves."""
@@ -145,9 +150,14 @@ class Flight:
         del self.waiting[seat]
         return seat
 
-    def _end(self) -> list[Seat]:
-        waiting, self.waiting, self.leader = list(self.waiting), {}, None
+    def over(self) -> None:
+        """Nobody waits, and who asks now begins another one."""
+        self.leader = None
         self._flights.over(self._key)
+
+    def _end(self) -> list[Seat]:
+        waiting, self.waiting = list(self.waiting), {}
+        self.over()
         return waiting
 
 

@@ -76,13 +76,9 @@ def _raw_scope(tenant: str, path: bytes, masking: bytes) -> Digest:
     return sha256(b"guideway.raw.1" + _scope(tenant, path, masking))
 
 
-def cache_key(unit: bytes, release: str) -> bytes:
-    """64 bytes: the same for one release, whose digest holds its prompt template and its system prompt."""
-    return unit + _release(release)
-
-
 @lru_cache(maxsize=64)
-def _release(release: str) -> bytes:
+def release_key(release: str) -> bytes:
+    """32 bytes to put behind a unit: the same for one release, whose digest holds its templates and its prompts."""
     return sha256(b"guideway.cache.1" + release.encode()).digest()
 
 

@@ -46,15 +46,15 @@ class Plan(msgspec.Struct, gc=False):
 def plan(call: Call) -> Plan | None:
     """The plan for *call*; None when its body has no one meaning. ``unit`` is there even if nothing may be kept."""
     body = call.body
-    if call.plain and call.path in SAMPLED and not _may_have_parts(body):
-        unit = key.raw_unit(body, tenant=call.tenant, path=call.path, masking=call.masking)
-        return _granted(call, unit, call.greedy or call.terms.temperature == 0)
-    return _read(call)
+    if not call.plain or call.path not in SAMPLED or (body.count(b"[") > 1 and _may_have_parts(body)):
+        return _read(call)
+    unit = key.raw_unit(body, tenant=call.tenant, path=call.path, masking=call.masking)
+    return _granted(call, unit, call.greedy or call.terms.temperature == 0)
 
 
 def _may_have_parts(body: bytes) -> bool:
     """Could a message be a list of parts? Each may bring in pictures from elsewhere, with or without its type named."""
-    return body.count(b"[") > 1 and (b"\\u" in body or _PARTS.search(body) is not None)
+    return b"\\u" in body or _PARTS.search(body) is not None
 
 
 def _read(call: Call) -> Plan | None:
@@ -68,7 +68,7 @@ def _read(call: Call) -> Plan | None:
 
 def _granted(call: Call, unit: bytes, is_repeatable: bool) -> Plan:
     """What the release and the client allow. The key is the same whatever that is: what one keeps, another reads."""
-    digest = key.cache_key(unit, call.release)
+    digest = unit + key.release_key(call.release)
     known = is_repeatable and call.terms.cacheable
     if not known or not call.control:
         return Plan(digest, unit, known, known)

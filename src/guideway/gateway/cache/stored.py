@@ -53,13 +53,11 @@ def is_whole(status: int, content_type: bytes, body: bytes) -> bool:
     return _is_sound(body)
 
 
-def is_ordinary(status: int, usage: object, body: bytes) -> bool:
-    """Does it look like the answer of a model? It told its usage, so it was read as JSON, and speaks of no failure."""
-    return status == 200 and usage is not None and body[:1] == b"{" and len(body) <= LARGEST and not _fails(body)
-
-
-def _fails(body: bytes) -> bool:
-    return b'"error"' in body or b'"abort"' in body
+def is_ordinary(status: int, content_type: bytes, body: bytes) -> bool:
+    """Is an answer that told its usage, so that it was read as JSON, surely whole? It speaks of no failure."""
+    if status != 200 or content_type.startswith(EVENTS) or len(body) > LARGEST or not body.startswith(b"{"):
+        return False
+    return b'"error"' not in body and b'"abort"' not in body
 
 
 def _stream_is_whole(body: bytes) -> bool:

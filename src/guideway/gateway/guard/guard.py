@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -77,9 +78,10 @@ class Guard:
             broken = "failed"
         return None if broken is None else self._refusal(broken)
 
-    def is_slow(self, body_bytes: int) -> bool:
-        """Should ``check`` run beside the event loop for a body of this size? It may: it changes nothing."""
-        return self._prompts.any and body_bytes > OFF_LOOP
+    @property
+    def quick(self) -> int:
+        """Bytes of a body for which ``check`` need not run beside the event loop; it may, for it changes nothing."""
+        return OFF_LOOP if self._prompts.any else sys.maxsize
 
     def with_system(self, body: dict[str, Any]) -> dict[str, Any]:
         """*body* of a chat with the release's system prompt first; the same object when there is none."""

@@ -22,6 +22,12 @@ class Amounts(NamedTuple):
 
 
 NOTHING = Amounts()
+_new = tuple.__new__
+
+
+def amounts(requests: int, tokens: int, money: int) -> Amounts:
+    """These amounts: a third of the time that the class takes, which counts where every request does it."""
+    return _new(Amounts, (requests, tokens, money))
 
 
 class Budget(NamedTuple):
@@ -70,12 +76,12 @@ def cost(price: Price, input_tokens: int, output_tokens: int) -> int:
 
 def plus(one: Amounts, other: Amounts) -> Amounts:
     """The sum."""
-    return Amounts(one[0] + other[0], one[1] + other[1], one[2] + other[2])
+    return _new(Amounts, (one[0] + other[0], one[1] + other[1], one[2] + other[2]))
 
 
 def minus(one: Amounts, other: Amounts) -> Amounts:
     """The difference, which may be negative."""
-    return Amounts(one[0] - other[0], one[1] - other[1], one[2] - other[2])
+    return _new(Amounts, (one[0] - other[0], one[1] - other[1], one[2] - other[2]))
 
 
 def least(one: Amounts, other: Amounts) -> Amounts:

@@ -17,6 +17,7 @@ from guideway.gateway.limits.amounts import (
     Estimate,
     Used,
     added,
+    amounts,
     budget_of,
     cost,
     covers,
@@ -63,6 +64,8 @@ class Meter:
         self._spent: dict[str, Used] = {}
         self._session = 0
         self._lost_at: float | None = clock()
+        self.catch_up: Callable[[], None] = lambda: None
+        """Settles what has ended and was not told yet; called before anybody is told what is left."""
 
     # What a request calls.
 
@@ -75,17 +78,25 @@ class Meter:
         state = terms.state
         if isinstance(state, Reservation):
             return state
-        money = cost(self._price, estimate.input_tokens, estimate.output_tokens) if state.counted[2] else 0
-        need, most = state.count(1, estimate.input_tokens + estimate.output_tokens, money), state.most
+        need = self._need(state, estimate)
+        most, lease, now = state.most, state.lease, self._clock()
         if need[1] > most[1] or need[2] > most[2]:
             return refusals.beyond(state.budget, need)
-        now = self._clock()
-        if not state.waiting and now < state.until and covers(state.lease, need):
-            return self._reserve(state, need, now)
-        return self._ask_or_refuse(state, need, waiter, now)
+        if state.waiting or now >= state.until or not covers(lease, need):
+            return self._ask_or_refuse(state, need, waiter, now)
+        return self._reserve(state, need, now)
+
+    def _need(self, state: KeyLease, estimate: Estimate) -> Amounts:
+        """What has to be reserved, of that which is limited."""
+        requests, tokens, money = state.counted
+        return amounts(
+            1 if requests else 0,
+            estimate.input_tokens + estimate.output_tokens if tokens else 0,
+            cost(self._price, estimate.input_tokens, estimate.output_tokens) if money else 0,
+        )
 
     def settle(self, reservation: Reservation, used: Used) -> None:
-        """The request of *reservation* is over; *used* is what it used, its money left out."""
+        """The requests of *reservation* are over; *used* is what they used, its money left out."""
         requests, tokens = used.requests, used.input_tokens + used.output_tokens
         money = cost(self._price, used.input_tokens, used.output_tokens)
         spent = Used(requests, used.input_tokens, used.output_tokens, money)
@@ -126,6 +137,7 @@ class Meter:
         return Reservation(state.key, need, state.minute, state.session)
 
     def _ask_or_refuse(self, state: KeyLease, need: Amounts, waiter: Waiter, now: float) -> Taken:
+        self.catch_up()
         if state.refusal is not None and now < state.hold and need[state.refused[0]] >= state.refused[1]:
             return state.refusal
         if self._lost_at is not None and now - self._lost_at > LOST_SECONDS:
@@ -160,6 +172,7 @@ class Meter:
         if isinstance(message, Grant):
             self._granted(state, message)
         elif isinstance(message, Recall):
+            self.catch_up()
             state.void(self._session)
             self._report(state, recalled=True)
         elif isinstance(message, Refuse):
@@ -226,6 +239,7 @@ class Meter:
 
     def tick(self) -> None:
         """Several times a second: give back what is not used, tell what was, and let nobody wait too long."""
+        self.catch_up()
         now = self._clock()
         for state in tuple(self._active.values()):
             if state.lease != NOTHING and (now >= state.until or now - state.used_at > IDLE_SECONDS):
@@ -247,6 +261,7 @@ class Meter:
 
     def leave(self) -> None:
         """The worker leaves: give everything back that is not reserved."""
+        self.catch_up()
         for state in self._leases.values():
             state.void(self._session)
             if self._lost_at is None:
@@ -260,7 +275,7 @@ class Meter:
         unused, state.unused = state.unused, {}
         changed = state.held != state.told
         state.told = state.held
-        for minute, amounts in closed.items():
-            self._send(Report(state.key, minute, amounts, unused[minute], state.held))
+        for minute, done in closed.items():
+            self._send(Report(state.key, minute, done, unused[minute], state.held))
         if recalled or (changed and not closed):
             self._send(Report(state.key, state.minute, held=state.held, recalled=recalled))
