@@ -241,8 +241,7 @@ class Exchange:
     def _replay(self, stored: Stored, how: str) -> None:
         """Answer with what is known already."""
         self.record.cache = how
-        is_events = stored.content_type.startswith(b"text/event-stream")
-        head = Head(stored.status, stored.content_type, None if is_events else len(stored.body))
+        head = Head(stored.status, stored.content_type, len(stored.body))
         self._plan = None
         now = self.record.sent = self._plane.clock()
         self.received(head, [stored.body], True, now)

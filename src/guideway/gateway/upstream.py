@@ -36,7 +36,7 @@ class Head(msgspec.Struct):
     @property
     def is_event_stream(self) -> bool:
         """Does the body consist of server-sent events?"""
-        return self.content_type[:17].lower() == b"text/event-stream"
+        return self.content_type[:17].lower() == b"text/event-stream" and self.status not in {204, 304}
 
 
 class Receiver(Protocol):
