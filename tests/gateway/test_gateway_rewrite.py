@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 from collections.abc import Sequence
 from typing import Any
@@ -228,6 +229,14 @@ def test_a_mark_of_byte_order_hides_no_event() -> None:
 def test_a_whole_answer_that_is_no_json_object_is_never_passed_on(body: bytes) -> None:
     with pytest.raises(ValueError, match="model server"):
         rewriter().whole(body)
+
+
+@pytest.mark.parametrize("depth", range(940, 1000, 3))
+def test_nesting_that_is_too_deep_is_a_value_error_and_nothing_else(depth: int) -> None:
+    deep = b'{"choices":[{"index":0,"delta":{"content":"al@example.com ","x":%b"y"%b}}]}' % (b"[" * depth, b"]" * depth)
+    for call in (lambda: rewriter().whole(deep), lambda: rewriter().feed(b"data: %b\n\n" % deep)):
+        with contextlib.suppress(ValueError):
+            assert b"al@example.com" not in call()
 
 
 def test_an_answer_with_endlessly_many_texts_is_refused() -> None:

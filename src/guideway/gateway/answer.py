@@ -141,7 +141,6 @@ class Answer:
 
     def _begin(self, body: bytes, at: float) -> None:
         """Send the head, and the first piece with it."""
-        self.begun = True
         self._way.record.first = at
         length = None if self.head.is_event_stream else self.head.length
         if length is not None:
@@ -151,6 +150,7 @@ class Answer:
         else:
             self._style, framing = Style.CHUNKED, wire.CHUNKED
         head = self._way.render(self.head, framing, at, keep_alive=self._style is not Style.CLOSE)
+        self.begun = True
         self._way.write(head + self._framed(body))
 
     def _framed(self, body: bytes) -> bytes:

@@ -47,6 +47,12 @@ class AnswerRewriter:
 
     def whole(self, body: bytes) -> bytes:
         """The whole answer, changed."""
+        try:
+            return self._whole(body)
+        except RecursionError:
+            raise ValueError("what the model server sent is nested too deeply") from None
+
+    def _whole(self, body: bytes) -> bytes:
         answer = _object(body)
         changed = False
         if "choices" not in answer:
@@ -89,6 +95,12 @@ class AnswerRewriter:
 
     def _event(self, event: bytes) -> bytes:
         """One event with its blank line."""
+        try:
+            return self._changed(event)
+        except RecursionError:
+            raise ValueError("what the model server sent is nested too deeply") from None
+
+    def _changed(self, event: bytes) -> bytes:
         data = _data(event)
         if data is None:
             return event

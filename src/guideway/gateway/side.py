@@ -11,6 +11,7 @@ from guideway.gateway import errors, wire
 from guideway.gateway.answer import Answer
 from guideway.gateway.backend import Backend
 from guideway.gateway.errors import ApiError
+from guideway.gateway.mishap import tell
 from guideway.gateway.record import Record
 from guideway.gateway.request import Request
 from guideway.gateway.upstream import Head, PipedConnection, connect_unix
@@ -75,7 +76,9 @@ class SideExchange:
         backend.retire()
         try:
             connection = await connect_unix(path, backend, self._clock)
-        except OSError:
+        except Exception as error:  # whatever it is, the client waits
+            if not isinstance(error, OSError):
+                tell(error, self.record.id)
             self._fail(errors.NO_SERVICE)
             return
         if self._gone:
@@ -109,7 +112,11 @@ class SideExchange:
             self._answer = Answer(self, head, self._request.version)
         if done:
             self._connection = None
-        self._answer.feed(parts, done, at)
+        try:
+            self._answer.feed(parts, done, at)
+        except Exception as error:
+            tell(error, self.record.id)
+            self.spoiled(errors.NO_SERVICE)
 
     def broken(self, started: bool) -> None:
         """The service is gone."""

@@ -10,6 +10,7 @@ import httptools
 import msgspec
 
 from guideway.gateway.backend import Backend
+from guideway.gateway.mishap import tell
 
 CONNECT_SECONDS = 2.0
 _HELD_BACK = frozenset(
@@ -166,24 +167,29 @@ class UpstreamConnection(asyncio.Protocol):
             self._transport.abort()
             return
         at = self.backend.heard_at = self._clock()
-        if not self._started:
-            self._started = True
-            whole = self._known.whole(data)
-            if whole is not None:
-                self._receiver = None
-                self.backend.give(self, at)
-                receiver.received(whole[0], [whole[1]], True, at)
-                return
-            self._reset()
-            self._first = data
         try:
-            self._parser.feed_data(data)
-        except (httptools.HttpParserError, httptools.HttpParserUpgrade):
-            self._keep = False
-            if not self._complete:
-                self._fail()
-                return
-        self._deliver(receiver, at)
+            if not self._started:
+                self._started = True
+                whole = self._known.whole(data)
+                if whole is not None:
+                    self._receiver = None
+                    self.backend.give(self, at)
+                    receiver.received(whole[0], [whole[1]], True, at)
+                    return
+                self._reset()
+                self._first = data
+            try:
+                self._parser.feed_data(data)
+            except (httptools.HttpParserError, httptools.HttpParserUpgrade):
+                self._keep = False
+                if not self._complete:
+                    self._fail()
+                    return
+            self._deliver(receiver, at)
+        except Exception as error:  # of our own: the loop would only drop the connection, and the receiver wait
+            tell(error)
+            self._receiver = receiver
+            self._fail()
 
     def eof_received(self) -> None:
         """The replica sends no more; an answer without a length ends so."""
@@ -195,8 +201,8 @@ class UpstreamConnection(asyncio.Protocol):
     def connection_lost(self, exc: Exception | None) -> None:
         """The connection is gone."""
         self._parser = None
-        self.backend.forget(self)
         receiver, self._receiver = self._receiver, None
+        self.backend.forget(self)
         if receiver is not None:
             receiver.broken(self._started)
 
