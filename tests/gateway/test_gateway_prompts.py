@@ -299,6 +299,16 @@ def test_wishes_without_measure_are_refused(gateway, replica, client, wish):
     assert one.asked == []
 
 
+@pytest.mark.parametrize("terms", [Terms(), Terms(system="Be kind."), Terms(guardrails=Guardrails(max_input=10**6))])
+@pytest.mark.parametrize("field", ['"messages":%s', '"messages":[],"x":%s', '"messages":[{"content":%s}]'])
+def test_a_body_that_is_nested_too_deeply_is_400_and_the_connection_goes_on(masked, replica, caller, terms, field):
+    masked.serve(replica(), terms=terms)
+    for depth in (*range(930, 1000, 3), 1100):
+        body = '{"model":"poet",' + field % ("[" * depth + '"x"' + "]" * depth) + "}"
+        assert caller.ask(body=body.encode()).status in {200, 400}, depth
+    assert caller.ask(body=body.encode()).status == 400
+
+
 def test_an_event_that_nobody_can_read_ends_the_answer(gateway, replica, client):
     gateway.serve(replica(stream(event("a"), b"data: {broken\n\n")), terms=Terms())
     reply = client.ask(body=ask("hi", stream=True))

@@ -248,7 +248,10 @@ class Plane:
     def prepare(self, arm: ServingArm, request: Request, wanted: Peek) -> Prepared | ApiError:
         """Make *request* ready for a replica of *arm*, or refuse it."""
         affinity = self.options.routing.affinity if len(arm.backends) > 1 else 0
-        return self._preparations[arm.digest].prepare(request, wanted, affinity)
+        try:
+            return self._preparations[arm.digest].prepare(request, wanted, affinity)
+        except RecursionError:
+            return errors.bad_body("the body is nested too deeply")
 
     def prepares_slowly(self, arm: ServingArm, request: Request) -> bool:
         """Should ``prepare`` run beside the loop?"""
