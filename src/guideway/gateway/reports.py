@@ -186,8 +186,11 @@ def _spent(records: list[Record]) -> dict[str, Used]:
 
 def used(record: Record) -> Used:
     """What *record* says that a request cost; where no answer tells, a token is four bytes, and an event is a token."""
-    if record.cache in {"hit", "shared"} or not record.first:
+    if record.cache in {"hit", "shared"}:
         return Used(1, 0, 0)
+    if not record.first:  # a replica that failed read nothing, but it did read for a client that did not wait
+        left = record.status == 499 and record.sent > record.begun
+        return Used(1, record.body_bytes // 4 if left else 0, 0)
     found = record.usage
     if found is not None:
         return Used(1, found.prompt_tokens, found.completion_tokens)
