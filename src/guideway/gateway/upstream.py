@@ -13,10 +13,11 @@ from guideway.gateway.backend import Backend
 from guideway.gateway.mishap import tell
 
 CONNECT_SECONDS = 2.0
-_HELD_BACK = frozenset(
-    b"connection keep-alive proxy-authenticate proxy-connection te trailer transfer-encoding upgrade "
-    b"content-length content-type date server set-cookie alt-svc".split()
+_PASSED = frozenset(
+    b"retry-after retry-after-ms x-should-retry allow content-disposition x-content-type-options".split()
 )
+_PASSED_BEGINNINGS = (b"openai-", b"x-ratelimit-")
+"""What clients of the API read. Anything else could speak to a proxy before the gateway, or to a browser."""
 _HEAD_LIMIT = 64 * 1024
 _HEAD_END = b"\r\n\r\n"
 _KEPT = 1024
@@ -244,7 +245,7 @@ class UpstreamConnection(asyncio.Protocol):
         if self._head_size > _HEAD_LIMIT:
             raise ValueError("the head is too large")
         name = name.lower()
-        if name not in _HELD_BACK:
+        if name in _PASSED or name.startswith(_PASSED_BEGINNINGS):
             self._fields.append((name, value))
         elif name == b"content-type":
             self._head.content_type = value
@@ -254,6 +255,8 @@ class UpstreamConnection(asyncio.Protocol):
             self._tokens += b"," + value.lower()
         elif name == b"transfer-encoding":
             self._coding = value.lower()
+        elif name == b"content-encoding" and value.lower() != b"identity":
+            raise ValueError("nobody asked for a content encoding, and nobody here reads one")
 
     def on_headers_complete(self) -> None:
         """The head is whole; heads of interim answers are dropped."""
@@ -270,7 +273,7 @@ class UpstreamConnection(asyncio.Protocol):
             head.length = 0
         if self._fields:
             named = {token.strip() for token in self._tokens.split(b",")}
-            head.lines = b"".join(b"%b: %b\r\n" % field for field in self._fields if _passes(field[0], named))
+            head.lines = b"".join(b"%b: %b\r\n" % field for field in self._fields if field[0] not in named)
         self._head_known = True
 
     def on_body(self, piece: bytes) -> None:
@@ -291,11 +294,6 @@ class UpstreamConnection(asyncio.Protocol):
         alone = raw.startswith(b"HTTP/1.1 %d " % head.status) and raw.count(b"\n") == raw.count(b"\r\n")
         if alone and 4 < len(raw) < _LONGEST and head.status not in {204, 304}:
             self._known.keep(raw, head)
-
-
-def _passes(name: bytes, named: set[bytes]) -> bool:
-    """May a header line of a replica be passed on? Ours are ours, and those named by Connection end here."""
-    return name not in named and name != b"x-request-id" and not name.startswith(b"x-guideway-")
 
 
 class PipedConnection(UpstreamConnection):
