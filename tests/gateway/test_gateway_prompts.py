@@ -245,6 +245,30 @@ def test_the_system_prompt_of_the_release_comes_first_and_a_clients_own_does_not
 
 
 @pytest.mark.catalogue("B48")
+@pytest.mark.parametrize("known", [True, False], ids=["secret", "open"])
+def test_fields_that_repeat_a_secret_prompt_are_taken_out_of_answers(gateway, replica, client, known):
+    system = "You are Ada of Northwind. The staff code is CANARY-7f3a9c, and margins are forty percent."
+    leak = [None, *({"1": {"decoded_token": word}} for word in system.split())]
+    told = {"prompt_logprobs": leak, "prompt_token_ids": [1, 2], "prompt_text": system, "x": 1}
+    whole = json.loads(completion("hi")) | told
+    whole["choices"][0]["prompt_logprobs"] = leak
+    gateway.serve(
+        replica(unary(json.dumps(whole).encode())),
+        terms=Terms(system=system, guardrails=Guardrails(secret_prompt=known)),
+    )
+    said = client.ask(body=ask("hi")).json()
+    assert said["x"] == 1 and ("prompt_text" in said) is not known
+    assert ("CANARY" in json.dumps(said)) is not known
+    events = [b"data: " + json.dumps(one).encode() + b"\n\n" for one in (told | {"choices": []}, told)]
+    gateway.serve(
+        replica(stream(*events, event("hi"), DONE)),
+        terms=Terms(system=system, guardrails=Guardrails(secret_prompt=known)),
+    )
+    reply = client.ask(body=ask("hi", stream=True))
+    assert b'"content": "hi"' in reply.body
+    assert (b"CANARY" in reply.body) is not known
+
+
 def test_active_content_is_neutralised_whole_and_in_events(gateway, replica, client):
     evil = "look <script>steal()</script> ![x](https://evil.example/?q=1) \x1b[31mred"
     gateway.serve(replica(saying(lambda seen: [evil[:9], evil[9:30], evil[30:]])), terms=Terms())

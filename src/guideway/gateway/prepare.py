@@ -40,7 +40,8 @@ class Prepared(msgspec.Struct):
 
     ``strip``: the usage was asked for by us, so its event is taken out again. ``prefix`` stands for the beginning of
     the prompt, ``digest`` for what is done to prompts here, ``kinds`` for the personal data that was masked.
-    ``make`` None: the answer passes as it is. ``quiet`` tells of a whole answer that it can do so all the same.
+    ``hide`` takes fields out of an answer that would repeat a secret prompt. ``make`` None: the answer passes as it
+    is. ``quiet`` tells of a whole answer that it can do so all the same.
     """
 
     body: bytes
@@ -51,10 +52,11 @@ class Prepared(msgspec.Struct):
     make: Make | None = None
     gate: Gate | None = None
     quiet: Callable[[bytes, Told], bool] | None = None
+    hide: Gate | None = None
 
     def rewriter(self) -> AnswerRewriter | None:
         """Who changes the answer, one for every answer; None: nobody has to."""
-        return AnswerRewriter(self.make, self.gate) if self.make is not None else None
+        return AnswerRewriter(self.make, self.gate, self.hide) if self.make is not None else None
 
     def passes(self, body: bytes, told: Told | None) -> bool:
         """Can the whole answer *body*, of which *told* was read, pass as it is?"""
@@ -73,7 +75,7 @@ class Preparation:
         self.guard = Guard(terms.guardrails, terms.system, classifier)
         self.masking = Masking(options.masking, terms.masking, _with_names() if options.masking.presidio else find)
         self._system = bool(terms.system)
-        self._gate = self.guard.gate
+        self._gate, self._hide = self.guard.gate, self.guard.hide
         looked_at = self.guard.looks or self.masking.looks
         self._make = partial(self._stream, self.guard, self.masking.clean) if looked_at else None
         self._neutralises = terms.guardrails.neutralise
@@ -113,6 +115,7 @@ class Preparation:
             make,
             gate,
             self._nothing_in if gate is None and not masked.restores and self.guard.only_neutralises else None,
+            self._hide,
         )
 
     def _stream(self, rules: Guard | AnswerGuard, unmask: Make | None, channel: str) -> TextStream:

@@ -29,17 +29,18 @@ _encode = msgspec.json.encode
 class AnswerRewriter:
     """Changes one answer: ``whole`` one that came at once, ``feed`` and ``end`` one that comes as events.
 
-    *gate* may take calls out of a choice, and says whether it did. Events in which nothing changes pass byte by byte.
+    *gate* may take calls out of a choice, *hide* fields out of an answer, and each says whether it did. Events in
+    which nothing changes pass byte by byte.
     ``stopped``: a stream raised ``Stop``; the answer is complete as it is, and what else comes is dropped.
 
     Raises:
         ValueError: the model server sent what is no JSON or too large, of which nothing may be passed on.
     """
 
-    __slots__ = ("_begun", "_buffer", "_choices", "_gate", "_last", "_make", "stopped")
+    __slots__ = ("_begun", "_buffer", "_choices", "_gate", "_hide", "_last", "_make", "stopped")
 
-    def __init__(self, make: Make, gate: Gate | None = None) -> None:
-        self._make, self._gate = make, gate
+    def __init__(self, make: Make, gate: Gate | None = None, hide: Gate | None = None) -> None:
+        self._make, self._gate, self._hide = make, gate, hide
         self._choices: dict[int, Channels] = {}
         self._last: dict[str, Any] = {}
         self._buffer = b""
@@ -54,7 +55,7 @@ class AnswerRewriter:
 
     def _whole(self, body: bytes) -> bytes:
         answer = _object(body)
-        changed = False
+        changed = self._hide is not None and self._hide(answer)
         if "choices" not in answer:
             changed = self._channels({"index": 0}).feed(answer, last=True)
         for choice in _choices(answer):
@@ -108,12 +109,12 @@ class AnswerRewriter:
             flushed = self._flush()
             return flushed if self.stopped else flushed + event
         chunk = _object(data)
+        changed = self._hide is not None and self._hide(chunk)
         choices = _choices(chunk)
         if not choices:
-            return event
+            return _line(chunk) if changed else event
         self._last = chunk
         before: list[bytes] = []
-        changed = False
         for choice in choices:
             changed |= self._choice(choice, before)
         if self._stops():

@@ -14,6 +14,7 @@ from guideway.gateway.guard.denied import Denied, pattern
 from guideway.gateway.guard.escapes import Escapes
 from guideway.gateway.guard.markup import Markup
 from guideway.gateway.guard.prompts import OFF_LOOP, PromptRules, said
+from guideway.gateway.guard.revealing import revealing, without_prompt
 from guideway.gateway.guard.secret import Secrecy, Secret
 from guideway.gateway.guard.stream import Limit, Row, TextStream
 from guideway.gateway.guard.system import with_system
@@ -63,6 +64,11 @@ class Guard:
         """What looks at the calls in an answer to a request that declares no function; None: all may pass."""
         return None if self._tools is None else ToolGate(self._tools).choice
 
+    @property
+    def hide(self) -> Callable[[dict[str, Any]], bool] | None:
+        """What takes a repeated prompt out of an answer; None: the system prompt is no secret."""
+        return None if self._secret is None else without_prompt
+
     def check(self, body: Mapping[str, Any]) -> ApiError | None:
         """Why *body*, a decoded request of any path, is refused, or None. A rule that fails refuses.
 
@@ -70,6 +76,8 @@ class Guard:
         """
         try:
             refused = out_of_bounds(body) or undeclarable(body, self._tools)
+            if refused is None and self._secret is not None:
+                refused = revealing(body)
             if refused is not None or not self._prompts.any:
                 return refused
             broken = self._prompts.broken(said(body))
