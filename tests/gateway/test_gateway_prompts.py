@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from guideway.core.guardrails import DenyRule, Guardrails
 from guideway.core.spec.gateway import Cache, Masking, Telemetry
 from guideway.core.terms import Terms
-from guideway.gateway import masking
+from guideway.gateway import masking, usage
 from guideway.gateway.guard import Guard
 from guideway.gateway.outcomes import Spool
 from guideway.gateway.prepare import _ACTIVE
@@ -338,6 +338,36 @@ def test_an_event_that_nobody_can_read_ends_the_answer(gateway, replica, client)
     reply = client.ask(body=ask("hi", stream=True))
     assert b'"upstream"' in reply.body
     assert b"broken" not in reply.body
+
+
+UNKNOWN = [
+    {"content": "hi", "thinking": "<script>x</script> ask eve@example.com"},
+    {"content": "hi", "audio": {"transcript": "<script>x</script> ask eve@example.com"}},
+    {"content": "hi", "annotations": [{"title": "<script>x</script> ask eve@example.com"}]},
+    {"content": ["<script>x</script> ask eve@example.com"]},
+    {"content": "hi <b", "notes": ["<script>x</script> ask eve@example.com"]},
+]
+
+
+@pytest.mark.parametrize("message", UNKNOWN)
+def test_fields_that_nobody_here_knows_are_looked_at_like_any_text(masked, replica, caller, message):
+    whole = json.loads(completion())
+    whole["choices"][0]["message"] = message
+    lines = event("x").replace(b'{"content": "x"}', json.dumps(message).encode())
+    for answer, stream_it in ((unary(json.dumps(whole).encode()), False), (stream(lines, DONE), True)):
+        masked.serve(replica(answer), terms=Terms())
+        body = caller.ask(body=ask("hello", stream=stream_it)).body
+        assert b"<script" not in body and b"eve@" not in body
+        assert b"&lt;script>" in body and b"[EMAIL]" in body
+
+
+def test_a_choice_with_a_field_that_nobody_here_knows_is_looked_at_and_its_usage_counted(masked, replica, caller):
+    whole = json.loads(completion())
+    whole["choices"][0]["note"] = "ask eve@example.com"
+    masked.serve(replica(unary(json.dumps(whole).encode())), terms=Terms())
+    assert caller.ask(body=ask("hello")).json()["choices"][0]["note"] == "ask [EMAIL]"
+    told = usage.read(json.dumps(whole).encode())
+    assert told.usage == usage.Usage(3, 1) and told.texts() is None
 
 
 @given(st.text(st.sampled_from('ab <>!]`[()\n\t&"/:=\x1b\x9b\u202eScript'), max_size=60))

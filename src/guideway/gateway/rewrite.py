@@ -20,6 +20,11 @@ DONE = b"[DONE]"
 Gate = Callable[[dict[str, Any]], bool]
 
 _EVENT_END = re.compile(rb"\r?\n\r?\n")
+_SILENT = re.compile(
+    rb"(?:data(?::[^\r\n]*)?|: ?(?:ping|keep-?alive)?|event: ?(?:message|error|ping)|id: ?[0-9]{1,20}"
+    rb"|retry: ?[0-9]{1,9})?(?:\r\n|\r|\n)?"
+)
+"""Lines of an event that say nothing but their data, which is looked at."""
 _MARK = b"\xef\xbb\xbf"
 _HEAD = ("id", "object", "created", "model", "system_fingerprint")
 _decode = msgspec.json.decode
@@ -102,7 +107,7 @@ class AnswerRewriter:
             raise ValueError("what the model server sent is nested too deeply") from None
 
     def _changed(self, event: bytes) -> bytes:
-        data = _data(event)
+        data, event = _read(event)
         if data is None:
             return event
         if data.strip() == DONE:
@@ -176,12 +181,17 @@ class AnswerRewriter:
         return _line({name: self._last[name] for name in _HEAD if name in self._last} | {"choices": choices})
 
 
-def _data(event: bytes) -> bytes | None:
-    """What an event carries; None: nothing, it is a comment or a field that is no data."""
+def _read(event: bytes) -> tuple[bytes | None, bytes]:
+    """What an event carries, and the event without lines that could say more.
+
+    None: nothing, it is a comment or a field that is no data. Without any line that may pass it is empty.
+    """
     if event.startswith(b"data: {") and event.count(b"\n") == 2 and b"\r" not in event:
-        return event[6:-2]
-    lines = [line for line in event.splitlines() if line.startswith(b"data:") or line == b"data"]
-    return b"\n".join(line[5:].removeprefix(b" ") for line in lines) if lines else None
+        return event[6:-2], event
+    kept = [line for line in event.splitlines(keepends=True) if _SILENT.fullmatch(line)]
+    lines = [bare for line in kept if (bare := line.rstrip(b"\r\n")).startswith(b"data:") or bare == b"data"]
+    data = b"\n".join(line[5:].removeprefix(b" ") for line in lines) if lines else None
+    return data, b"".join(kept) if any(line.strip() for line in kept) else b""
 
 
 def _object(data: bytes) -> dict[str, Any]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import msgspec
 
 _ABSENT = msgspec.Raw()
-_NULL = b"null"
+_NOTHING = frozenset({b"null", b"[]"})
 
 
 class Usage(msgspec.Struct, gc=False):
@@ -15,22 +15,39 @@ class Usage(msgspec.Struct, gc=False):
     completion_tokens: int = 0
 
 
-class Message(msgspec.Struct, gc=False):
-    """What one choice says; anything but text stays as it came."""
+class Message(msgspec.Struct, gc=False, forbid_unknown_fields=True):
+    """What one choice says; anything but text stays as it came. A field that is not named here could be text too."""
 
+    role: msgspec.Raw = _ABSENT
     content: str | None = None
     refusal: str | None = None
     reasoning_content: str | None = None
     reasoning: str | None = None
     tool_calls: msgspec.Raw = _ABSENT
     function_call: msgspec.Raw = _ABSENT
+    annotations: msgspec.Raw = _ABSENT
+    audio: msgspec.Raw = _ABSENT
+
+    @property
+    def is_text(self) -> bool:
+        """Is it nothing but text?"""
+        return not (_is_there(self.tool_calls) or _is_there(self.function_call) or self._has_more)
+
+    @property
+    def _has_more(self) -> bool:
+        return _is_there(self.annotations) or _is_there(self.audio)
 
 
-class Choice(msgspec.Struct, gc=False):
+class Choice(msgspec.Struct, gc=False, forbid_unknown_fields=True):
     """One of the answers."""
 
     message: Message | None = None
     text: str | None = None
+    index: msgspec.Raw = _ABSENT
+    finish_reason: msgspec.Raw = _ABSENT
+    stop_reason: msgspec.Raw = _ABSENT
+    logprobs: msgspec.Raw = _ABSENT
+    token_ids: list[int] | None = None
 
 
 class Told(msgspec.Struct, gc=False):
@@ -45,7 +62,7 @@ class Told(msgspec.Struct, gc=False):
         for choice in self.choices or ():
             message = choice.message
             if message is not None:
-                if _is_there(message.tool_calls) or _is_there(message.function_call):
+                if not message.is_text:
                     return None
                 said = (message.content, message.refusal, message.reasoning_content, message.reasoning)
                 found += [one for one in said if one]
@@ -54,25 +71,37 @@ class Told(msgspec.Struct, gc=False):
         return found if found else None
 
 
+class _Counted(msgspec.Struct, gc=False):
+    usage: Usage | None = None
+
+
 class _Event(msgspec.Struct, gc=False):
     usage: Usage | None = None
     choices: list[msgspec.Raw] | None = None
 
 
 _decode = msgspec.json.Decoder(Told).decode
+_decode_usage = msgspec.json.Decoder(_Counted).decode
 _decode_event = msgspec.json.Decoder(_Event).decode
 _MARK = b'"usage"'
 _DATA = b"data:"
 
 
 def _is_there(value: msgspec.Raw) -> bool:
-    return bool(value) and bytes(value) != _NULL
+    return bool(value) and bytes(value) not in _NOTHING
 
 
 def read(body: bytes) -> Told | None:
-    """A whole answer; None: it is none that is understood here."""
+    """A whole answer; None: it is none that is understood here. Of one with unknown fields only the usage is read."""
     try:
         return _decode(body)
+    except (msgspec.DecodeError, RecursionError):
+        return _usage_alone(body)
+
+
+def _usage_alone(body: bytes) -> Told | None:
+    try:
+        return Told(_decode_usage(body).usage)
     except (msgspec.DecodeError, RecursionError):
         return None
 

@@ -20,8 +20,8 @@ from guideway.gateway.guard.stream import Limit, Row, TextStream
 from guideway.gateway.guard.system import with_system
 from guideway.gateway.guard.tools import ToolGate, declared, undeclarable
 
-PROSE = frozenset({"content", "text", "refusal", "reasoning_content", "reasoning"})
-"""Channels of an answer that people read; what programs read, such as arguments of calls, keeps its markup."""
+FOR_PROGRAMS = frozenset({"arguments", "embedding", "input", "name"})
+"""Channels of an answer that programs read: they keep their markup. People may read any other, known or not."""
 
 
 class Guard:
@@ -101,7 +101,7 @@ class Guard:
 
     def text(self, channel: str) -> TextStream:
         """A fresh row of transformers for one text of an answer."""
-        prose = channel in PROSE
+        prose = channel not in FOR_PROGRAMS
         looks = self._secret is not None or bool(self._patterns)
         streams: list[TextStream] = [Controls()] if self._rules.neutralise and prose else []
         if looks and not prose:
@@ -139,5 +139,5 @@ class AnswerGuard:
         self.tools = tools
 
     def text(self, channel: str) -> TextStream:
-        """A stream for one text: ``content``, ``text``, ``refusal``, ``reasoning_content`` or ``arguments``."""
+        """A stream for one text: ``content``, ``text``, ``refusal``, ``reasoning_content``, ``arguments`` …"""
         return self._guard.text(channel)
