@@ -5,6 +5,7 @@ from __future__ import annotations
 import msgspec
 
 _ABSENT = msgspec.Raw()
+_NONE = (_ABSENT,) * 4
 _NOTHING = frozenset({b"null", b"[]"})
 
 
@@ -18,7 +19,7 @@ class Usage(msgspec.Struct, gc=False):
 class Message(msgspec.Struct, gc=False, forbid_unknown_fields=True):
     """What one choice says; anything but text stays as it came. A field that is not named here could be text too."""
 
-    role: msgspec.Raw = _ABSENT
+    role: str | None = None
     content: str | None = None
     refusal: str | None = None
     reasoning_content: str | None = None
@@ -31,11 +32,8 @@ class Message(msgspec.Struct, gc=False, forbid_unknown_fields=True):
     @property
     def is_text(self) -> bool:
         """Is it nothing but text?"""
-        return not (_is_there(self.tool_calls) or _is_there(self.function_call) or self._has_more)
-
-    @property
-    def _has_more(self) -> bool:
-        return _is_there(self.annotations) or _is_there(self.audio)
+        rest = self.tool_calls, self.function_call, self.annotations, self.audio
+        return rest == _NONE or not any(map(_is_there, rest))
 
 
 class Choice(msgspec.Struct, gc=False, forbid_unknown_fields=True):
@@ -43,8 +41,8 @@ class Choice(msgspec.Struct, gc=False, forbid_unknown_fields=True):
 
     message: Message | None = None
     text: str | None = None
-    index: msgspec.Raw = _ABSENT
-    finish_reason: msgspec.Raw = _ABSENT
+    index: int | None = None
+    finish_reason: str | None = None
     stop_reason: msgspec.Raw = _ABSENT
     logprobs: msgspec.Raw = _ABSENT
     token_ids: list[int] | None = None
