@@ -173,8 +173,9 @@ class ClientConnection(asyncio.Protocol):
     def _serve(self, request: Request) -> None:
         refusal = request.refusal
         if refusal is None and paths.is_side(request.path):
-            self._exchange = self._plane.side(self, request)
-            if self._reader.wants_continue:
+            self._exchange = side = self._plane.side(self, request)
+            side.start(self._plane.batches, self._plane.line.meter)
+            if self._reader.wants_continue and self._exchange is side:
                 self._reader.wants_continue = False
                 self.write(wire.CONTINUE)
             return
