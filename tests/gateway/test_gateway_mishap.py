@@ -138,10 +138,11 @@ def test_a_fault_at_any_step_ends_the_request_and_frees_all_that_it_held(
 ):
     owner, name = STEPS[step]
     worker.serve(replica(unary(completion("<script>"))), terms=Terms())
-    with Client(worker.port) as client:
-        if warm:
+    if warm:
+        with Client(worker.port) as client:
             assert client.ask(body=ASK).status == 200
-        planted = plant(monkeypatch, owner, name)
+    planted = plant(monkeypatch, owner, name)
+    with Client(worker.port) as client:
         client.send(request(body={**ASK, "seed": 1}))
         client.socket.settimeout(3)
         found = outcome(client)
