@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import re
 from collections.abc import Callable
 from typing import Any
@@ -9,9 +10,12 @@ from typing import Any
 import msgspec
 
 from guideway.gateway.channels import Channels, Make, says_nothing
+from guideway.gateway.shape import Shape, shape_of, with_text
 
 EVENT_LIMIT = 1024 * 1024
 CHOICE_LIMIT = 1024
+TRIES = 16
+"""So many events in a row are tried to be known again."""
 FILTERED = "content_filter"
 """Why an answer ended that a stream has stopped, in the words of the OpenAI API."""
 
@@ -42,7 +46,7 @@ class AnswerRewriter:
         ValueError: the model server sent what is no JSON or too large, of which nothing may be passed on.
     """
 
-    __slots__ = ("_begun", "_buffer", "_choices", "_gate", "_hide", "_last", "_make", "stopped")
+    __slots__ = ("_begun", "_buffer", "_choices", "_gate", "_hide", "_last", "_make", "_shape", "_tries", "stopped")
 
     def __init__(self, make: Make, gate: Gate | None = None, hide: Gate | None = None) -> None:
         self._make, self._gate, self._hide = make, gate, hide
@@ -50,6 +54,8 @@ class AnswerRewriter:
         self._last: dict[str, Any] = {}
         self._buffer = b""
         self._begun = self.stopped = False
+        self._shape: Shape | None = None
+        self._tries = TRIES
 
     def whole(self, body: bytes) -> bytes:
         """The whole answer, changed."""
@@ -80,6 +86,9 @@ class AnswerRewriter:
         if not self._begun and data:
             self._begun = len(data) >= len(_MARK)
             data = data.removeprefix(_MARK)
+        if data[-2:] == b"\n\n" and data.find(b"\n\n") == len(data) - 2 and b"\r" not in data:
+            self._buffer = b""
+            return self._event(data)
         out, at = [], 0
         for found in _EVENT_END.finditer(data):
             out.append(self._event(data[at : found.end()]))
@@ -101,10 +110,34 @@ class AnswerRewriter:
 
     def _event(self, event: bytes) -> bytes:
         """One event with its blank line."""
+        shape = self._shape
+        text = shape.text(event) if shape is not None else None
+        if shape is not None and text is not None:
+            new = shape.channels.known(shape.path, text)
+            if new is not None:
+                self._tries = TRIES
+                return self._as_known(event, shape, text, new)
         try:
             return self._changed(event)
         except RecursionError:
             raise ValueError("what the model server sent is nested too deeply") from None
+
+    def _as_known(self, event: bytes, shape: Shape, text: str, new: str) -> bytes:
+        """An event of a known *shape* whose *text* became *new*; the same as `_changed` makes of it."""
+        self._last = shape.chunk
+        if shape.channels.stopped:
+            self.stopped = True
+            return self._farewell(with_text(event, shape.path, new))
+        if new == text:
+            return event
+        return shape.event(new) if new or not shape.silent else b""
+
+    def _learn(self, event: bytes) -> None:
+        """Know events like *event* again, unless none of the last ones was known."""
+        if self._tries:
+            self._tries -= 1
+            with contextlib.suppress(RecursionError):
+                self._shape = shape_of(event, self._channels, self._hide) or self._shape
 
     def _changed(self, event: bytes) -> bytes:
         data, event = _read(event)
@@ -124,6 +157,7 @@ class AnswerRewriter:
             changed |= self._choice(choice, before)
         if self._stops():
             return b"".join(before) + self._farewell(chunk)
+        self._learn(event)
         if not changed:
             return b"".join(before) + event
         spoke = any(self._channels(choice).spoke for choice in choices)

@@ -82,6 +82,7 @@ _decode = msgspec.json.Decoder(Told).decode
 _decode_usage = msgspec.json.Decoder(_Counted).decode
 _decode_event = msgspec.json.Decoder(_Event).decode
 _MARK = b'"usage"'
+_NO_USAGE = b'"usage":null'
 _DATA = b"data:"
 
 
@@ -109,7 +110,7 @@ def of_events(events: bytes, *, strip: bool) -> tuple[Usage | None, bytes]:
 
     With *strip* an event that tells nothing but the usage is taken out: the client did not ask for it.
     """
-    if _MARK not in events:
+    if _MARK not in events or events.count(_MARK) == events.count(_NO_USAGE):
         return None, events
     found: Usage | None = None
     kept = []
