@@ -128,3 +128,31 @@ def test_the_replica_reads_the_same_as_when_it_adds_the_prompt_itself():
 def test_what_is_no_chat_is_left_alone():
     for body in ({"prompt": "x"}, {"messages": "x"}):
         assert PLAIN.with_system(body) is body
+
+
+@pytest.mark.catalogue("B47")
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("prompt_logprobs", 0),
+        ("return_token_ids", True),
+        ("echo", True),
+        ("chat_template", "{{ messages }}"),
+        ("truncate_prompt_tokens", 8),
+        ("prompt_embeds", "AAAA"),
+        ("priority", -999),
+        ("add_generation_prompt", False),
+        ("continue_final_message", True),
+        ("return_tokens_as_token_ids", True),
+    ],
+)
+def test_a_wish_to_be_told_the_prompt_is_refused_by_name_where_it_is_secret(name, value):
+    refused = PLAIN.check(chat("hi", **{name: value}))
+    assert (refused.status, refused.param) == (400, name) and name in refused.message
+    assert PLAIN.check(chat("hi", **{name: None})) is None
+    assert release(secret_prompt=False).check(chat("hi", **{name: value})) is None
+    assert PLAIN.check({"prompt": "a text that is no chat is given no system prompt", name: value}) is None
+
+
+def test_a_wish_that_wishes_nothing_passes():
+    assert PLAIN.check(chat("hi", echo=False, add_generation_prompt=True, return_token_ids=False)) is None

@@ -101,3 +101,24 @@ def test_no_functions_at_all_when_the_list_is_empty():
     event = delta(call("search"))
     kept = copy.deepcopy(event)
     assert gate(tools=()).choice(event) and event != kept
+
+
+@pytest.mark.parametrize(
+    "odd",
+    [
+        {"finish_reason": []},
+        {"index": []},
+        {"index": None},
+        {"message": [1]},
+        {"message": {"tool_calls": [None]}},
+        {"message": {"tool_calls": {"a": 1}}},
+        {"message": {"tool_calls": [{"index": {}}]}},
+        {"message": {"tool_calls": [{"function": "search"}]}},
+        {"message": {"tool_calls": [{"function": {"name": ["search"]}}]}},
+        {"delta": {"function_call": "search"}},
+        {"delta": {"function_call": {"name": {}}}},
+    ],
+)
+def test_what_has_another_form_than_calls_have_is_a_value_error_and_nothing_else(odd):
+    with pytest.raises(ValueError, match="known form"):
+        gate().choice({"index": 0, **odd})

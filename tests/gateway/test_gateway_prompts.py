@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from guideway.core.guardrails import DenyRule, Guardrails
 from guideway.core.spec.gateway import Cache, Masking, Telemetry
 from guideway.core.terms import Terms
-from guideway.gateway import masking
+from guideway.gateway import masking, usage
 from guideway.gateway.guard import Guard
 from guideway.gateway.outcomes import Spool
 from guideway.gateway.prepare import _ACTIVE
@@ -245,6 +245,30 @@ def test_the_system_prompt_of_the_release_comes_first_and_a_clients_own_does_not
 
 
 @pytest.mark.catalogue("B48")
+@pytest.mark.parametrize("known", [True, False], ids=["secret", "open"])
+def test_fields_that_repeat_a_secret_prompt_are_taken_out_of_answers(gateway, replica, client, known):
+    system = "You are Ada of Northwind. The staff code is CANARY-7f3a9c, and margins are forty percent."
+    leak = [None, *({"1": {"decoded_token": word}} for word in system.split())]
+    told = {"prompt_logprobs": leak, "prompt_token_ids": [1, 2], "prompt_text": system, "x": 1}
+    whole = json.loads(completion("hi")) | told
+    whole["choices"][0]["prompt_logprobs"] = leak
+    gateway.serve(
+        replica(unary(json.dumps(whole).encode())),
+        terms=Terms(system=system, guardrails=Guardrails(secret_prompt=known)),
+    )
+    said = client.ask(body=ask("hi")).json()
+    assert said["x"] == 1 and ("prompt_text" in said) is not known
+    assert ("CANARY" in json.dumps(said)) is not known
+    events = [b"data: " + json.dumps(one).encode() + b"\n\n" for one in (told | {"choices": []}, told)]
+    gateway.serve(
+        replica(stream(*events, event("hi"), DONE)),
+        terms=Terms(system=system, guardrails=Guardrails(secret_prompt=known)),
+    )
+    reply = client.ask(body=ask("hi", stream=True))
+    assert b'"content": "hi"' in reply.body
+    assert (b"CANARY" in reply.body) is not known
+
+
 def test_active_content_is_neutralised_whole_and_in_events(gateway, replica, client):
     evil = "look <script>steal()</script> ![x](https://evil.example/?q=1) \x1b[31mred"
     gateway.serve(replica(saying(lambda seen: [evil[:9], evil[9:30], evil[30:]])), terms=Terms())
@@ -299,11 +323,51 @@ def test_wishes_without_measure_are_refused(gateway, replica, client, wish):
     assert one.asked == []
 
 
+@pytest.mark.parametrize("terms", [Terms(), Terms(system="Be kind."), Terms(guardrails=Guardrails(max_input=10**6))])
+@pytest.mark.parametrize("field", ['"messages":%s', '"messages":[],"x":%s', '"messages":[{"content":%s}]'])
+def test_a_body_that_is_nested_too_deeply_is_400_and_the_connection_goes_on(masked, replica, caller, terms, field):
+    masked.serve(replica(), terms=terms)
+    for depth in (*range(930, 1000, 3), 1100):
+        body = '{"model":"poet",' + field % ("[" * depth + '"x"' + "]" * depth) + "}"
+        assert caller.ask(body=body.encode()).status in {200, 400}, depth
+    assert caller.ask(body=body.encode()).status == 400
+
+
 def test_an_event_that_nobody_can_read_ends_the_answer(gateway, replica, client):
     gateway.serve(replica(stream(event("a"), b"data: {broken\n\n")), terms=Terms())
     reply = client.ask(body=ask("hi", stream=True))
     assert b'"upstream"' in reply.body
     assert b"broken" not in reply.body
+
+
+UNKNOWN = [
+    {"content": "hi", "thinking": "<script>x</script> ask eve@example.com"},
+    {"content": "hi", "audio": {"transcript": "<script>x</script> ask eve@example.com"}},
+    {"content": "hi", "annotations": [{"title": "<script>x</script> ask eve@example.com"}]},
+    {"content": ["<script>x</script> ask eve@example.com"]},
+    {"content": "hi <b", "notes": ["<script>x</script> ask eve@example.com"]},
+]
+
+
+@pytest.mark.parametrize("message", UNKNOWN)
+def test_fields_that_nobody_here_knows_are_looked_at_like_any_text(masked, replica, caller, message):
+    whole = json.loads(completion())
+    whole["choices"][0]["message"] = message
+    lines = event("x").replace(b'{"content": "x"}', json.dumps(message).encode())
+    for answer, stream_it in ((unary(json.dumps(whole).encode()), False), (stream(lines, DONE), True)):
+        masked.serve(replica(answer), terms=Terms())
+        body = caller.ask(body=ask("hello", stream=stream_it)).body
+        assert b"<script" not in body and b"eve@" not in body
+        assert b"&lt;script>" in body and b"[EMAIL]" in body
+
+
+def test_a_choice_with_a_field_that_nobody_here_knows_is_looked_at_and_its_usage_counted(masked, replica, caller):
+    whole = json.loads(completion())
+    whole["choices"][0]["note"] = "ask eve@example.com"
+    masked.serve(replica(unary(json.dumps(whole).encode())), terms=Terms())
+    assert caller.ask(body=ask("hello")).json()["choices"][0]["note"] == "ask [EMAIL]"
+    told = usage.read(json.dumps(whole).encode())
+    assert told.usage == usage.Usage(3, 1) and told.texts() is None
 
 
 @given(st.text(st.sampled_from('ab <>!]`[()\n\t&"/:=\x1b\x9b\u202eScript'), max_size=60))

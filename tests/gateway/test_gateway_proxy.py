@@ -21,10 +21,10 @@ def refusing(replica):
 
 
 def test_an_answer_comes_back_whole_with_our_headers(gateway, replica, client):
-    gateway.serve(replica(unary(b'{"a": 1}', "201 Created", "Content-Type: text/x\r\nX-Model-Time: 3\r\n")))
+    gateway.serve(replica(unary(b'{"a": 1}', "201 Created", "Content-Type: text/x\r\nOpenAI-Processing-Ms: 3\r\n")))
     reply = client.ask()
     assert (reply.status, reply.body) == (201, b'{"a": 1}')
-    assert (reply.headers["content-type"], reply.headers["x-model-time"]) == ("text/x", "3")
+    assert (reply.headers["content-type"], reply.headers["openai-processing-ms"]) == ("text/x", "3")
     assert reply.headers["x-guideway-release"] == STABLE[7:19]
     assert len(reply.headers["x-request-id"]) == 48
     assert 0 <= float(reply.headers["x-guideway-overhead-ms"]) < 1000
@@ -79,11 +79,34 @@ def test_the_replica_sees_no_header_of_the_client_but_type_and_trace(gateway, re
 def test_the_client_sees_no_hop_by_hop_header_of_the_replica(gateway, replica, client):
     held_back = "Connection: keep-alive, X-Hop\r\nX-Hop: 1\r\nKeep-Alive: timeout=5\r\nServer: s\r\nSet-Cookie: a=b\r\n"
     ours = "X-Request-Id: theirs\r\nX-Guideway-Release: theirs\r\nDate: theirs\r\nUpgrade: h2c\r\n"
-    gateway.serve(replica(unary(headers=held_back + ours + "X-Kept: 1\r\n")))
+    gateway.serve(replica(unary(headers=held_back + ours + "OpenAI-Version: 1\r\n")))
     headers = client.ask().headers
-    assert headers["x-kept"] == "1"
+    assert headers["openai-version"] == "1"
     assert not {"x-hop", "keep-alive", "server", "set-cookie", "connection", "upgrade"} & set(headers)
     assert "theirs" not in headers.values()
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "X-Accel-Redirect: /etc/passwd",
+        "X-Sendfile: /etc/passwd",
+        "X-Accel-Buffering: yes",
+        "Clear-Site-Data: *",
+        "Access-Control-Allow-Origin: *",
+        "Location: http://elsewhere.example/",
+        "Refresh: 0;url=http://elsewhere.example/",
+        "Cache-Control: public, max-age=600",
+        "WWW-Authenticate: Basic",
+        "Connection: retry-after\r\nRetry-After: 7",
+        "X-Unheard-Of: 1",
+    ],
+)
+def test_no_header_of_the_replica_reaches_a_proxy_or_a_browser(gateway, replica, client, line):
+    gateway.serve(replica())
+    usual = set(client.ask().headers)
+    gateway.serve(replica(unary(headers=f"{line}\r\nX-RateLimit-Remaining-Tokens: 9\r\nContent-Type: a/b\r\n")))
+    assert set(client.ask().headers) - usual == {"x-ratelimit-remaining-tokens"}
 
 
 def test_connections_to_the_replica_are_kept_and_used_again(gateway, replica):

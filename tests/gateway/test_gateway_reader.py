@@ -292,3 +292,10 @@ def test_known_heads_are_forgotten_with_the_keys_that_they_were_accepted_for(gat
     assert [client.ask().status for _ in range(2)] == [200, 200]
     gateway.set_keys(key_file(()))
     assert client.ask().status == 401
+
+
+def test_lines_of_a_list_are_one_list_so_that_none_hides_another():
+    lines = b"Cache-Control: no-store\r\nCache-Control: max-age=60\r\ntracestate: a=1\r\ntracestate: b=2\r\n"
+    (one,) = read(HEAD + lines + b"Content-Length: 2\r\n\r\nhi")
+    assert one.headers[b"cache-control"] == b"no-store, max-age=60"
+    assert one.headers[b"tracestate"] == b"a=1, b=2"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 from collections.abc import Sequence
 from typing import Any
@@ -72,7 +73,7 @@ def said(answer: bytes, index: int = 0) -> dict[str, Any]:
 
 STREAM = b"".join(
     [
-        b": hello\n\n",
+        b": ping\n\n",
         event(delta({"role": "assistant", "content": ""})),
         *[event(delta({"content": part})) for part in ("Dear [EM", "AIL_1], al", "@example.com and 139", "1234 5678")],
         event(delta(call("", id="t1"))),
@@ -96,7 +97,7 @@ def test_a_stream_is_changed_wherever_its_bytes_are_cut() -> None:
     for cut in range(len(STREAM)):
         answer = through(rewriter(), [STREAM[:cut], STREAM[cut:]])
         assert said(answer) == MEANT, cut
-    assert answer.startswith(b": hello\n\n")
+    assert answer.startswith(b": ping\n\n")
     assert answer.endswith(event(usage={"total_tokens": 9}) + DONE)
 
 
@@ -122,12 +123,30 @@ def test_content_is_changed_wherever_the_model_cuts_it() -> None:
 
 def test_events_in_which_nothing_changes_pass_byte_by_byte() -> None:
     stream = (
-        b": ping\r\n\r\nevent: note\r\n\r\nretry: 10\n\n"
+        b": ping\r\n\r\nevent: message\r\n\r\nretry: 10\n\n:\n\n"
         b'data:{"choices": [{"delta": {"role":"assistant"}, "index":0, "odd":1.50}] }\n\n'
         b'id: 7\r\ndata: {"choices": [],\r\ndata: "usage": {"total_tokens": 3}}\r\n\r\n'
         b'data: {"error": {"message": "m"}}\n\n' + DONE
     )
     assert through(rewriter(), [stream]) == stream
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        b": al@example.com",
+        b"event: al@example.com",
+        b"id: al@example.com",
+        b"retry: al",
+        b"note",
+        b"\xef\xbb\xbfdata: al",
+    ],
+)
+@pytest.mark.parametrize("end", [b"\n", b"\r\n"])
+def test_lines_that_are_no_data_say_nothing(line: bytes, end: bytes) -> None:
+    data = b'data: {"choices":[{"index":0,"delta":{"role":"assistant"}}]}'
+    stream = b": ping" + end * 2 + line + end * 2 + line + end + data + end * 2 + data + end + line + end * 2
+    assert through(rewriter(), [stream]) == b": ping" + end * 2 + (data + end * 2) * 2
 
 
 def test_events_without_streams_that_hold_back_pass_byte_by_byte() -> None:
@@ -228,6 +247,14 @@ def test_a_mark_of_byte_order_hides_no_event() -> None:
 def test_a_whole_answer_that_is_no_json_object_is_never_passed_on(body: bytes) -> None:
     with pytest.raises(ValueError, match="model server"):
         rewriter().whole(body)
+
+
+@pytest.mark.parametrize("depth", range(940, 1000, 3))
+def test_nesting_that_is_too_deep_is_a_value_error_and_nothing_else(depth: int) -> None:
+    deep = b'{"choices":[{"index":0,"delta":{"content":"al@example.com ","x":%b"y"%b}}]}' % (b"[" * depth, b"]" * depth)
+    for call in (lambda: rewriter().whole(deep), lambda: rewriter().feed(b"data: %b\n\n" % deep)):
+        with contextlib.suppress(ValueError):
+            assert b"al@example.com" not in call()
 
 
 def test_an_answer_with_endlessly_many_texts_is_refused() -> None:

@@ -55,7 +55,8 @@ class Answer:
 
     With *keeps* it is gathered for the cache, as long as it is short; *prepared* says how it is looked at.
     Events are passed on whole: what came of one that is not complete waits, for nobody can use half an event. The
-    head waits for the first of them. With *strip* an event that only tells the usage is taken out.
+    head waits for the first of them. They never have a length: what is taken out or put in would make it untrue. With
+    *strip* an event that only tells the usage is taken out.
     """
 
     __slots__ = (
@@ -104,7 +105,7 @@ class Answer:
 
     def farewell(self, error: ApiError) -> bytes | None:
         """How an answer that has begun and breaks off ends; None: it cannot be told but by cutting the connection."""
-        if not self.head.is_event_stream or self._style is Style.LENGTH:
+        if not self.head.is_event_stream:
             return None
         said = b"data: %b\n\n" % error.body()
         return wire.chunk(said) + wire.LAST_CHUNK if self._style is Style.CHUNKED else said
@@ -140,9 +141,8 @@ class Answer:
 
     def _begin(self, body: bytes, at: float) -> None:
         """Send the head, and the first piece with it."""
-        self.begun = True
         self._way.record.first = at
-        length = self.head.length
+        length = None if self.head.is_event_stream else self.head.length
         if length is not None:
             self._style, framing = Style.LENGTH, wire.length(length)
         elif self._version == "1.0":
@@ -150,6 +150,7 @@ class Answer:
         else:
             self._style, framing = Style.CHUNKED, wire.CHUNKED
         head = self._way.render(self.head, framing, at, keep_alive=self._style is not Style.CLOSE)
+        self.begun = True
         self._way.write(head + self._framed(body))
 
     def _framed(self, body: bytes) -> bytes:
@@ -177,7 +178,7 @@ class Answer:
             if len(self._held) > EVENT_LIMIT:
                 self._way.spoiled(errors.UPSTREAM_BROKE)
                 return
-        found, data = usage.of_events(data, strip=self._strip and self.head.length is None)
+        found, data = usage.of_events(data, strip=self._strip)
         if found is not None:
             self._way.record.usage = found
         self._gather(data, done)

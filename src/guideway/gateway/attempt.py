@@ -36,6 +36,9 @@ class Asker(Protocol):
     def again(self, arm: ServingArm) -> None:
         """Another replica begins anew, of *arm*."""
 
+    def failed(self, error: Exception, told: ApiError = errors.INTERNAL) -> None:
+        """What nobody foresaw went wrong."""
+
 
 class Attempt:
     """The tries of one request. Only the first is scored; whoever else is tried must be paid for from the budget."""
@@ -70,14 +73,20 @@ class Attempt:
         """A connection that was waited for; False when it is not needed any more."""
         if self._backend is not connection.backend:
             return False
-        self._send(connection)
+        try:
+            self._send(connection)
+        except Exception as error:
+            self._asker.failed(error)
         return True
 
     def unreachable(self, backend: Backend) -> None:
         """No connection to *backend* could be had."""
-        if self._backend is backend:
-            self._note(0, "connect")
-            self._again(errors.NO_REPLICA)
+        try:
+            if self._backend is backend:
+                self._note(0, "connect")
+                self._again(errors.NO_REPLICA)
+        except Exception as error:
+            self._asker.failed(error)
 
     def _send(self, connection: UpstreamConnection) -> None:
         self._connection = connection
@@ -92,18 +101,21 @@ class Attempt:
 
     def received(self, head: Head, parts: list[bytes], done: bool, at: float) -> None:
         """A further piece, read *at*."""
-        backend = self._backend
-        if not self._heard and backend is not None:
-            self._heard = True
-            if not self._asker.record.retried:
-                self._asker.record.first_status = head.status
-            if not is_fault(head.status):
-                backend.answered()
-            elif self._faulty(backend, head.status, done, at):
-                return
-        if done:
-            self._release()
-        self._asker.received(head, parts, done, at)
+        try:
+            backend = self._backend
+            if not self._heard and backend is not None:
+                self._heard = True
+                if not self._asker.record.retried:
+                    self._asker.record.first_status = head.status
+                if not is_fault(head.status):
+                    backend.answered()
+                elif self._faulty(backend, head.status, done, at):
+                    return
+            if done:
+                self._release()
+            self._asker.received(head, parts, done, at)
+        except Exception as error:  # an answer that nobody can look at is not passed on
+            self._asker.failed(error, errors.UPSTREAM_BROKE)
 
     def _faulty(self, backend: Backend, status: int, done: bool, at: float) -> bool:
         """The replica says that it is ill; True when another one is asked instead."""
@@ -118,6 +130,12 @@ class Attempt:
 
     def broken(self, started: bool) -> None:
         """The replica left, or talks garbage; *started*: after the first byte of an answer."""
+        try:
+            self._broken(started)
+        except Exception as error:
+            self._asker.failed(error)
+
+    def _broken(self, started: bool) -> None:
         backend = self._backend
         if backend is not None and (started or self._fresh):
             backend.failed(self._plane.clock(), "garbage" if started else "broken")

@@ -15,9 +15,10 @@ Path = tuple[str | int, ...]
 LIMIT = 1024
 """How many texts one choice may have."""
 
-_FIXED = frozenset(
+FIXED = frozenset(
     {"finish_reason", "format", "id", "index", "logprobs", "object", "role", "status", "stop_reason", "type"}
 )
+"""Fields that are no text."""
 _AT_ONCE = frozenset({"name"})
 
 
@@ -43,6 +44,11 @@ class Channels:
             choice["logprobs"] = None  # its tokens are the text before the change
         return self._changed
 
+    def known(self, path: Path, text: str) -> str | None:
+        """A further *text* of the one that stands at *path*, changed; None: none goes on there."""
+        stream = self._streams.get(path)
+        return None if stream is None or self.stopped else self._fed(stream, text)
+
     def rest(self) -> Iterator[dict[str, Any]]:
         """What texts that did not come again have held back, each as the fields of a choice."""
         streams, self._streams = self._streams, {}
@@ -56,7 +62,7 @@ class Channels:
             return self._text(value, path, last)
         if isinstance(value, dict):
             for name, part in value.items():
-                if part is not None and name not in _FIXED:
+                if part is not None and name not in FIXED:
                     value[name] = self._walk(part, (*path, name), last or name in _AT_ONCE)
         elif isinstance(value, list) and not (value and isinstance(value[0], float)):  # an embedding has no text
             for place, part in enumerate(value):

@@ -9,6 +9,7 @@ from guideway.gateway import errors, paths, wire
 from guideway.gateway.errors import ApiError
 from guideway.gateway.exchange import Exchange
 from guideway.gateway.judging import Judging
+from guideway.gateway.mishap import tell
 from guideway.gateway.plane import Plane
 from guideway.gateway.reader import RequestReader
 from guideway.gateway.request import Request
@@ -70,10 +71,14 @@ class ClientConnection(asyncio.Protocol):
         self._read_at = self._plane.clock()
         reader = self._reader
         was_partial = reader.partial
-        reader.feed(data)
-        if reader.partial and not was_partial and self._exchange is None:
-            self._since = self._read_at
-        self._advance()
+        try:
+            reader.feed(data)
+            if reader.partial and not was_partial and self._exchange is None:
+                self._since = self._read_at
+            self._advance()
+        except Exception as error:
+            tell(error)
+            self.abort()
 
     def eof_received(self) -> None:
         """The client sends no more: it has left, for no client of this API closes one half and waits."""
@@ -138,8 +143,10 @@ class ClientConnection(asyncio.Protocol):
 
     def abort(self) -> None:
         """Cut the connection."""
-        self._leave()
-        self._transport.abort()
+        try:
+            self._leave()
+        finally:
+            self._transport.abort()
 
     # The requests, in order.
 
@@ -150,7 +157,11 @@ class ClientConnection(asyncio.Protocol):
         self._advancing = True
         ready = self._reader.ready
         while ready and self._exchange is None and not self._paused and not self._transport.is_closing():
-            self._serve(ready.popleft())
+            request = ready.popleft()
+            try:
+                self._serve(request)
+            except Exception as error:
+                self._failed(request, error)
         self._advancing = False
         if ready or not self._reading:
             ahead = sum(len(request.body) + (request.stream.size if request.stream else 0) for request in ready)
@@ -168,13 +179,17 @@ class ClientConnection(asyncio.Protocol):
             self.reply(request, wanted, self._plane.id_line(request))
             return
         self._exchange = exchange = Exchange(self._plane, self, request, wanted, self._read_at)
-        exchange.start()
+        try:
+            exchange.start()
+        except Exception as error:
+            exchange.failed(error)
 
     def _serve_here(self, request: Request) -> None:
         """Answer what needs no replica."""
         if request.way == "side":
-            self._exchange = self._plane.side(self, request)
-            if self._reader.wants_continue:
+            self._exchange = side = self._plane.side(self, request)
+            side.start(self._plane.batches, self._plane.line.meter)
+            if self._reader.wants_continue and self._exchange is side:
                 self._reader.wants_continue = False
                 self.write(wire.CONTINUE)
         elif request.way == "feedback":
@@ -182,6 +197,14 @@ class ClientConnection(asyncio.Protocol):
             judging.start(self._plane)
         else:
             self._respond(request, *self._plane.page(request), self._plane.id_line(request))
+
+    def _failed(self, request: Request, error: Exception) -> None:
+        """What nobody foresaw went wrong at the beginning of *request*."""
+        tell(error)
+        if self._exchange is None:
+            self.reply(request, errors.INTERNAL, self._plane.id_line(request))
+        else:
+            self.abort()
 
     def _respond(self, request: Request, status: int, body: bytes, lines: bytes = b"") -> None:
         """Send a whole answer of our own."""

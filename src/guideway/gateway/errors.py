@@ -63,6 +63,7 @@ LONG_TARGET = ApiError(414, "the request target is too long", code="target_too_l
 ENCODED_BODY = ApiError(415, "send the body without a content encoding", code="content_encoding")
 EXPECTATION = ApiError(417, "the only expectation that is met is 100-continue", code="expectation_failed")
 LARGE_HEAD = ApiError(431, "the header fields are too large", code="headers_too_large")
+INTERNAL = ApiError(500, "the gateway failed at this request", "server_error", code="internal")
 UPSTREAM_BROKE = ApiError(
     502, "the model server failed before its answer was complete", "server_error", code="upstream"
 )

@@ -20,6 +20,7 @@ from guideway.gateway.errors import ApiError
 from guideway.gateway.limits.key_lease import Reservation
 from guideway.gateway.limits.meter import Waiting
 from guideway.gateway.masking import FAILED
+from guideway.gateway.mishap import tell
 from guideway.gateway.plane import Plane
 from guideway.gateway.prepare import Prepared, rewritten
 from guideway.gateway.record import Record
@@ -107,11 +108,14 @@ class Exchange:
         """What the limits say; False when the client has left meanwhile."""
         if self._over:
             return False
-        if isinstance(taken, ApiError):
-            self._fail(taken)
-            return True
-        self.record.reservation = taken
-        self._prepare()
+        try:
+            if isinstance(taken, ApiError):
+                self._fail(taken)
+            else:
+                self.record.reservation = taken
+                self._prepare()
+        except Exception as error:
+            self.failed(error)
         return True
 
     def _prepare(self) -> None:
@@ -129,8 +133,11 @@ class Exchange:
         job.add_done_callback(lambda done: self._prepared_beside(arm, done))
 
     def _prepared_beside(self, arm: ServingArm, done: asyncio.Future[Prepared | ApiError]) -> None:
-        if not self._over and not done.cancelled():
-            self._go_on(arm, FAILED if done.exception() else done.result())
+        try:
+            if not self._over and not done.cancelled():
+                self._go_on(arm, FAILED if done.exception() else done.result())
+        except Exception as error:
+            self.failed(error)
 
     def _go_on(self, arm: ServingArm, prepared: Prepared | ApiError) -> None:
         """Look whether the answer is known."""
@@ -161,23 +168,32 @@ class Exchange:
         """Nobody else asks the same: look into the shared store, then ask a replica."""
         plan = self._plan
         cache = self._plane.cache
-        if plan is not None and cache.is_shared:
-            self._look = cache.fetch(plan, self._seat, self._fetched)
-        if self._look is None:
-            self._enter()
+        try:
+            if plan is not None and cache.is_shared:
+                self._look = cache.fetch(plan, self._seat, self._fetched)
+            if self._look is None:
+                self._enter()
+        except Exception as error:
+            self.failed(error)
 
     def _fetched(self, stored: Stored | None) -> None:
         self._look = None
-        if stored is not None:
-            self._seat = None
-            self._replay(stored, "hit")
-        else:
-            self._enter()
+        try:
+            if stored is not None:
+                self._seat = None
+                self._replay(stored, "hit")
+            else:
+                self._enter()
+        except Exception as error:
+            self.failed(error)
 
     def landed(self, stored: Stored) -> None:
         """Somebody else asked the same, and here is the answer."""
         self._seat = None
-        self._replay(stored, "shared")
+        try:
+            self._replay(stored, "shared")
+        except Exception as error:
+            self.failed(error)
 
     def _enter(self) -> None:
         """Wait for a place among those that run."""
@@ -196,7 +212,10 @@ class Exchange:
         assert arm is not None and prepared is not None
         self.active = self._plane.clock()  # it may have waited for a budget, an answer, or a place
         self._attempt = attempt = Attempt(self._plane, self, self._request, arm, prepared)
-        attempt.begin(self.active)
+        try:
+            attempt.begin(self.active)
+        except Exception as error:
+            self.failed(error)
 
     def refused(self, error: ApiError) -> None:
         """It waited too long for a place."""
@@ -238,8 +257,7 @@ class Exchange:
     def _replay(self, stored: Stored, how: str) -> None:
         """Answer with what is known already."""
         self.record.cache = how
-        is_events = stored.content_type.startswith(b"text/event-stream")
-        head = Head(stored.status, stored.content_type, None if is_events else len(stored.body))
+        head = Head(stored.status, stored.content_type, len(stored.body))
         self._plan = None
         now = self.record.sent = self._plane.clock()
         self.received(head, [stored.body], True, now)
@@ -286,11 +304,12 @@ class Exchange:
         """The answer as the replica gave it is whole: others may have it."""
         plan = self._plan
         if plan is not None:
-            found, seat, self._seat = self.record.usage, self._seat, None
+            found = self.record.usage
             used = (found.prompt_tokens, found.completion_tokens) if found is not None else None
             self._plane.cache.answered(
-                plan, seat, status=head.status, content_type=head.content_type, body=body, usage=used
+                plan, self._seat, status=head.status, content_type=head.content_type, body=body, usage=used
             )
+            self._seat = None
 
     def let_go(self) -> None:
         """Nothing more is wanted of the replica."""
@@ -334,10 +353,24 @@ class Exchange:
 
     def leave(self) -> None:
         """The client is gone: nobody needs the answer, the replica shall stop at once."""
-        if self._attempt is not None:
-            self._attempt.drop()
-            self._attempt = None
-        self._close(499)
+        attempt, self._attempt = self._attempt, None
+        try:
+            if attempt is not None:
+                attempt.drop()
+        finally:
+            self._close(499)
+
+    def failed(self, error: Exception, told: ApiError = errors.INTERNAL) -> None:
+        """What nobody foresaw went wrong: this request ends with *told*, and gives back what it holds."""
+        tell(error, self.record.id)
+        was_over = self._over
+        try:
+            if not was_over:
+                self.spoiled(told)
+        except Exception:
+            was_over = True
+        if was_over:
+            self._client.abort()
 
     def end(self, error: ApiError) -> None:
         """Wait no longer: the replica is too slow, or the worker has to leave."""
@@ -365,7 +398,7 @@ class Exchange:
         self._client.reply(self._request, error, self._own_lines())
 
     def _close(self, status: int, error: ApiError | None = None) -> None:
-        """Give back what was taken, and tell what became of the request; once."""
+        """Give back what was taken, and tell what became of the request; once, and each whatever fails."""
         if self._over:
             return
         self._over = True
@@ -374,15 +407,24 @@ class Exchange:
         record.ended = record.ended or plane.clock()
         if error is not None:
             record.ended, record.error = plane.clock(), error.code or ""
-        if self._admitted:
-            plane.admission.leave()
-        elif self._queued:
-            plane.admission.cancel(self)
-        if self._look is not None:
-            self._look.forget()
-        if self._seat is not None:
-            self._leave_seat(status)
-        plane.reports.add(record)
+        try:
+            if self._admitted:
+                plane.admission.leave()
+            elif self._queued:
+                plane.admission.cancel(self)
+        except Exception as fault:
+            tell(fault, record.id)
+        try:
+            if self._look is not None:
+                self._look.forget()
+            if self._seat is not None:
+                self._leave_seat(status)
+        except Exception as fault:
+            tell(fault, record.id)
+        try:
+            plane.reports.add(record)
+        except Exception as fault:
+            tell(fault, record.id)
 
     def _leave_seat(self, status: int) -> None:
         seat, self._seat = self._seat, None

@@ -176,10 +176,8 @@ class Plane:
         return pages.page(request.path, self.table, request.key, leaving=self.retiring or self.draining)
 
     def side(self, client: Uploader, request: Request) -> SideExchange:
-        """An exchange with the process that looks after files and batches."""
-        exchange = SideExchange(client, request, self.new_id(None, request.owner), self.date, self.clock)
-        exchange.start(self.batches)
-        return exchange
+        """An exchange with the process that looks after files and batches, not started yet."""
+        return SideExchange(client, request, self.new_id(None, request.owner), self.date, self.clock)
 
     def assign(self, request: Request, wanted: Peek, record: Record) -> ServingArm | None:
         """The arm of *request*, noted in *record*. None: nothing serves."""

@@ -9,6 +9,7 @@ from typing import Protocol, cast
 from guideway.core.route import Endpoint, Route
 from guideway.gateway.backend import Backend
 from guideway.gateway.health import all_down
+from guideway.gateway.mishap import tell
 from guideway.gateway.routing import ServingArm, Table, choose, compile_route
 from guideway.gateway.upstream import KnownAnswers, UpstreamConnection, connect
 
@@ -71,7 +72,9 @@ class Pools:
     async def _connect(self, backend: Backend, waiter: Waiter) -> None:
         try:
             connection = await connect(backend, self._clock, self._known)
-        except (OSError, ValueError):
+        except Exception as error:  # whatever it is, somebody waits
+            if not isinstance(error, OSError | ValueError):
+                tell(error)
             backend.failed(self._clock())
             waiter.unreachable(backend)
             return

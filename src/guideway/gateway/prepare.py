@@ -40,7 +40,8 @@ class Prepared(msgspec.Struct):
 
     ``strip``: the usage was asked for by us, so its event is taken out again. ``prefix`` stands for the beginning of
     the prompt, ``digest`` for what is done to prompts here, ``kinds`` for the personal data that was masked.
-    ``make`` None: the answer passes as it is. ``quiet`` tells of a whole answer that it can do so all the same.
+    ``hide`` takes fields out of an answer that would repeat a secret prompt. ``make`` None: the answer passes as it
+    is. ``quiet`` tells of a whole answer that it can do so all the same.
     """
 
     body: bytes
@@ -51,10 +52,11 @@ class Prepared(msgspec.Struct):
     make: Make | None = None
     gate: Gate | None = None
     quiet: Callable[[bytes, Told], bool] | None = None
+    hide: Gate | None = None
 
     def rewriter(self) -> AnswerRewriter | None:
         """Who changes the answer, one for every answer; None: nobody has to."""
-        return AnswerRewriter(self.make, self.gate) if self.make is not None else None
+        return AnswerRewriter(self.make, self.gate, self.hide) if self.make is not None else None
 
     def passes(self, body: bytes, told: Told | None) -> bool:
         """Can the whole answer *body*, of which *told* was read, pass as it is?"""
@@ -73,7 +75,7 @@ class Preparation:
         self.guard = Guard(terms.guardrails, terms.system, classifier)
         self.masking = Masking(options.masking, terms.masking, _with_names() if options.masking.presidio else find)
         self._system = bool(terms.system)
-        self._gate = self.guard.gate
+        self._gate, self._hide = self.guard.gate, self.guard.hide
         looked_at = self.guard.looks or self.masking.looks
         self._make = partial(self._stream, self.guard, self.masking.clean) if looked_at else None
         self._neutralises = terms.guardrails.neutralise
@@ -84,10 +86,16 @@ class Preparation:
 
     def prepare(self, request: Request, wanted: Peek, affinity: int) -> Prepared | ApiError:
         """What a replica is sent for *request*, or why it is refused. Rules judge what the client wrote itself."""
-        path, data = request.path, None
         if self._unread and wanted.is_plain and not wanted.stream:
-            prefix = prefix_of(path, request.body, affinity) if affinity else 0
-            return Prepared(request.body, False, prefix, (), self.masking.digest, self._make, self._gate, self._quiet)
+            prefix, digest = prefix_of(request.path, request.body, affinity) if affinity else 0, self.masking.digest
+            return Prepared(request.body, False, prefix, (), digest, self._make, self._gate, self._quiet, self._hide)
+        try:
+            return self._read(request, wanted, affinity)
+        except RecursionError:
+            return bad_body("the body is nested too deeply")
+
+    def _read(self, request: Request, wanted: Peek, affinity: int) -> Prepared | ApiError:
+        path, data = request.path, None
         if request.body and (self.guard.asks or not wanted.is_plain):
             data = _decoded(request.body)
             error = data if isinstance(data, ApiError) else self.guard.check(data)
@@ -116,6 +124,7 @@ class Preparation:
             make,
             gate,
             self._nothing_in if gate is None and not masked.restores and self.guard.only_neutralises else None,
+            self._hide,
         )
 
     def _stream(self, rules: Guard | AnswerGuard, unmask: Make | None, channel: str) -> TextStream:

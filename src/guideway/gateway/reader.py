@@ -22,6 +22,7 @@ _WANTED = frozenset(
     b"traceparent tracestate x-guideway-batch x-session-id".split()
 )
 _ONCE = _WANTED - {b"tracestate", b"cache-control"}
+"""All but lists, whose lines mean the same as one line with commas between."""
 _HEAD_END = b"\r\n\r\n"
 
 
@@ -196,9 +197,11 @@ class RequestReader:
         if name not in _WANTED or not self._in_head:
             return
         headers = self._request.headers
-        if name in headers and name in _ONCE:
-            self._refuse(errors.malformed(f"the header {name.decode()} stands there twice"))
-            raise _Refused
+        if name in headers:
+            if name in _ONCE:
+                self._refuse(errors.malformed(f"the header {name.decode()} stands there twice"))
+                raise _Refused
+            value = headers[name] + b", " + value
         headers[name] = value
 
     def on_headers_complete(self) -> None:

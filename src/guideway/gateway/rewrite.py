@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import re
 from collections.abc import Callable
 from typing import Any
@@ -9,9 +10,12 @@ from typing import Any
 import msgspec
 
 from guideway.gateway.channels import Channels, Make, says_nothing
+from guideway.gateway.shape import Shape, shape_of, with_text
 
 EVENT_LIMIT = 1024 * 1024
 CHOICE_LIMIT = 1024
+TRIES = 16
+"""So many events in a row are tried to be known again."""
 FILTERED = "content_filter"
 """Why an answer ended that a stream has stopped, in the words of the OpenAI API."""
 
@@ -20,6 +24,11 @@ DONE = b"[DONE]"
 Gate = Callable[[dict[str, Any]], bool]
 
 _EVENT_END = re.compile(rb"\r?\n\r?\n")
+_SILENT = re.compile(
+    rb"(?:data(?::[^\r\n]*)?|: ?(?:ping|keep-?alive)?|event: ?(?:message|error|ping)|id: ?[0-9]{1,20}"
+    rb"|retry: ?[0-9]{1,9})?(?:\r\n|\r|\n)?"
+)
+"""Lines of an event that say nothing but their data, which is looked at."""
 _MARK = b"\xef\xbb\xbf"
 _HEAD = ("id", "object", "created", "model", "system_fingerprint")
 _decode = msgspec.json.decode
@@ -29,26 +38,35 @@ _encode = msgspec.json.encode
 class AnswerRewriter:
     """Changes one answer: ``whole`` one that came at once, ``feed`` and ``end`` one that comes as events.
 
-    *gate* may take calls out of a choice, and says whether it did. Events in which nothing changes pass byte by byte.
+    *gate* may take calls out of a choice, *hide* fields out of an answer, and each says whether it did. Events in
+    which nothing changes pass byte by byte.
     ``stopped``: a stream raised ``Stop``; the answer is complete as it is, and what else comes is dropped.
 
     Raises:
         ValueError: the model server sent what is no JSON or too large, of which nothing may be passed on.
     """
 
-    __slots__ = ("_begun", "_buffer", "_choices", "_gate", "_last", "_make", "stopped")
+    __slots__ = ("_begun", "_buffer", "_choices", "_gate", "_hide", "_last", "_make", "_shape", "_tries", "stopped")
 
-    def __init__(self, make: Make, gate: Gate | None = None) -> None:
-        self._make, self._gate = make, gate
+    def __init__(self, make: Make, gate: Gate | None = None, hide: Gate | None = None) -> None:
+        self._make, self._gate, self._hide = make, gate, hide
         self._choices: dict[int, Channels] = {}
         self._last: dict[str, Any] = {}
         self._buffer = b""
         self._begun = self.stopped = False
+        self._shape: Shape | None = None
+        self._tries = TRIES
 
     def whole(self, body: bytes) -> bytes:
         """The whole answer, changed."""
+        try:
+            return self._whole(body)
+        except RecursionError:
+            raise ValueError("what the model server sent is nested too deeply") from None
+
+    def _whole(self, body: bytes) -> bytes:
         answer = _object(body)
-        changed = False
+        changed = self._hide is not None and self._hide(answer)
         if "choices" not in answer:
             changed = self._channels({"index": 0}).feed(answer, last=True)
         for choice in _choices(answer):
@@ -68,6 +86,9 @@ class AnswerRewriter:
         if not self._begun and data:
             self._begun = len(data) >= len(_MARK)
             data = data.removeprefix(_MARK)
+        if data[-2:] == b"\n\n" and data.find(b"\n\n") == len(data) - 2 and b"\r" not in data:
+            self._buffer = b""
+            return self._event(data)
         out, at = [], 0
         for found in _EVENT_END.finditer(data):
             out.append(self._event(data[at : found.end()]))
@@ -89,23 +110,54 @@ class AnswerRewriter:
 
     def _event(self, event: bytes) -> bytes:
         """One event with its blank line."""
-        data = _data(event)
+        shape = self._shape
+        text = shape.text(event) if shape is not None else None
+        if shape is not None and text is not None:
+            new = shape.channels.known(shape.path, text)
+            if new is not None:
+                self._tries = TRIES
+                return self._as_known(event, shape, text, new)
+        try:
+            return self._changed(event)
+        except RecursionError:
+            raise ValueError("what the model server sent is nested too deeply") from None
+
+    def _as_known(self, event: bytes, shape: Shape, text: str, new: str) -> bytes:
+        """An event of a known *shape* whose *text* became *new*; the same as `_changed` makes of it."""
+        self._last = shape.chunk
+        if shape.channels.stopped:
+            self.stopped = True
+            return self._farewell(with_text(event, shape.path, new))
+        if new == text:
+            return event
+        return shape.event(new) if new or not shape.silent else b""
+
+    def _learn(self, event: bytes) -> None:
+        """Know events like *event* again, unless none of the last ones was known."""
+        if self._tries:
+            self._tries -= 1
+            with contextlib.suppress(RecursionError):
+                self._shape = shape_of(event, self._channels, self._hide) or self._shape
+
+    def _changed(self, event: bytes) -> bytes:
+        data, event = _read(event)
         if data is None:
             return event
         if data.strip() == DONE:
             flushed = self._flush()
             return flushed if self.stopped else flushed + event
         chunk = _object(data)
+        changed = self._hide is not None and self._hide(chunk)
         choices = _choices(chunk)
         if not choices:
-            return event
+            return _line(chunk) if changed else event
         self._last = chunk
         before: list[bytes] = []
-        changed = False
         for choice in choices:
             changed |= self._choice(choice, before)
         if self._stops():
             return b"".join(before) + self._farewell(chunk)
+        self._learn(event)
         if not changed:
             return b"".join(before) + event
         spoke = any(self._channels(choice).spoke for choice in choices)
@@ -163,12 +215,17 @@ class AnswerRewriter:
         return _line({name: self._last[name] for name in _HEAD if name in self._last} | {"choices": choices})
 
 
-def _data(event: bytes) -> bytes | None:
-    """What an event carries; None: nothing, it is a comment or a field that is no data."""
+def _read(event: bytes) -> tuple[bytes | None, bytes]:
+    """What an event carries, and the event without lines that could say more.
+
+    None: nothing, it is a comment or a field that is no data. Without any line that may pass it is empty.
+    """
     if event.startswith(b"data: {") and event.count(b"\n") == 2 and b"\r" not in event:
-        return event[6:-2]
-    lines = [line for line in event.splitlines() if line.startswith(b"data:") or line == b"data"]
-    return b"\n".join(line[5:].removeprefix(b" ") for line in lines) if lines else None
+        return event[6:-2], event
+    kept = [line for line in event.splitlines(keepends=True) if _SILENT.fullmatch(line)]
+    lines = [bare for line in kept if (bare := line.rstrip(b"\r\n")).startswith(b"data:") or bare == b"data"]
+    data = b"\n".join(line[5:].removeprefix(b" ") for line in lines) if lines else None
+    return data, b"".join(kept) if any(line.strip() for line in kept) else b""
 
 
 def _object(data: bytes) -> dict[str, Any]:

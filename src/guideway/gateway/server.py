@@ -9,6 +9,7 @@ from typing import Protocol
 
 from guideway.gateway.connection import ClientConnection
 from guideway.gateway.follow import FollowedFile
+from guideway.gateway.mishap import tell
 from guideway.gateway.plane import Plane
 
 BACKLOG = 2048
@@ -104,7 +105,11 @@ class Server:
         """Apply the time limits to every connection."""
         now = self.plane.clock()
         for connection in tuple(self.connections):
-            connection.check(now)
+            try:
+                connection.check(now)
+            except Exception as error:  # one that cannot be checked must not keep time from the others
+                tell(error)
+                connection.abort()
 
     def _follow(self) -> None:
         for file in self._files:

@@ -29,7 +29,11 @@ class _Sum:
             self.tokens += need[1]
             self.money += need[2]
         self.requests += 1
-        if record.cache in _FREE or not record.first:
+        if record.cache in _FREE:
+            return
+        if not record.first:  # a replica that failed read nothing, but it did read for a client that did not wait
+            if record.status == 499 and record.sent > record.begun:
+                self.input += record.body_bytes // 4
             return
         found = record.usage
         self.input += found.prompt_tokens if found is not None else record.body_bytes // 4

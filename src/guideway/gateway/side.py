@@ -7,10 +7,12 @@ from collections.abc import Callable
 from typing import Protocol
 
 from guideway.core.route import Endpoint
-from guideway.gateway import errors, wire
+from guideway.gateway import errors, paths, wire
 from guideway.gateway.answer import Answer
 from guideway.gateway.backend import Backend
 from guideway.gateway.errors import ApiError
+from guideway.gateway.limits.toll import Measure, Toll
+from guideway.gateway.mishap import tell
 from guideway.gateway.record import Record
 from guideway.gateway.request import Request
 from guideway.gateway.upstream import Head, PipedConnection, connect_unix
@@ -52,6 +54,7 @@ class SideExchange:
         "_gone",
         "_request",
         "_task",
+        "_toll",
         "active",
         "record",
     )
@@ -63,19 +66,32 @@ class SideExchange:
         self._answer: Answer | None = None
         self._connection: PipedConnection | None = None
         self._task: asyncio.Task[None] | None = None
+        self._toll: Toll | None = None
         self._gone = False
 
-    def start(self, path: str) -> None:
-        """Connect, and pass on what the client sends."""
+    def start(self, path: str, meter: Measure) -> None:
+        """Connect, and pass on what the client sends. A new file or batch counts as one request of its key."""
         self._client.hold(True)
-        self._task = asyncio.get_running_loop().create_task(self._open(path))
+        key = self._request.key
+        if key is not None and self._request.method == b"POST" and self._request.path in paths.SIDE:
+            self._toll = Toll(meter, key, lambda refusal: self._go(path, refusal))
+        else:
+            self._go(path, None)
+
+    def _go(self, path: str, refusal: ApiError | None) -> None:
+        if refusal is not None:
+            self._fail(refusal)
+        else:
+            self._task = asyncio.get_running_loop().create_task(self._open(path))
 
     async def _open(self, path: str) -> None:
         backend = Backend(Endpoint("batches", 0))
         backend.retire()
         try:
             connection = await connect_unix(path, backend, self._clock)
-        except OSError:
+        except Exception as error:  # whatever it is, the client waits
+            if not isinstance(error, OSError):
+                tell(error, self.record.id)
             self._fail(errors.NO_SERVICE)
             return
         if self._gone:
@@ -109,7 +125,11 @@ class SideExchange:
             self._answer = Answer(self, head, self._request.version)
         if done:
             self._connection = None
-        self._answer.feed(parts, done, at)
+        try:
+            self._answer.feed(parts, done, at)
+        except Exception as error:
+            tell(error, self.record.id)
+            self.spoiled(errors.NO_SERVICE)
 
     def broken(self, started: bool) -> None:
         """The service is gone."""
@@ -174,6 +194,8 @@ class SideExchange:
     def leave(self) -> None:
         """The client is gone."""
         self._gone = True
+        if self._toll is not None:
+            self._toll.drop()
         self._close()
 
     def end(self, error: ApiError) -> None:

@@ -11,12 +11,14 @@ import msgspec
 
 from guideway.gateway import wire
 from guideway.gateway.backend import Backend
+from guideway.gateway.mishap import tell
 
 CONNECT_SECONDS = 2.0
-_HELD_BACK = frozenset(
-    b"connection keep-alive proxy-authenticate proxy-connection te trailer transfer-encoding upgrade "
-    b"content-length content-type date server set-cookie alt-svc".split()
+_PASSED = frozenset(
+    b"retry-after retry-after-ms x-should-retry allow content-disposition x-content-type-options".split()
 )
+_PASSED_BEGINNINGS = (b"openai-", b"x-ratelimit-")
+"""What clients of the API read. Anything else could speak to a proxy before the gateway, or to a browser."""
 BODILESS = frozenset({204, 304})
 _HEAD_LIMIT = 64 * 1024
 _HEAD_END = b"\r\n\r\n"
@@ -46,7 +48,7 @@ class Head(msgspec.Struct):
     @property
     def is_event_stream(self) -> bool:
         """Does the body consist of server-sent events?"""
-        return self.content_type[:17].lower() == b"text/event-stream"
+        return self.content_type[:17].lower() == b"text/event-stream" and self.status not in {204, 304}
 
 
 class Receiver(Protocol):
@@ -176,24 +178,29 @@ class UpstreamConnection(asyncio.Protocol):
             self._transport.abort()
             return
         at = self.backend.heard_at = self._clock()
-        if not self._started:
-            self._started = True
-            whole = self._known.whole(data)
-            if whole is not None:
-                self._receiver = None
-                self.backend.give(self, at)
-                receiver.received(whole[0], [whole[1]], True, at)
-                return
-            self._reset()
-            self._first = data
         try:
-            self._parser.feed_data(data)
-        except (httptools.HttpParserError, httptools.HttpParserUpgrade):
-            self._keep = False
-            if not self._complete:
-                self._fail()
-                return
-        self._deliver(receiver, at)
+            if not self._started:
+                self._started = True
+                whole = self._known.whole(data)
+                if whole is not None:
+                    self._receiver = None
+                    self.backend.give(self, at)
+                    receiver.received(whole[0], [whole[1]], True, at)
+                    return
+                self._reset()
+                self._first = data
+            try:
+                self._parser.feed_data(data)
+            except (httptools.HttpParserError, httptools.HttpParserUpgrade):
+                self._keep = False
+                if not self._complete:
+                    self._fail()
+                    return
+            self._deliver(receiver, at)
+        except Exception as error:  # of our own: the loop would only drop the connection, and the receiver wait
+            tell(error)
+            self._receiver = receiver
+            self._fail()
 
     def eof_received(self) -> None:
         """The replica sends no more; an answer without a length ends so."""
@@ -205,8 +212,8 @@ class UpstreamConnection(asyncio.Protocol):
     def connection_lost(self, exc: Exception | None) -> None:
         """The connection is gone."""
         self._parser = None
-        self.backend.forget(self)
         receiver, self._receiver = self._receiver, None
+        self.backend.forget(self)
         if receiver is not None:
             receiver.broken(self._started)
 
@@ -248,7 +255,7 @@ class UpstreamConnection(asyncio.Protocol):
         if self._head_size > _HEAD_LIMIT:
             raise ValueError("the head is too large")
         name = name.lower()
-        if name not in _HELD_BACK:
+        if name in _PASSED or name.startswith(_PASSED_BEGINNINGS):
             self._fields.append((name, value))
         elif name == b"content-type":
             self._head.content_type = value
@@ -258,6 +265,8 @@ class UpstreamConnection(asyncio.Protocol):
             self._tokens += b"," + value.lower()
         elif name == b"transfer-encoding":
             self._coding = value.lower()
+        elif name == b"content-encoding" and value.lower() != b"identity":
+            raise ValueError("nobody asked for a content encoding, and nobody here reads one")
 
     def on_headers_complete(self) -> None:
         """The head is whole; heads of interim answers are dropped."""
@@ -274,7 +283,7 @@ class UpstreamConnection(asyncio.Protocol):
             head.length = 0
         if self._fields:
             named = {token.strip() for token in self._tokens.split(b",")}
-            head.lines = b"".join(b"%b: %b\r\n" % field for field in self._fields if _passes(field[0], named))
+            head.lines = b"".join(b"%b: %b\r\n" % field for field in self._fields if field[0] not in named)
         self._head_known = True
 
     def on_body(self, piece: bytes) -> None:
@@ -295,11 +304,6 @@ class UpstreamConnection(asyncio.Protocol):
         alone = raw.startswith(b"HTTP/1.1 %d " % head.status) and raw.count(b"\n") == raw.count(b"\r\n")
         if alone and 4 < len(raw) < _LONGEST and head.status not in {204, 304}:
             self._known.keep(raw, head)
-
-
-def _passes(name: bytes, named: set[bytes]) -> bool:
-    """May a header line of a replica be passed on? Ours are ours, and those named by Connection end here."""
-    return name not in named and name != b"x-request-id" and not name.startswith(b"x-guideway-")
 
 
 class PipedConnection(UpstreamConnection):

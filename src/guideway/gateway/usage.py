@@ -5,7 +5,8 @@ from __future__ import annotations
 import msgspec
 
 _ABSENT = msgspec.Raw()
-_NULL = b"null"
+_NONE = (_ABSENT,) * 4
+_NOTHING = frozenset({b"null", b"[]"})
 
 
 class Usage(msgspec.Struct, gc=False):
@@ -15,22 +16,36 @@ class Usage(msgspec.Struct, gc=False):
     completion_tokens: int = 0
 
 
-class Message(msgspec.Struct, gc=False):
-    """What one choice says; anything but text stays as it came."""
+class Message(msgspec.Struct, gc=False, forbid_unknown_fields=True):
+    """What one choice says; anything but text stays as it came. A field that is not named here could be text too."""
 
+    role: str | None = None
     content: str | None = None
     refusal: str | None = None
     reasoning_content: str | None = None
     reasoning: str | None = None
     tool_calls: msgspec.Raw = _ABSENT
     function_call: msgspec.Raw = _ABSENT
+    annotations: msgspec.Raw = _ABSENT
+    audio: msgspec.Raw = _ABSENT
+
+    @property
+    def is_text(self) -> bool:
+        """Is it nothing but text?"""
+        rest = self.tool_calls, self.function_call, self.annotations, self.audio
+        return rest == _NONE or not any(map(_is_there, rest))
 
 
-class Choice(msgspec.Struct, gc=False):
+class Choice(msgspec.Struct, gc=False, forbid_unknown_fields=True):
     """One of the answers."""
 
     message: Message | None = None
     text: str | None = None
+    index: int | None = None
+    finish_reason: str | None = None
+    stop_reason: msgspec.Raw = _ABSENT
+    logprobs: msgspec.Raw = _ABSENT
+    token_ids: list[int] | None = None
 
 
 class Told(msgspec.Struct, gc=False):
@@ -45,7 +60,7 @@ class Told(msgspec.Struct, gc=False):
         for choice in self.choices or ():
             message = choice.message
             if message is not None:
-                if _is_there(message.tool_calls) or _is_there(message.function_call):
+                if not message.is_text:
                     return None
                 said = (message.content, message.refusal, message.reasoning_content, message.reasoning)
                 found += [one for one in said if one]
@@ -54,25 +69,38 @@ class Told(msgspec.Struct, gc=False):
         return found if found else None
 
 
+class _Counted(msgspec.Struct, gc=False):
+    usage: Usage | None = None
+
+
 class _Event(msgspec.Struct, gc=False):
     usage: Usage | None = None
     choices: list[msgspec.Raw] | None = None
 
 
 _decode = msgspec.json.Decoder(Told).decode
+_decode_usage = msgspec.json.Decoder(_Counted).decode
 _decode_event = msgspec.json.Decoder(_Event).decode
 _MARK = b'"usage"'
+_NO_USAGE = b'"usage":null'
 _DATA = b"data:"
 
 
 def _is_there(value: msgspec.Raw) -> bool:
-    return bool(value) and bytes(value) != _NULL
+    return bool(value) and bytes(value) not in _NOTHING
 
 
 def read(body: bytes) -> Told | None:
-    """A whole answer; None: it is none that is understood here."""
+    """A whole answer; None: it is none that is understood here. Of one with unknown fields only the usage is read."""
     try:
         return _decode(body)
+    except (msgspec.DecodeError, RecursionError):
+        return _usage_alone(body)
+
+
+def _usage_alone(body: bytes) -> Told | None:
+    try:
+        return Told(_decode_usage(body).usage)
     except (msgspec.DecodeError, RecursionError):
         return None
 
@@ -82,7 +110,7 @@ def of_events(events: bytes, *, strip: bool) -> tuple[Usage | None, bytes]:
 
     With *strip* an event that tells nothing but the usage is taken out: the client did not ask for it.
     """
-    if _MARK not in events:
+    if _MARK not in events or events.count(_MARK) == events.count(_NO_USAGE):
         return None, events
     found: Usage | None = None
     kept = []

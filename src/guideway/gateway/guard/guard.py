@@ -15,13 +15,14 @@ from guideway.gateway.guard.denied import Denied, pattern
 from guideway.gateway.guard.escapes import Escapes
 from guideway.gateway.guard.markup import Markup
 from guideway.gateway.guard.prompts import OFF_LOOP, PromptRules, said
+from guideway.gateway.guard.revealing import revealing, without_prompt
 from guideway.gateway.guard.secret import Secrecy, Secret
 from guideway.gateway.guard.stream import Limit, Row, TextStream
 from guideway.gateway.guard.system import with_system
 from guideway.gateway.guard.tools import ToolGate, declared, undeclarable
 
-PROSE = frozenset({"content", "text", "refusal", "reasoning_content", "reasoning"})
-"""Channels of an answer that people read; what programs read, such as arguments of calls, keeps its markup."""
+FOR_PROGRAMS = frozenset({"arguments", "embedding", "input", "name"})
+"""Channels of an answer that programs read: they keep their markup. People may read any other, known or not."""
 
 
 class Guard:
@@ -64,6 +65,11 @@ class Guard:
         """What looks at the calls in an answer to a request that declares no function; None: all may pass."""
         return None if self._tools is None else ToolGate(self._tools).choice
 
+    @property
+    def hide(self) -> Callable[[dict[str, Any]], bool] | None:
+        """What takes a repeated prompt out of an answer; None: the system prompt is no secret."""
+        return None if self._secret is None else without_prompt
+
     def check(self, body: Mapping[str, Any]) -> ApiError | None:
         """Why *body*, a decoded request of any path, is refused, or None. A rule that fails refuses.
 
@@ -71,6 +77,8 @@ class Guard:
         """
         try:
             refused = out_of_bounds(body) or undeclarable(body, self._tools)
+            if refused is None and self._secret is not None:
+                refused = revealing(body)
             if refused is not None or not self._prompts.any:
                 return refused
             broken = self._prompts.broken(said(body))
@@ -95,7 +103,7 @@ class Guard:
 
     def text(self, channel: str) -> TextStream:
         """A fresh row of transformers for one text of an answer."""
-        prose = channel in PROSE
+        prose = channel not in FOR_PROGRAMS
         looks = self._secret is not None or bool(self._patterns)
         streams: list[TextStream] = [Controls()] if self._rules.neutralise and prose else []
         if looks and not prose:
@@ -133,5 +141,5 @@ class AnswerGuard:
         self.tools = tools
 
     def text(self, channel: str) -> TextStream:
-        """A stream for one text: ``content``, ``text``, ``refusal``, ``reasoning_content`` or ``arguments``."""
+        """A stream for one text: ``content``, ``text``, ``refusal``, ``reasoning_content``, ``arguments`` …"""
         return self._guard.text(channel)

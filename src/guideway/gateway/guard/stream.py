@@ -18,31 +18,42 @@ class Row:
 
     def feed(self, text: str) -> str:
         """*text* through all streams."""
-        return self._run(text, 0, last=False)
+        if self._over:
+            raise Stop("over")
+        at = 0
+        try:
+            for stream in self._streams:
+                if not text:
+                    break
+                at += 1
+                text = stream.feed(text)
+            return text
+        except Exception as error:
+            raise self._stop(error, at) from None
 
     def end(self) -> str:
         """The rest of all streams, the first one's through all that follow."""
-        return self._run("", 0, last=True)
-
-    def _run(self, text: str, start: int, *, last: bool) -> str:
         if self._over:
             raise Stop("over")
-        for at in range(start, len(self._streams)):
-            try:
-                text = _through(self._streams[at], text, last=last)
-            except Stop as stop:
-                self._over = True
-                raise Stop(stop.reason, self._after(stop.text, at + 1)) from None
-            except Exception:
-                self._over = True
-                raise Stop("a rule failed") from None
-        return text
+        text, at = "", 0
+        try:
+            for stream in self._streams:
+                at += 1
+                text = _through(stream, text)
+            return text
+        except Exception as error:
+            raise self._stop(error, at) from None
+
+    def _stop(self, error: Exception, after: int) -> Stop:
+        """How the answer ends; what a rule still lets pass goes through those *after* it."""
+        self._over = True
+        return Stop(error.reason, self._after(error.text, after)) if isinstance(error, Stop) else Stop("a rule failed")
 
     def _after(self, text: str, start: int) -> str:
         """What the streams from *start* on leave of the last *text*."""
         for stream in self._streams[start:]:
             try:
-                text = _through(stream, text, last=True)
+                text = _through(stream, text)
             except Stop as stop:
                 text = stop.text
             except Exception:
@@ -50,9 +61,9 @@ class Row:
         return text
 
 
-def _through(stream: TextStream, text: str, *, last: bool) -> str:
-    said = stream.feed(text) if text else ""
-    return said + stream.end() if last else said
+def _through(stream: TextStream, text: str) -> str:
+    """The last *text* of *stream*, with what it held back."""
+    return (stream.feed(text) if text else "") + stream.end()
 
 
 class Limit:

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, TypeVar
 
 from guideway.gateway.errors import ApiError, bad_body
+
+T = TypeVar("T")
 
 
 def declared(body: Mapping[str, Any]) -> frozenset[str] | None:
@@ -52,16 +54,20 @@ class ToolGate:
         """Take what is not allowed out of *choice*, of a whole answer or of an event; True: something was taken.
 
         A choice that ends in calls, all of which were dropped, ends with ``content_filter`` instead.
+
+        Raises:
+            ValueError: it has another form than choices have, so that nobody can say what it calls.
         """
         if self._allowed is None:
             return False
-        number, before = choice.get("index", 0), self.dropped
+        number, before = _of_type(choice.get("index", 0), int), self.dropped
         for part in (choice.get("message"), choice.get("delta")):
-            if isinstance(part, dict):
-                self._calls(number, part)
+            if part is not None:
+                self._calls(number, _of_type(part, dict))
                 self._old_call(number, part)
         dropped = self.dropped - before
-        if choice.get("finish_reason") in {"tool_calls", "function_call"} and not self._any(number):
+        ended = _text(choice.get("finish_reason"))
+        if ended in {"tool_calls", "function_call"} and not self._any(number):
             choice["finish_reason"] = "content_filter"
             return True
         return dropped > 0
@@ -70,9 +76,7 @@ class ToolGate:
         calls = part.get("tool_calls")
         if calls is None:
             return
-        if not isinstance(calls, list):
-            raise ValueError("calls that are no list")
-        kept = [call for at, call in enumerate(calls) if self._passes((number, call.get("index", at)), _function(call))]
+        kept = [call for at, call in enumerate(_of_type(calls, list)) if self._passes(*_place(number, at, call))]
         self.dropped += len(calls) - len(kept)
         if kept:
             part["tool_calls"] = kept
@@ -81,14 +85,14 @@ class ToolGate:
 
     def _old_call(self, number: int, part: dict[str, Any]) -> None:
         call = part.get("function_call")
-        if call is not None and not self._passes((number, None), call):
+        if call is not None and not self._passes((number, None), _of_type(call, dict)):
             self.dropped += 1
             del part["function_call"]
 
     def _passes(self, place: tuple[int, Any], function: Mapping[str, Any]) -> bool:
         """A name comes once, whole: one that is continued later would become another."""
         assert self._allowed is not None
-        name = function.get("name")
+        name = _text(function.get("name"))
         if place not in self._passed:
             self._passed[place] = name in self._allowed
         elif name:
@@ -99,10 +103,21 @@ class ToolGate:
         return any(passed for place, passed in self._passed.items() if place[0] == number)
 
 
-def _function(call: Mapping[str, Any]) -> Mapping[str, Any]:
-    """The part of a call that has the name, for functions and for custom tools."""
+def _place(number: int, at: int, call: Any) -> tuple[tuple[int, int], Mapping[str, Any]]:
+    """The place of a call, and the part of it that has the name, for functions and for custom tools."""
+    index = _of_type(call, dict).get("index")
     found = call.get("function", call.get("custom"))
-    return found if isinstance(found, dict) else {}
+    return (number, at if index is None else _of_type(index, int)), {} if found is None else _of_type(found, dict)
+
+
+def _text(value: Any) -> str:
+    return "" if value is None else _of_type(value, str)
+
+
+def _of_type(value: Any, kind: type[T]) -> T:
+    if not isinstance(value, kind):
+        raise ValueError("the choices of the model server have no known form")
+    return value
 
 
 def _mappings(value: Sequence[Any] | None) -> list[Mapping[str, Any]]:
