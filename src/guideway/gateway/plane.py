@@ -51,7 +51,8 @@ _UNLIMITED = Limits()
 class Plane:
     """The state of one worker of the gateway with *options*.
 
-    *clock* is monotonic and *wall* counts from 1970, both in seconds; *uniform* draws from [0, 1).
+    *clock* is monotonic and *wall* counts from 1970, both in seconds; *uniform* draws from [0, 1). *secret* (32 bytes)
+    seals what is kept in a shared cache.
     """
 
     def __init__(
@@ -62,9 +63,9 @@ class Plane:
         wall: Callable[[], float],
         uniform: Callable[[], float],
         random_bytes: Callable[[int], bytes],
+        secret: bytes,
         line: Line | None = None,
         reports: Reports | None = None,
-        secret: bytes = bytes(32),
         environment: str = "",
         batches: Path | None = None,
     ) -> None:
