@@ -15,11 +15,13 @@ import msgspec
 import uvloop
 
 from guideway.core.route import GatewaySettings
+from guideway.gateway import rlimits
 from guideway.gateway.equip import equip
 from guideway.gateway.exposure import identity_of
-from guideway.gateway.follow import FollowedFile
+from guideway.gateway.follow import FollowedFile, TrustedFile
 from guideway.gateway.log import log
 from guideway.gateway.log import start as start_log
+from guideway.gateway.metrics import Metrics
 from guideway.gateway.server import Server
 
 DRAIN_SECONDS = 10.0
@@ -32,9 +34,20 @@ def build(settings: GatewaySettings, slot: int, seed: int) -> Server:
     plane = equipment.plane
     keys = FollowedFile(Path(settings.keys_file), plane.set_keys, time.time_ns)
     route = FollowedFile(Path(settings.route_file), plane.set_route, time.time_ns)
-    server = Server(plane, (keys, route, *equipment.files), identity_of(settings), equipment)
-    plane.reports.metrics.gauge("connections", lambda: len(server.connections))
+    most = rlimits.connections(settings.options.connections)
+    if most < settings.options.connections:
+        log("fewer connections than the options say", most=most, why="limit of open files")
+    trusted = TrustedFile(keys, plane.clock, plane.lose_keys)
+    server = Server(plane, (trusted, route, *equipment.files), identity_of(settings), equipment, most=most)
+    _count(plane.reports.metrics, server)
     return server
+
+
+def _count(metrics: Metrics, server: Server) -> None:
+    crowd = server.crowd
+    metrics.gauge("connections", lambda: len(crowd.members))
+    metrics.read_counter("crowded", lambda: crowd.closed, "closed")
+    metrics.read_counter("crowded", lambda: crowd.refused, "refused")
 
 
 async def serve(server: Server, listening: socket.socket, control: socket.socket) -> None:
