@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import contextlib
 import gc
+import math
 import os
 import signal
 import socket
@@ -22,10 +24,10 @@ from guideway.gateway.follow import FollowedFile, TrustedFile
 from guideway.gateway.log import log
 from guideway.gateway.log import start as start_log
 from guideway.gateway.metrics import Metrics
+from guideway.gateway.plane import Plane
 from guideway.gateway.server import Server
 
 DRAIN_SECONDS = 10.0
-READY = b"R"
 
 
 def build(settings: GatewaySettings, slot: int, seed: int) -> Server:
@@ -51,20 +53,43 @@ def _count(metrics: Metrics, server: Server) -> None:
 
 
 async def serve(server: Server, listening: socket.socket, control: socket.socket) -> None:
-    """Serve until SIGTERM, or until the parent is gone, which closes *control*."""
+    """Serve until SIGTERM, and without a lame duck's time until SIGUSR1 or until the parent is gone.
+
+    *control* is told when the worker is ready: one byte, the whole seconds of a lame duck's time. It closes with the
+    parent.
+    """
     loop = asyncio.get_running_loop()
-    leave = asyncio.Event()
+    leave, at_once = asyncio.Event(), asyncio.Event()
+
+    def leave_at_once() -> None:
+        loop.remove_reader(control)
+        at_once.set()
+        leave.set()
+
     loop.add_signal_handler(signal.SIGTERM, leave.set)
+    loop.add_signal_handler(signal.SIGUSR1, leave_at_once)
     control.setblocking(False)
-    loop.add_reader(control, leave.set)
+    loop.add_reader(control, leave_at_once)
     await server.listen(listening)
     gc.collect()
     gc.freeze()
-    control.send(READY)
+    lame_duck = server.plane.options.lame_duck
+    control.send(bytes([math.ceil(lame_duck)]))
     await leave.wait()
+    if lame_duck and not at_once.is_set():
+        await _retire(server.plane, at_once, lame_duck)
     loop.remove_reader(control)
     cut = await server.drain(DRAIN_SECONDS)
     log("worker left", cut=cut)
+
+
+async def _retire(plane: Plane, at_once: asyncio.Event, seconds: float) -> None:
+    """Serve on, while health tells balancers to send no more."""
+    plane.retiring = True
+    log("worker leaves soon", seconds=seconds)
+    with contextlib.suppress(TimeoutError):
+        async with asyncio.timeout(seconds):
+            await at_once.wait()
 
 
 def main() -> None:
