@@ -12,7 +12,7 @@ from guideway.gateway.exchange import Exchange
 from guideway.gateway.judging import Judging
 from guideway.gateway.plane import Plane
 from guideway.gateway.reader import RequestReader
-from guideway.gateway.request import Request
+from guideway.gateway.request import Request, unasked
 from guideway.gateway.side import SideExchange
 
 HEAD_SECONDS = 10.0
@@ -20,6 +20,8 @@ HEAD_SECONDS = 10.0
 REQUEST_SECONDS = 60.0
 IDLE_SECONDS = 75.0
 STALL_SECONDS = 60.0
+STUCK_SECONDS = 5.0
+"""For so long an answer is waited for at a replica that was found to stand still: it may only be busy."""
 LINGER_SECONDS = 2.0
 LINGER_BYTES = 16 * 1024 * 1024
 DRAIN_IDLE_SECONDS = 0.5
@@ -66,7 +68,7 @@ class ClientConnection(asyncio.Protocol):
         given = cast(asyncio.Transport, transport)
         given.set_write_buffer_limits(high=WRITE_BUFFER)
         if not self.arrived(given):
-            self.reply(_nothing_asked(), errors.CROWDED)
+            self.reply(unasked(), errors.CROWDED)
 
     def data_received(self, data: bytes) -> None:
         """Bytes of the client."""
@@ -273,8 +275,11 @@ class ClientConnection(asyncio.Protocol):
             if waited > STALL_SECONDS:
                 self.abort()
         elif self._exchange is not None:
-            if now - self._exchange.active > self._plane.options.routing.timeout:
+            waited = now - self._exchange.active
+            if waited > self._plane.options.routing.timeout:
                 self._exchange.end(errors.UPSTREAM_SLOW)
+            elif waited > STUCK_SECONDS and isinstance(self._exchange, Exchange):
+                self._exchange.elsewhere(now)
         elif self._reader.partial:
             if waited > (HEAD_SECONDS if self._standing == "new" else REQUEST_SECONDS):
                 self._reader.expire()
@@ -290,10 +295,3 @@ class ClientConnection(asyncio.Protocol):
         if self._plane.draining:
             return DRAIN_IDLE_SECONDS
         return HEAD_SECONDS if self._standing == "new" else IDLE_SECONDS
-
-
-def _nothing_asked() -> Request:
-    """What stands for the request of a client that is sent away before it could ask; its bytes may be on their way."""
-    request = Request()
-    request.keep_alive, request.surplus = False, True
-    return request
