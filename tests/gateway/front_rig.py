@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 import socket
 import subprocess
@@ -50,11 +51,14 @@ def free_port() -> int:
 class Balancer:
     """One that runs, in front of gateways on *ports*."""
 
-    def __init__(self, name: str, folder: Path, ports: list[int], /, **front: str) -> None:
+    def __init__(self, name: str, folder: Path, ports: list[int], /, without: str = "", **front: str) -> None:
+        """*without*: a pattern of lines that are taken out of the configuration."""
         self.name, self.port = name, free_port()
         gateways = [Endpoint("127.0.0.1", port) for port in ports]
         chosen = Front(listen=f"127.0.0.1:{self.port}", **front)
         file = configured(name, folder, gateways, chosen, Options(body_megabytes=1))
+        if without:
+            file.write_text(re.sub(rf"(?m)^ *({without})\b.*\n", "", file.read_text()))
         self.log = (folder / f"{name}.out").open("wb")
         self.process = subprocess.Popen(argv(name, file), stdout=self.log, stderr=self.log)
         wait_for(self._accepts, 15, f"{name} accepting")

@@ -27,6 +27,7 @@ from guideway.gateway.plane import Plane
 from guideway.gateway.server import Identity, Server
 
 PEPPER = bytes(range(32))
+SECRET = bytes(range(32, 64))
 KEY = new_key(bytes(32))
 OTHER_KEY = new_key(bytes([7]) * 32)
 MODEL = "poet"
@@ -141,6 +142,7 @@ class Gateway:
             wall=time.time,
             uniform=random.Random(seed).random,
             random_bytes=random.Random(seed).randbytes,
+            secret=SECRET,
         )
         self.server = Server(self.plane, (), identity)
         self._revision = 0

@@ -256,6 +256,15 @@ def test_a_keys_file_that_is_none_is_refused_and_the_old_keys_count():
     assert made.refuse("GET", "/v1/keys", headers_of("gw-a")) is None
 
 
+def test_while_nobody_knows_which_keys_count_none_opens_anything():
+    made = access(ApiKey(id="k", digest=key_digest(b"\0", "gw-a"), role="admin"))
+    made.lose_keys(True)
+    assert made.refuse("GET", "/v1/keys", headers_of("gw-a")).status == 503
+    assert made.refuse("GET", "/healthz", headers_of("gw-a")) is None
+    made.lose_keys(False)
+    assert made.refuse("GET", "/v1/keys", headers_of("gw-a")) is None
+
+
 @pytest.mark.catalogue("B25")
 @pytest.mark.parametrize(
     "headers",

@@ -6,7 +6,7 @@ import json
 
 import msgspec
 import pytest
-from gateway_paper import SSE_HEAD, chunk, completion, event, held, http, raw, unary
+from gateway_paper import DONE, SSE_HEAD, chunk, completion, event, held, http, raw, unary
 from gateway_rig import MODEL, STABLE, Client, request, route, wait_for
 
 from guideway.core.route import Arm, Endpoint
@@ -135,6 +135,77 @@ def test_a_silent_replica_is_504_after_the_time_limit(gateway, replica, client):
     gateway.later(200)
     assert client.reply().status == 504
     wait_for(lambda: one.closed == 1)
+
+
+def stuck(gateway, replica, client, data, answer=None):
+    """A request at one of two replicas, which is then found to stand still; the other one, and the backend of it."""
+    still, other = replica(answer or held(unary())), replica(unary(b'{"n":2}'))
+    gateway.serve(still)
+    client.send(data)
+    wait_for(lambda: still.asked)
+    gateway.serve(still, other)
+    (backend,) = [one for one in gateway.plane.table.backends() if one.endpoint.port == still.port]
+    return still, other, backend
+
+
+def stands_still(gateway, backend):
+    assert gateway.loop.call(backend.eject, gateway.plane.clock(), "silent", 1000.0)
+
+
+def test_a_request_that_waits_at_a_replica_that_stands_still_goes_to_another_one_after_five_seconds(
+    gateway, replica, client
+):
+    still, other, backend = stuck(gateway, replica, client, request())
+    stands_still(gateway, backend)
+    gateway.later(4)
+    assert other.asked == []
+    gateway.later(2)
+    assert client.reply().body == b'{"n":2}'
+    wait_for(lambda: still.closed == 1)
+    assert (backend.outstanding, gateway.plane.budget.spent) == (0, 1)
+
+
+def test_a_request_that_waits_at_a_replica_that_is_only_busy_stays_there(gateway, replica, client):
+    still, other, _ = stuck(gateway, replica, client, request())
+    gateway.later(100)
+    still.release()
+    assert client.reply().status == 200
+    assert other.asked == []
+
+
+def test_a_request_waits_on_where_no_other_replica_is_well_or_the_budget_is_spent(gateway, replica, client):
+    still, other, backend = stuck(gateway, replica, client, request())
+    stands_still(gateway, backend)
+    (well,) = [one for one in gateway.plane.table.backends() if one is not backend]
+    well.ejected_until = gateway.plane.clock() + 1000.0
+    gateway.later(10)
+    well.ejected_until = 0.0
+    while gateway.plane.budget.take():
+        pass
+    gateway.later(10)
+    still.release()
+    assert client.reply().status == 200
+    assert other.asked == []
+
+
+def test_a_stream_of_which_the_client_has_a_part_does_not_go_to_another_replica(gateway, replica, client):
+    async def part(replica, asked, reader, writer):
+        writer.write(SSE_HEAD + chunk(event("a")))
+        await writer.drain()
+        await replica.go.wait()
+        writer.write(chunk(DONE) + b"0\r\n\r\n")
+        await writer.drain()
+
+    body = {"model": MODEL, "stream": True, "messages": []}
+    still, other, backend = stuck(gateway, replica, client, request(body=body), part)
+    client.head()
+    pieces = client.chunks()
+    assert next(pieces) == event("a")
+    stands_still(gateway, backend)
+    gateway.later(100)
+    still.release()
+    assert b"".join(pieces) == DONE
+    assert other.asked == []
 
 
 def test_an_endpoint_that_refuses_three_times_is_left_alone_for_a_second(gateway, replica, client):

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 
 import pytest
 
-from guideway.gateway.follow import FollowedFile
+from guideway.gateway.follow import TRUSTED_SECONDS, FollowedFile, TrustedFile
 from guideway.kit.files import write_atomic
 
 
@@ -80,3 +81,71 @@ def test_a_file_that_is_missing_or_goes_away_changes_nothing(followed, capsys):
     followed.write([2])
     assert followed.file.look()
     assert capsys.readouterr().err.count("No such file") == 2
+
+
+# A file without which nothing may be decided.
+
+
+class Trusted(Followed):
+    def __init__(self, path):
+        super().__init__(path)
+        self.clock, self.told = 0.0, []
+        self.trusted = TrustedFile(self.file, lambda: self.clock, self.told.append)
+
+    def later(self, seconds):
+        self.clock += seconds
+        self.trusted.look()
+        return self.told
+
+
+@pytest.fixture
+def trusted(tmp_path):
+    return Trusted(tmp_path / "file.json")
+
+
+@pytest.mark.parametrize("broken", [b"", b"{", None])
+def test_a_trusted_file_that_is_missing_or_broken_is_told_once_after_five_seconds_and_once_when_it_is_back(
+    trusted, broken
+):
+    trusted.write([1])
+    assert trusted.later(100.0) == []
+    if broken is None:
+        trusted.path.unlink()
+    else:
+        trusted.write(broken)
+    assert trusted.later(TRUSTED_SECONDS) == []
+    assert trusted.later(0.1) == trusted.later(9.0) == [True]
+    trusted.write([1])
+    assert trusted.later(0.1) == trusted.later(9.0) == [True, False]
+
+
+def test_a_trusted_file_that_never_was_there_is_told(trusted):
+    assert trusted.later(TRUSTED_SECONDS) == []
+    assert trusted.later(0.1) == [True]
+
+
+def test_a_trusted_file_that_cannot_be_opened_but_has_not_changed_is_still_known(trusted, monkeypatch):
+    trusted.write([1])
+    trusted.now = 10**9
+    assert trusted.later(1.0) == []
+    monkeypatch.setattr("pathlib.Path.open", no_descriptor)
+    assert trusted.later(100.0) == []
+    trusted.write([2])
+    trusted.later(0.0)
+    assert trusted.later(TRUSTED_SECONDS + 0.1) == [True], "it has changed, and nobody knows how"
+    monkeypatch.undo()
+    assert trusted.later(0.1) == [True, False]
+    assert trusted.accepted == [[1], [2]]
+
+
+def test_a_file_that_is_lost_twice_is_told_twice_also_when_it_comes_back_as_it_was(followed, capsys):
+    for _ in range(2):
+        followed.write([1])
+        followed.file.look()
+        followed.path.unlink()
+        followed.file.look()
+    assert capsys.readouterr().err.count("No such file") == 2
+
+
+def no_descriptor(*_, **__):
+    raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))

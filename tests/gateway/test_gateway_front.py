@@ -30,11 +30,12 @@ from gateway_rig import (
     threads,
     wait_for,
 )
+from system_rig import Load
 
 from guideway.core.errors import SpecError
 from guideway.core.route import Endpoint, GatewaySettings
+from guideway.core.spec.gateway import Cache, Routing
 from guideway.core.spec.gateway import Gateway as Options
-from guideway.core.spec.gateway import Routing
 from guideway.gateway import certificate
 from guideway.gateway.front.plan import Front, endpoint
 from guideway.gateway.tls import Identity
@@ -274,9 +275,10 @@ def accepts(port):
 class Process:
     """A gateway in processes of its own, which can be killed."""
 
-    def __init__(self, folder, ports):
+    def __init__(self, folder, ports, options=None):
         folder.mkdir()
-        settings = GatewaySettings("127.0.0.1", free_port(), 1, str(folder / "route.json"), str(folder / "keys.json"))
+        files = str(folder / "route.json"), str(folder / "keys.json")
+        settings = GatewaySettings("127.0.0.1", free_port(), 1, *files, options or Options())
         self.port, self.file = settings.port, folder / "gateway.json"
         write_atomic(self.file, msgspec.json.encode(settings))
         write_atomic(folder / "keys.json", key_file())
@@ -375,6 +377,27 @@ def test_a_gateway_that_retires_behind_haproxy_and_then_stops_fails_no_request(g
         finally:
             enough.set()
     assert wrong == []
+
+
+def test_sigterm_to_one_of_two_gateways_behind_haproxy_fails_no_request_though_haproxy_tries_none_again(
+    tmp_path, replica, balancer
+):
+    one = replica(chat_or_stream("a", "b"))
+    options = Options(lame_duck=4.0, cache=Cache(store="off"))
+    two = [Process(tmp_path / str(number), [one.port], options) for number in range(2)]
+    front = balancer("haproxy", [gateway.port for gateway in two], without="retries|retry-on|option redispatch")
+    try:
+        with Load(front.port, clients=6) as load:
+            two[0].process.terminate()
+            wait_for(lambda: not two[0].healthy())
+            with Client(two[0].port) as client:
+                assert client.ask().status == 200, "who comes is served still"
+            wait_for(lambda: two[0].process.poll() == 0 or load.wrong, 20, "the gateway being gone")
+            load.more(100)
+        assert load.wrong == []
+    finally:
+        for gateway in two:
+            gateway.stop()
 
 
 @BOTH

@@ -10,9 +10,10 @@ import time
 
 import msgspec
 import pytest
-from gateway_rig import CHAT, KEY, MODEL, OTHER_KEY, PEPPER, key_file, wait_for
+from gateway_rig import CHAT, KEY, MODEL, OTHER_KEY, PEPPER, Client, key_file, wait_for
 from hypothesis import given
 from hypothesis import strategies as st
+from system_rig import Running
 
 from guideway.core.route import ApiKey, KeyFile
 from guideway.fleet import orders
@@ -158,3 +159,40 @@ def test_a_role_models_and_limits_in_a_body_change_nothing(gateway, replica, cli
     assert client.ask("POST", CHAT, body).status == 200
     assert gateway.plane._keys.find(f"Bearer {KEY}".encode()) is before
     assert (before.role, before.tenant, before.models, before.limits) == ("user", "", (), None)
+
+
+def asked(port, *arguments, **options):
+    with Client(port) as client:
+        return client.ask(*arguments, **options)
+
+
+def test_while_nobody_knows_which_keys_count_requests_are_refused_and_health_says_so(gateway, replica, client):
+    gateway.serve(replica())
+    assert [client.ask().status for _ in range(2)] == [200, 200]
+    gateway.loop.call(gateway.plane.lose_keys, True)
+    reply = client.ask()
+    assert (reply.status, reply.json()["error"]["code"], reply.headers["retry-after"]) == (503, "keys_unread", "1")
+    health = asked(gateway.port, "GET", "/healthz", headers="")
+    assert (health.status, health.json()) == (503, {"status": "keys cannot be read"})
+    assert asked(gateway.port, "GET", "/v2/health/ready", headers="").json() == {"ready": False}
+    assert asked(gateway.port, "GET", "/v1/files").status == 503
+    gateway.loop.call(gateway.plane.lose_keys, False)
+    assert asked(gateway.port).status == 200
+    assert asked(gateway.port, "GET", "/healthz", headers="").status == 200
+
+
+def test_a_worker_that_cannot_read_its_keys_serves_nobody_until_it_can(tmp_path, replica):
+    one = Running(tmp_path, workers=1)
+    try:
+        one.routes([replica().port])
+        port = one.up().port
+        one.keys(b"{")
+        assert asked(port).status == 200, "what was read last counts for five seconds"
+        wait_for(lambda: asked(port).status == 503, 15)
+        assert one.probe() == 503
+        one.keys(key_file())
+        wait_for(lambda: asked(port).status == 200, 5)
+    finally:
+        one.stop()
+    said = (tmp_path / "gateway.log").read_text()
+    assert said.count("keys cannot be read") == said.count("keys can be read") == 1

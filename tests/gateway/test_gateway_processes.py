@@ -17,6 +17,7 @@ from gateway_rig import KEY, OTHER_KEY, Client, key_file, request, wait_for
 from system_rig import Load, Running
 
 from guideway.core.route import GatewaySettings
+from guideway.core.spec.gateway import Gateway as Options
 from guideway.kit.process import is_alive
 
 GET = request("GET", "/healthz")
@@ -227,6 +228,78 @@ def test_sigterm_lets_requests_under_way_end_and_accepts_no_more(running, replic
     assert one.process.wait(15) == 0
 
 
+@pytest.fixture
+def lame(running, replica):
+    """A gateway that serves for a while after it was told to stop."""
+    one = running(options=Options(body_megabytes=1, lame_duck=3.0))
+    one.routes([replica(chat_or_stream("a", "b")).port])
+    return one.up()
+
+
+def test_a_lame_duck_says_that_it_is_not_healthy_and_serves_old_and_new_connections_until_its_time_is_over(lame):
+    port, workers = lame.port, lame.workers
+    with Client(port) as old:
+        assert old.ask().status == 200
+        began = time.monotonic()
+        lame.signal(signal.SIGTERM)
+        wait_for(lambda: {lame.probe() for _ in range(8)} == {503}, 2.5)
+        lame.signal(signal.SIGHUP)
+        assert old.ask().status == 200
+        with Client(port) as new:
+            assert new.ask().status == 200
+        assert all(map(is_alive, workers))
+        assert lame.process.wait(15) == 0
+        assert 3.0 <= time.monotonic() - began < 10.0
+
+
+def test_a_lame_duck_is_ended_at_once_by_a_second_sigterm(lame):
+    lame.signal(signal.SIGTERM)
+    wait_for(lambda: {lame.probe() for _ in range(8)} == {503}, 2.5)
+    began = time.monotonic()
+    lame.signal(signal.SIGTERM)
+    assert lame.process.wait(15) == 0
+    assert time.monotonic() - began < 2.0
+
+
+def test_a_worker_whose_successor_serves_leaves_without_a_lame_ducks_time(lame):
+    before = set(lame.workers)
+    with Load(lame.port) as load:
+        lame.signal(signal.SIGHUP)
+        while not load.wrong and before & set(lame.workers):
+            assert lame.probe() == 200, "a balancer is told nothing of a replacement"
+        load.more(20)
+    assert load.wrong == []
+    wait_for(lambda: not any(map(is_alive, before)), 2.5, "the old workers leaving")
+
+
+def test_workers_of_a_lame_duck_leave_at_once_when_their_parent_is_killed(lame):
+    workers = lame.workers
+    lame.signal(signal.SIGTERM)
+    wait_for(lambda: {lame.probe() for _ in range(8)} == {503}, 2.5)
+    lame.process.kill()
+    wait_for(lambda: not any(map(is_alive, workers)), 2.0)
+
+
+def test_sighup_that_reaches_workers_themselves_ends_none_of_them(served):
+    before = served.workers
+    with Load(served.port) as load:
+        for pid in before * 3:
+            os.kill(pid, signal.SIGHUP)
+            load.more(10)
+    assert load.wrong == []
+    assert served.workers == before
+
+
+def test_many_sighups_at_once_replace_workers_and_fail_no_request(served):
+    before = set(served.workers)
+    with Load(served.port) as load:
+        for _ in range(20):
+            served.signal(signal.SIGHUP)
+        wait_for(lambda: not before & set(served.workers), 30, "all workers being replaced")
+        load.more(50)
+    assert load.wrong == []
+
+
 def listens(pid):
     """Does the process hold a listening socket?"""
     fds = [fd.readlink().name for fd in Path(f"/proc/{pid}/fd").iterdir() if fd.is_symlink()]
@@ -338,6 +411,16 @@ def test_a_companion_that_dies_is_started_again_and_leaves_after_the_workers(acc
     accompanied.process.terminate()
     assert accompanied.process.wait(20) == 0
     assert (accompanied.folder / "told").exists()
+
+
+def test_sighup_that_reaches_a_companion_itself_does_not_end_it(accompanied):
+    wait_for(accompanied.companions, 30)
+    (only,) = accompanied.companions()
+    os.kill(only, signal.SIGHUP)
+    accompanied.process.terminate()
+    assert accompanied.process.wait(20) == 0
+    assert (accompanied.folder / "told").exists(), "it was there to be told"
+    assert accompanied.companions() == [only]
 
 
 def test_a_companion_ends_when_its_parent_is_killed(accompanied):

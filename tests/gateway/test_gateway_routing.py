@@ -6,7 +6,7 @@ import random
 
 import msgspec
 import pytest
-from gateway_rig import OPTIONS, route
+from gateway_rig import OPTIONS, SECRET, route
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -109,7 +109,7 @@ def test_only_a_higher_epoch_and_revision_replaces(new, old):
 
 
 def plane():
-    return Plane(OPTIONS, clock=lambda: 0.0, wall=lambda: 0.0, uniform=lambda: 0.0, random_bytes=bytes)
+    return Plane(OPTIONS, clock=lambda: 0.0, wall=lambda: 0.0, uniform=lambda: 0.0, random_bytes=bytes, secret=SECRET)
 
 
 def test_an_older_route_file_changes_nothing():

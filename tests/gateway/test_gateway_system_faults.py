@@ -98,6 +98,29 @@ def test_a_replica_that_stands_still_is_left_alone_and_the_others_serve(system, 
     assert "replica left alone" in one.said()
 
 
+@pytest.mark.catalogue("A13")
+def test_requests_that_wait_at_a_replica_when_it_stands_still_are_answered_by_another_one(system, replicas):
+    still, other = replicas(2.0), replicas(2.0)
+    one = system(still, other)
+    clients = [one.client() for _ in range(8)]
+    for client in clients:
+        client.send(chat(one.key))
+    wait_for(lambda: still.counts()["asked"] + other.counts()["asked"] == 8)
+    waiting = still.counts()["asked"]
+    still.signal(signal.SIGSTOP)
+    try:
+        began = time.monotonic()
+        assert {client.reply().status for client in clients} == {200}
+        assert waiting
+        assert time.monotonic() - began < 10.0
+        assert other.counts()["answered"] == 8
+    finally:
+        still.signal(signal.SIGCONT)
+    wait_for(lambda: one.metric("guideway_gateway_retries_total") == waiting)
+    for client in clients:
+        client.socket.close()
+
+
 @pytest.mark.catalogue("A15")
 def test_without_replicas_it_says_so_at_once_and_serves_again_when_one_is_back(shared, replica):
     first = replica()

@@ -22,7 +22,7 @@ from guideway.store.home import Home
 
 PROGRAM = (sys.executable, "-P", "-m", "guideway.gateway")
 DRAIN = 14.0
-"""Seconds that a gateway gets to finish what it answers; its workers take twelve."""
+"""Seconds that a gateway gets to finish what it answers, after its lame duck's time; its workers take twelve."""
 
 
 class Gateways:
@@ -73,7 +73,9 @@ class Gateways:
         """Stop the gateway of an environment, draining it. Returns when it is gone."""
         process = self._processes.get(environment)
         if process:
-            terminate(process.pid, process.started, DRAIN)
+            settings = projected_gateway(self.home, environment)
+            lame_duck = settings.options.lame_duck if settings else 0.0
+            terminate(process.pid, process.started, DRAIN + lame_duck)
 
     def buried(self, environment: str) -> bool:
         """Is a gateway that ran gone? Said once."""

@@ -11,6 +11,7 @@ import msgspec
 
 from guideway.core.errors import GuidewayError, SpecError, Unavailable
 from guideway.core.route import GatewaySettings
+from guideway.gateway import rlimits
 from guideway.gateway.exposure import identity_of
 from guideway.gateway.listen import bind
 from guideway.gateway.log import log
@@ -36,6 +37,8 @@ def main() -> int:
                 advice = "stop the one that runs, or wait until it has drained"
                 raise Unavailable("a gateway runs with these settings", where=str(path), try_this=advice)
             check_options(settings.options)
+            rlimits.check_files()
+            rlimits.leave_no_core()
             identity_of(settings)  # what is wrong with it is told here, in one line, and not by workers that die
             sockets = bind(settings.host, settings.port, settings.workers)
             Parent(path, sockets, companions(settings)).run()

@@ -195,6 +195,20 @@ class Attempt:
             self._backend.failed(self._plane.clock(), "time-out")
         self._note(0, "time-out")
 
+    def elsewhere(self, now: float) -> None:
+        """Not a byte came: if the replica was found to stand still and another one does not, ask that one instead."""
+        here, record = self._backend, self._asker.record
+        if here is None or here.why != "silent" or self._heard or record.retried:
+            return
+        table = self._plane.table
+        arm = table.again(self._arm) if table is not None else None
+        others = [one for one in arm.backends if one is not here] if arm is not None else []
+        if any(one.ejected_until <= now for one in others) and self._plane.budget.take():
+            self._note(0, "time-out")
+            if self._connection is not None:
+                self._connection.abort()
+            self._next(self._release(), now)
+
     def drop(self) -> None:
         """Nobody needs the answer: let the replica stop."""
         connection = self._connection

@@ -3,21 +3,26 @@
 from __future__ import annotations
 
 import asyncio
-from typing import cast
+from typing import Literal, cast
 
 from guideway.gateway import errors, paths, wire
+from guideway.gateway.crowd import Crowd
 from guideway.gateway.errors import ApiError
 from guideway.gateway.exchange import Exchange
 from guideway.gateway.judging import Judging
 from guideway.gateway.mishap import tell
 from guideway.gateway.plane import Plane
 from guideway.gateway.reader import RequestReader
-from guideway.gateway.request import Request
+from guideway.gateway.request import Request, unasked
 from guideway.gateway.side import SideExchange
 
+HEAD_SECONDS = 10.0
+"""For the first head of a connection, and where TLS is spoken for shaking hands too."""
 REQUEST_SECONDS = 60.0
 IDLE_SECONDS = 75.0
 STALL_SECONDS = 60.0
+STUCK_SECONDS = 5.0
+"""For so long an answer is waited for at a replica that was found to stand still: it may only be busy."""
 LINGER_SECONDS = 2.0
 LINGER_BYTES = 16 * 1024 * 1024
 DRAIN_IDLE_SECONDS = 0.5
@@ -31,22 +36,24 @@ class ClientConnection(asyncio.Protocol):
 
     __slots__ = (
         "_advancing",
+        "_crowd",
         "_discarded",
         "_exchange",
         "_held",
         "_lingering",
-        "_open",
         "_paused",
         "_plane",
         "_read_at",
         "_reader",
         "_reading",
         "_since",
+        "_standing",
         "_transport",
     )
 
-    def __init__(self, plane: Plane, open_connections: set[ClientConnection]) -> None:
-        self._plane, self._open = plane, open_connections
+    def __init__(self, plane: Plane, crowd: Crowd[ClientConnection]) -> None:
+        self._plane, self._crowd = plane, crowd
+        self._standing: Literal["new", "stranger", "known"] = "new"
         self._reader = RequestReader(plane.check, plane.body_limit, plane.heads)
         self._exchange: Exchange | SideExchange | Judging | None = None
         self._transport: asyncio.Transport
@@ -59,9 +66,10 @@ class ClientConnection(asyncio.Protocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """A client came."""
-        self._transport = cast(asyncio.Transport, transport)
-        self._transport.set_write_buffer_limits(high=WRITE_BUFFER)
-        self._open.add(self)
+        given = cast(asyncio.Transport, transport)
+        given.set_write_buffer_limits(high=WRITE_BUFFER)
+        if not self.arrived(given):
+            self.reply(unasked(), errors.CROWDED)
 
     def data_received(self, data: bytes) -> None:
         """Bytes of the client."""
@@ -73,7 +81,9 @@ class ClientConnection(asyncio.Protocol):
         was_partial = reader.partial
         try:
             reader.feed(data)
-            if reader.partial and not was_partial and self._exchange is None:
+            if self._standing != "known":
+                self._meet()
+            if reader.partial and not was_partial and self._exchange is None and self._standing != "new":
                 self._since = self._read_at
             self._advance()
         except Exception as error:
@@ -86,7 +96,7 @@ class ClientConnection(asyncio.Protocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         """The connection is gone."""
-        self._open.discard(self)
+        self._crowd.leave(self)
         self._leave()
         self._reader.close()
 
@@ -105,6 +115,21 @@ class ClientConnection(asyncio.Protocol):
             self._exchange.resume()
         else:
             self._advance()
+
+    # What the crowd and its door call.
+
+    def arrived(self, transport: asyncio.Transport) -> bool:
+        """It stands on *transport* for now. False: there are too many."""
+        self._transport = transport
+        return self._crowd.join(self)
+
+    def uses(self, transport: asyncio.BaseTransport) -> bool:
+        """Does it stand on *transport*?"""
+        return self._transport is transport
+
+    def idle_since(self) -> float | None:
+        """Since when it has waited for its next request; None: one is under way."""
+        return self._since if self._exchange is None and not self._reader.partial else None
 
     # What the exchange calls.
 
@@ -149,6 +174,16 @@ class ClientConnection(asyncio.Protocol):
             self._transport.abort()
 
     # The requests, in order.
+
+    def _meet(self) -> None:
+        """Note the first head that could be read, and the first key that counts."""
+        reader = self._reader
+        heads = [*reader.ready, reader.begun] if reader.begun is not None else [*reader.ready]
+        if heads and self._standing == "new":
+            self._standing, self._since = "stranger", self._read_at
+        if any(head.key is not None for head in heads):
+            self._standing = "known"
+            self._crowd.know(self)
 
     def _advance(self) -> None:
         """Deal with the requests that are whole, until one has to be waited for."""
@@ -264,14 +299,23 @@ class ClientConnection(asyncio.Protocol):
             if waited > STALL_SECONDS:
                 self.abort()
         elif self._exchange is not None:
-            if now - self._exchange.active > self._plane.options.routing.timeout:
+            waited = now - self._exchange.active
+            if waited > self._plane.options.routing.timeout:
                 self._exchange.end(errors.UPSTREAM_SLOW)
+            elif waited > STUCK_SECONDS and isinstance(self._exchange, Exchange):
+                self._exchange.elsewhere(now)
         elif self._reader.partial:
-            if waited > REQUEST_SECONDS:
+            if waited > (HEAD_SECONDS if self._standing == "new" else REQUEST_SECONDS):
                 self._reader.expire()
                 self._advance()
-        elif waited > (DRAIN_IDLE_SECONDS if self._plane.draining else IDLE_SECONDS):
+        elif waited > self._patience():
             if self._transport.is_closing():
                 self._transport.abort()  # what it was to be sent does not get through
             else:
                 self._transport.close()
+
+    def _patience(self) -> float:
+        """How long it may be idle, in seconds."""
+        if self._plane.draining:
+            return DRAIN_IDLE_SECONDS
+        return HEAD_SECONDS if self._standing == "new" else IDLE_SECONDS

@@ -95,9 +95,9 @@ def equip(settings: GatewaySettings, slot: int, seed: int) -> Equipment:
         wall=time.time,
         uniform=dice.random,
         random_bytes=os.urandom,
+        secret=_cache_secret(Path(settings.keys_file)),
         line=line,
         reports=reports,
-        secret=_cache_secret(Path(settings.keys_file)),
         environment=settings.environment,
         batches=folder / "batches.sock" if folder else None,
     )

@@ -73,6 +73,12 @@ NO_REPLICA = ApiError(
 NO_SERVICE = ApiError(
     503, "files and batches are not ready; try again", "server_error", code="no_service", lines=b"Retry-After: 1\r\n"
 )
+CROWDED = ApiError(
+    503, "there are too many connections; try again", "server_error", code="crowded", lines=b"Retry-After: 1\r\n"
+)
+KEYS_UNREAD = ApiError(
+    503, "keys cannot be checked now; try again", "server_error", code="keys_unread", lines=b"Retry-After: 1\r\n"
+)
 DRAINED = ApiError(503, "the server is being stopped", "server_error", code="stopping", lines=b"Retry-After: 1\r\n")
 UPSTREAM_SLOW = ApiError(504, "the model server did not answer in time", "server_error", code="upstream_timeout")
 HTTP_VERSION = ApiError(505, "the server speaks HTTP/1.1 and HTTP/1.0", code="http_version")

@@ -351,6 +351,11 @@ class Exchange:
         if self._attempt is not None:
             self._attempt.resume()
 
+    def elsewhere(self, now: float) -> None:
+        """It has waited long: if the replica stands still, ask another one."""
+        if self._attempt is not None and not self.begun:
+            self._attempt.elsewhere(now)
+
     def leave(self) -> None:
         """The client is gone: nobody needs the answer, the replica shall stop at once."""
         attempt, self._attempt = self._attempt, None

@@ -24,6 +24,7 @@ Counter = Literal[
     "upstream_errors",
     "retries",
     "ejections",
+    "crowded",
     "masked",
     "cache",
     "limited",

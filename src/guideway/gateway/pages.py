@@ -11,12 +11,16 @@ from guideway.gateway import errors, oip, paths
 from guideway.gateway.routing import Table
 
 
-def page(path: bytes, table: Table | None, key: ApiKey | None, *, leaving: bool = False) -> tuple[int, bytes]:
+def page(
+    path: bytes, table: Table | None, key: ApiKey | None, *, leaving: bool = False, keys_unread: bool = False
+) -> tuple[int, bytes]:
     """Status and JSON body of the answer to ``GET`` *path* for the caller with *key*.
 
-    *leaving*: whoever asks after health shall send nothing more here.
+    *leaving*: whoever asks after health shall send nothing more here. *keys_unread*: nobody can be served.
     """
-    serves = table is not None and table.stable is not None and not leaving
+    serves = table is not None and table.stable is not None and not leaving and not keys_unread
+    if path == paths.HEALTH and keys_unread:
+        return 503, b'{"status":"keys cannot be read"}'
     if path == paths.HEALTH:
         return (200, b'{"status":"ok"}') if serves else (503, b'{"status":"unavailable"}')
     if path == paths.MODELS:

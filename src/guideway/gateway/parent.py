@@ -137,7 +137,7 @@ class Parent:
     def _heard(self, slot: Slot, worker: Child) -> None:
         if worker.hear():
             if worker is slot.successor and (old := slot.succeed()):
-                old.leave(time.monotonic())
+                old.make_way(time.monotonic())
                 self._leaving.append(old)
             return
         self._selector.unregister(worker.control)

@@ -11,9 +11,8 @@ from guideway.core.assignment import caller_key
 from guideway.core.route import Arm, KeyFile, Route
 from guideway.core.spec.gateway import Gateway, Limits
 from guideway.core.terms import Terms
-from guideway.gateway import errors, pages, wire
+from guideway.gateway import errors, pages, paths, wire
 from guideway.gateway.admission import Admission, limit_of
-from guideway.gateway.backend import Backend
 from guideway.gateway.batches.credential import secret_of as batch_secret
 from guideway.gateway.budget import RetryBudget
 from guideway.gateway.cache.cache import Cache
@@ -28,7 +27,7 @@ from guideway.gateway.limits.key_lease import Waiter as Debtor
 from guideway.gateway.limits.line import Line
 from guideway.gateway.limits.meter import Taken
 from guideway.gateway.log import log
-from guideway.gateway.pools import Pools, Waiter
+from guideway.gateway.pools import Pools
 from guideway.gateway.prepare import Preparation, Prepared
 from guideway.gateway.record import Record
 from guideway.gateway.reports import Reports
@@ -37,7 +36,6 @@ from guideway.gateway.routing import ServingArm, Table, read_route, replaces
 from guideway.gateway.seen import Seen
 from guideway.gateway.side import SideExchange, Uploader
 from guideway.gateway.traces import Traces
-from guideway.gateway.upstream import UpstreamConnection
 
 _RANDOM_BYTES = 8
 _RANDOMS_AT_ONCE = 512
@@ -50,7 +48,7 @@ _UNLIMITED = Limits()
 class Plane:
     """The state of one worker of the gateway with *options*.
 
-    *clock* is monotonic and *wall* counts from 1970, both in seconds; *uniform* draws from [0, 1).
+    *clock* is monotonic, *wall* counts from 1970, in seconds; *uniform* draws from [0, 1); *secret* seals the cache.
     """
 
     def __init__(
@@ -61,9 +59,9 @@ class Plane:
         wall: Callable[[], float],
         uniform: Callable[[], float],
         random_bytes: Callable[[int], bytes],
+        secret: bytes,
         line: Line | None = None,
         reports: Reports | None = None,
-        secret: bytes = bytes(32),
         environment: str = "",
         batches: Path | None = None,
     ) -> None:
@@ -80,6 +78,7 @@ class Plane:
         self.draining = False
         self.retiring = False
         """It is to leave soon: health says so, so that a load balancer sends no more, and requests are still served."""
+        self.keys_unread = False
         self.date = b""
         self.heads = KnownHeads(random_bytes(32))
         self.budget = RetryBudget(options.routing.retries)
@@ -125,6 +124,12 @@ class Plane:
             self.feedback.ids = self.ids
         self.heads.forget()
 
+    def lose_keys(self, lost: bool) -> None:
+        """Nobody knows which keys count while they are *lost*: one of them may have been revoked."""
+        self.keys_unread = lost
+        self.heads.forget()
+        log("keys cannot be read: requests are refused" if lost else "keys can be read: requests are served again")
+
     def set_route(self, data: bytes) -> None:
         """Take the content of a route file; an older route than the present one is left alone.
 
@@ -157,6 +162,8 @@ class Plane:
 
     def check(self, request: Request) -> ApiError | None:
         """Why the head of *request* is refused, or None."""
+        if self.keys_unread and request.path not in paths.OPEN:
+            return errors.KEYS_UNREAD
         return refuse(request, self._keys, self.body_limit, self.file_limit, self._batch_secret)
 
     def admit(self, request: Request) -> Peek | ApiError:
@@ -173,7 +180,8 @@ class Plane:
 
     def page(self, request: Request) -> tuple[int, bytes]:
         """Status and JSON body of what the worker answers by itself."""
-        return pages.page(request.path, self.table, request.key, leaving=self.retiring or self.draining)
+        leaving = self.retiring or self.draining
+        return pages.page(request.path, self.table, request.key, leaving=leaving, keys_unread=self.keys_unread)
 
     def side(self, client: Uploader, request: Request) -> SideExchange:
         """An exchange with the process that looks after files and batches, not started yet."""
@@ -259,14 +267,6 @@ class Plane:
         if plan is not None and self._seen.look(plan.unit):
             record.why_not = record.why_not or "seen before"
         return plan
-
-    def pooled(self, backend: Backend, now: float) -> UpstreamConnection | None:
-        """A connection that waits for work, or None."""
-        return self.pools.pooled(backend, now)
-
-    def connect(self, backend: Backend, waiter: Waiter) -> None:
-        """Make a connection; *waiter* hears of it."""
-        self.pools.connect(backend, waiter)
 
     def tick(self) -> None:
         """Once a second: the date, the day in request ids, what has become old."""

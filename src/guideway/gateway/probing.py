@@ -41,8 +41,9 @@ Ask = Callable[[Backend, bytes, float], "asyncio.Future[tuple[int, bytes]] | asy
 class Prober:
     """Asks the backends of one worker. *every* is the number of seconds between two questions about meaning; 0: none.
 
-    *changed* hears of a backend that was ejected or that is well again. What waits there already is left to its time
-    limit: a replica that is merely busy would do the same work twice. Call :meth:`look` every LOOK_SECONDS.
+    *changed* hears of a backend that was ejected or that is well again. What waits there already goes elsewhere only
+    after some seconds (`Attempt.elsewhere`): a replica that is merely busy would have done the work twice. Call
+    :meth:`look` every LOOK_SECONDS.
     """
 
     def __init__(

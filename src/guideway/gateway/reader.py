@@ -135,6 +135,11 @@ class RequestReader:
             if self.partial and continued:
                 self._count(len(data))
 
+    @property
+    def begun(self) -> Request | None:
+        """The request whose head is there and whose body is not; None: there is none."""
+        return self._request if self.partial and not self._in_head else None
+
     def expire(self) -> None:
         """The request under way did not arrive in time."""
         self._refuse(errors.SLOW_REQUEST)

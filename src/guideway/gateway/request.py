@@ -122,6 +122,13 @@ class Request:
         return self.headers.get(b"content-length", b"0") != b"0" or b"transfer-encoding" in self.headers
 
 
+def unasked() -> Request:
+    """What stands for the request of a client that is sent away before it could ask; its bytes may be on their way."""
+    request = Request()
+    request.keep_alive, request.surplus = False, True
+    return request
+
+
 def refuse(
     request: Request, keys: KeyRing, body_limit: int, file_limit: int = 0, batch_secret: bytes = b""
 ) -> ApiError | None:

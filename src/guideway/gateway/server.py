@@ -8,7 +8,8 @@ import ssl
 from typing import Protocol
 
 from guideway.gateway.connection import ClientConnection
-from guideway.gateway.follow import FollowedFile
+from guideway.gateway.crowd import Crowd
+from guideway.gateway.door import Door
 from guideway.gateway.mishap import tell
 from guideway.gateway.plane import Plane
 
@@ -16,7 +17,6 @@ BACKLOG = 2048
 FOLLOW_SECONDS = 0.02
 TICK_SECONDS = 1.0
 HANDSHAKE_SECONDS = 10.0
-SHUTDOWN_SECONDS = 2.0
 DRAIN_TICK_SECONDS = 0.05
 
 
@@ -27,6 +27,13 @@ class Identity(Protocol):
 
     def look(self) -> bool:
         """Take up a certificate that has changed."""
+
+
+class Followed(Protocol):
+    """A file that others change."""
+
+    def look(self) -> bool:
+        """Take up what has changed."""
 
 
 class Equipment(Protocol):
@@ -45,18 +52,26 @@ class Server:
     def __init__(
         self,
         plane: Plane,
-        files: tuple[FollowedFile, ...],
+        files: tuple[Followed, ...],
         identity: Identity | None = None,
         equipment: Equipment | None = None,
+        *,
+        most: int | None = None,
     ) -> None:
+        """Nothing is accepted yet. At most *most* connections are; without it as many as the options say."""
         self.plane = plane
+        self.crowd: Crowd[ClientConnection] = Crowd(most or plane.options.connections, plane.clock)
         self._equipment = equipment
         self._identity = identity
-        self.connections: set[ClientConnection] = set()
         self._files = files
-        self._listener: asyncio.Server | None = None
+        self._listener: asyncio.Server | Door | None = None
         self._follower: asyncio.TimerHandle | None = None
         self._ticker: asyncio.TimerHandle | None = None
+
+    @property
+    def connections(self) -> set[ClientConnection]:
+        """Those that are open."""
+        return self.crowd.members
 
     async def listen(self, listening: socket.socket) -> None:
         """Accept connections, with an identity only encrypted ones; the files are read once before."""
@@ -64,16 +79,14 @@ class Server:
         self._tick()
         if self._equipment is not None:
             self._equipment.start()
+        if self._identity is not None:
+            self._listener = Door(listening, self._identity.context, self._connection, HANDSHAKE_SECONDS)
+            return
         loop = asyncio.get_running_loop()
-        identity = self._identity
-        self._listener = await loop.create_server(
-            lambda: ClientConnection(self.plane, self.connections),
-            sock=listening,
-            backlog=BACKLOG,
-            ssl=identity.context if identity else None,
-            ssl_handshake_timeout=HANDSHAKE_SECONDS if identity else None,
-            ssl_shutdown_timeout=SHUTDOWN_SECONDS if identity else None,
-        )
+        self._listener = await loop.create_server(self._connection, sock=listening, backlog=BACKLOG)
+
+    def _connection(self) -> ClientConnection:
+        return ClientConnection(self.plane, self.crowd)
 
     async def drain(self, seconds: float) -> int:
         """Stop accepting, let requests under way end, close connections as they fall idle.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import signal
 import socket
 import subprocess
 import sys
@@ -18,13 +19,14 @@ BACKOFF_SECONDS = (0.05, 5.0)
 class Child:
     """A process of ours. ``control`` becomes readable when it is ready, and again when it is gone.
 
-    ``deadline`` is when it is killed unless it is ready, or gone, by then.
+    ``deadline`` is when it is killed unless it is ready, or gone, by then. ``lingers`` is the number of seconds for
+    which it goes on before it drains when it is asked to leave, as it says itself.
     """
 
     def __init__(self, argv: Sequence[str], now: float, *, passed: tuple[int, ...] = ()) -> None:
         self.control, theirs = socket.socketpair()
         self.started, self.deadline = now, now + START_SECONDS
-        self.ready = False
+        self.ready, self.lingers = False, 0
         fds = (theirs.fileno(), *passed)
         whole = [sys.executable, "-P", *(part.replace("{control}", str(fds[0])) for part in argv)]
         with theirs:
@@ -38,15 +40,20 @@ class Child:
     def hear(self) -> bool:
         """Read what it says. False: it is gone."""
         with contextlib.suppress(ConnectionError):
-            if self.control.recv(1):
-                self.ready, self.deadline = True, float("inf")
+            if said := self.control.recv(1):
+                self.ready, self.lingers, self.deadline = True, said[0], float("inf")
                 return True
         return False
 
     def leave(self, now: float) -> None:
-        """Ask it to drain and to go."""
-        self.deadline = now + DRAIN_SECONDS
+        """Ask it to let balancers know, to drain, and to go."""
+        self.deadline = now + self.lingers + DRAIN_SECONDS
         self.process.terminate()
+
+    def make_way(self, now: float) -> None:
+        """Ask it to drain and to go at once: another one serves its socket."""
+        self.deadline = now + DRAIN_SECONDS
+        self.process.send_signal(signal.SIGUSR1)
 
     def kill(self) -> None:
         """End it at once."""

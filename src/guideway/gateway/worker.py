@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import contextlib
 import gc
+import math
 import os
 import signal
 import socket
@@ -15,15 +17,17 @@ import msgspec
 import uvloop
 
 from guideway.core.route import GatewaySettings
+from guideway.gateway import rlimits
 from guideway.gateway.equip import equip
 from guideway.gateway.exposure import identity_of
-from guideway.gateway.follow import FollowedFile
+from guideway.gateway.follow import FollowedFile, TrustedFile
 from guideway.gateway.log import log
 from guideway.gateway.log import start as start_log
+from guideway.gateway.metrics import Metrics
+from guideway.gateway.plane import Plane
 from guideway.gateway.server import Server
 
 DRAIN_SECONDS = 10.0
-READY = b"R"
 
 
 def build(settings: GatewaySettings, slot: int, seed: int) -> Server:
@@ -32,26 +36,60 @@ def build(settings: GatewaySettings, slot: int, seed: int) -> Server:
     plane = equipment.plane
     keys = FollowedFile(Path(settings.keys_file), plane.set_keys, time.time_ns)
     route = FollowedFile(Path(settings.route_file), plane.set_route, time.time_ns)
-    server = Server(plane, (keys, route, *equipment.files), identity_of(settings), equipment)
-    plane.reports.metrics.gauge("connections", lambda: len(server.connections))
+    most = rlimits.connections(settings.options.connections)
+    if most < settings.options.connections:
+        log("fewer connections than the options say", most=most, why="limit of open files")
+    trusted = TrustedFile(keys, plane.clock, plane.lose_keys)
+    server = Server(plane, (trusted, route, *equipment.files), identity_of(settings), equipment, most=most)
+    _count(plane.reports.metrics, server)
     return server
 
 
+def _count(metrics: Metrics, server: Server) -> None:
+    crowd = server.crowd
+    metrics.gauge("connections", lambda: len(crowd.members))
+    metrics.read_counter("crowded", lambda: crowd.closed, "closed")
+    metrics.read_counter("crowded", lambda: crowd.refused, "refused")
+
+
 async def serve(server: Server, listening: socket.socket, control: socket.socket) -> None:
-    """Serve until SIGTERM, or until the parent is gone, which closes *control*."""
+    """Serve until SIGTERM, and without a lame duck's time until SIGUSR1 or until the parent is gone.
+
+    *control* is told when the worker is ready: one byte, the whole seconds of a lame duck's time. It closes with the
+    parent.
+    """
     loop = asyncio.get_running_loop()
-    leave = asyncio.Event()
+    leave, at_once = asyncio.Event(), asyncio.Event()
+
+    def leave_at_once() -> None:
+        loop.remove_reader(control)
+        at_once.set()
+        leave.set()
+
     loop.add_signal_handler(signal.SIGTERM, leave.set)
+    loop.add_signal_handler(signal.SIGUSR1, leave_at_once)
     control.setblocking(False)
-    loop.add_reader(control, leave.set)
+    loop.add_reader(control, leave_at_once)
     await server.listen(listening)
     gc.collect()
     gc.freeze()
-    control.send(READY)
+    lame_duck = server.plane.options.lame_duck
+    control.send(bytes([math.ceil(lame_duck)]))
     await leave.wait()
+    if lame_duck and not at_once.is_set():
+        await _retire(server.plane, at_once, lame_duck)
     loop.remove_reader(control)
     cut = await server.drain(DRAIN_SECONDS)
     log("worker left", cut=cut)
+
+
+async def _retire(plane: Plane, at_once: asyncio.Event, seconds: float) -> None:
+    """Serve on, while health tells balancers to send no more."""
+    plane.retiring = True
+    log("worker leaves soon", seconds=seconds)
+    with contextlib.suppress(TimeoutError):
+        async with asyncio.timeout(seconds):
+            await at_once.wait()
 
 
 def main() -> None:

@@ -101,13 +101,17 @@ class Telemetry(Part, frozen=True):
 class Gateway(Part, frozen=True):
     """Where clients connect, and what this environment grants and demands. Port 0 takes a free one and keeps it.
 
-    ``admin`` is the port of the admin plane on the loopback address; 0: only its Unix socket.
+    ``admin`` is the port of the admin plane on the loopback address; 0: only its Unix socket. ``connections`` bounds
+    those of clients, per worker; a lower limit of open files bounds them more. ``lame_duck`` is the number of seconds
+    for which a gateway that was told to stop says that it is not healthy and yet serves.
     """
 
     host: str = "127.0.0.1"
     port: Annotated[int, Meta(ge=0, le=65535)] = 8080
     workers: Positive = 1
     admin: Annotated[int, Meta(ge=0, le=65535)] = 0
+    connections: Positive = 8192
+    lame_duck: Annotated[float, Meta(ge=0.0, le=240.0)] = 0.0
     body_megabytes: Positive = 4
     tls: Tls = Tls()
     limits: Limits = Limits()

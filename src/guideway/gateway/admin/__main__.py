@@ -25,7 +25,7 @@ from guideway.gateway.__main__ import read_settings
 from guideway.gateway.admin.access import Access
 from guideway.gateway.admin.app import build
 from guideway.gateway.admin.desk import Desk
-from guideway.gateway.follow import FollowedFile
+from guideway.gateway.follow import FollowedFile, TrustedFile
 from guideway.gateway.listen import bind
 from guideway.gateway.log import log
 from guideway.kit.files import locked
@@ -66,7 +66,8 @@ async def serve(path: Path, settings: GatewaySettings, home: Home) -> None:
     """Serve the gateway that was started with *settings*, which *path* holds, until SIGTERM."""
     desk = Desk(path, settings, home, time.time)
     access = Access(time.time)
-    keys = FollowedFile(Path(settings.keys_file), access.set_keys, time.time_ns)
+    file = FollowedFile(Path(settings.keys_file), access.set_keys, time.time_ns)
+    keys = TrustedFile(file, time.monotonic, access.lose_keys)
     keys.look()
     with listening(Path(settings.folder)) as unix:
         servers = [_server(build(desk, None), [unix])]
@@ -152,7 +153,7 @@ def listening(folder: Path) -> Iterator[socket.socket]:
         path.unlink(missing_ok=True)
 
 
-async def _follow(keys: FollowedFile) -> None:
+async def _follow(keys: TrustedFile) -> None:
     while True:
         keys.look()
         await asyncio.sleep(FOLLOW_SECONDS)

@@ -31,6 +31,7 @@ class Refusal(msgspec.Struct, frozen=True):
 
 NO_KEY = Refusal(401, "a key with the role operator or admin is needed: 'Authorization: Bearer gw-...'", "invalid_key")
 NO_ROLE = Refusal(403, "the role of this key does not allow that", "role")
+NO_KEYS = Refusal(503, "keys cannot be checked now; try again", "keys_unread")
 NO_HOST = Refusal(403, "the Host header does not name this machine's loopback address", "host")
 NO_BROWSER = Refusal(403, "web pages may not call the admin plane", "browser")
 
@@ -42,6 +43,7 @@ class Access:
         self._wall = wall
         self._pepper = b""
         self._keys: dict[bytes, ApiKey] = {}
+        self._unread = False
 
     def set_keys(self, data: bytes) -> None:
         """Take the content of a keys file.
@@ -52,6 +54,10 @@ class Access:
         file = msgspec.json.decode(data, type=KeyFile)
         keys = {bytes.fromhex(key.digest): key for key in file.keys if not key.revoked}
         self._pepper, self._keys = bytes.fromhex(file.pepper), keys
+
+    def lose_keys(self, lost: bool) -> None:
+        """Nobody knows which keys count while they are *lost*: one of them may have been revoked."""
+        self._unread = lost
 
     def refuse(self, method: str, path: str, headers: Headers) -> Refusal | None:
         """Why a request that came over TCP is refused, or None."""
@@ -65,6 +71,8 @@ class Access:
     def _refuse_caller(self, method: str, path: str, headers: Headers) -> Refusal | None:
         if path == OPEN and method in READ:
             return None
+        if self._unread:
+            return NO_KEYS
         key = self._find(headers)
         if key is None:
             return NO_KEY

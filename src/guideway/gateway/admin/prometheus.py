@@ -21,6 +21,7 @@ COUNTERS = {
     "upstream_errors": ("What went wrong between gateway and replicas.", "kind"),
     "retries": ("Requests that were sent to a second replica.", ""),
     "ejections": ("Times that a replica was left alone for a while.", ""),
+    "crowded": ("Connections that were closed or refused because there were too many.", "what"),
     "masked": ("Personal data that was found in prompts and answers.", "entity"),
     "cache": ("What the cache said.", "result"),
     "limited": ("Requests refused because a limit was reached.", "reason"),
