@@ -198,7 +198,9 @@ class Exchange:
         arm, prepared = self._arm, self._prepared
         assert arm is not None and prepared is not None
         self.active = self._plane.clock()  # it may have waited for a budget, an answer, or a place
-        self._attempt = attempt = Attempt(self._plane, self, self._request, arm, prepared)
+        shadowing = self._plane.shadowing
+        asker = self if shadowing is None else shadowing.beside(self, self._request, prepared)
+        self._attempt = attempt = Attempt(self._plane, asker, self._request, arm, prepared)
         attempt.begin(self.active)
 
     def refused(self, error: ApiError) -> None:

@@ -28,6 +28,7 @@ Counter = Literal[
     "cache",
     "limited",
     "guarded",
+    "shadows",
     "spool_drops",
     "log_drops",
     "feedback",

@@ -18,6 +18,7 @@ from guideway.gateway.batches.credential import secret_of as batch_secret
 from guideway.gateway.budget import RetryBudget
 from guideway.gateway.cache.cache import Cache
 from guideway.gateway.cache.plan import Call, Plan
+from guideway.gateway.copies import Copies
 from guideway.gateway.errors import ApiError
 from guideway.gateway.feedback import Feedback, RequestIds, mark
 from guideway.gateway.feedback import secret_of as id_secret
@@ -100,6 +101,9 @@ class Plane:
         self._batch_secret = b""
         self._seen = Seen()
         self.pools = Pools(clock)
+        self.copies = Copies(self.pools, self.reports, clock=clock, wall=wall, uniform=uniform)
+        self.shadowing: Copies | None = None
+        """Those copies, while the route has a candidate in shadow."""
         self._preparations: dict[str, Preparation] = {}
         self._terms: dict[str, tuple[Terms, Preparation]] = {}
         self._randoms: list[bytes] = []
@@ -141,9 +145,10 @@ class Plane:
         arms = [arm for arm in (route.stable, route.candidate) if arm is not None]
         self._preparations = {arm.release: self._preparation(arm) for arm in arms}
         self.table = table = self.pools.apply(route)
+        self.shadowing = self.copies.under(table)
         self._marks.clear()
         workers = self.options.workers
-        self.admission.resize(limit_of(self.options.admission, len(table.backends()), workers))
+        self.admission.resize(limit_of(self.options.admission, len(table.answering()), workers))
 
     def _preparation(self, arm: Arm) -> Preparation:
         """The steps of one release; those of one that stays are kept, for its rules may take a while to read."""
@@ -296,4 +301,5 @@ class Plane:
         self.date = wire.date_line(self.wall())
         self._marks.clear()
         self.pools.sweep()
+        self.copies.look()
         self.cache.tick()
