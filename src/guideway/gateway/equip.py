@@ -58,6 +58,7 @@ class Equipment:
             timer.cancel()
         self._prober.close()
         self.plane.copies.close()
+        self.plane.counting.close()
         self.reports.close()
         self.plane.cache.close()
         self.plane.line.leave()

@@ -25,6 +25,7 @@ from guideway.gateway.record import Record
 from guideway.gateway.reports import operation
 from guideway.gateway.request import Peek, Request
 from guideway.gateway.routing import ServingArm
+from guideway.gateway.said import Said
 from guideway.gateway.upstream import Head
 
 if TYPE_CHECKING:
@@ -221,6 +222,8 @@ class Exchange:
             prepared = self._prepared
             assert prepared is not None
             keeps = self._plan is not None and self._plan.keeps
+            if head.is_event_stream and self._arm is not None and self._arm.terms.tokenizer:
+                self.record.said = Said()
             self._answer = answer = Answer(self, head, self._request.version, prepared=prepared, keeps=keeps)
         answer.feed(parts, done, at)
 
@@ -229,7 +232,10 @@ class Exchange:
         record, prepared = self.record, self._prepared
         record.first = at
         told = usage.read(body)
-        record.usage = told.usage if told is not None else None
+        if told is not None and told.usage is not None:
+            record.usage = told.usage
+        elif head.status == 200:
+            record.said = Said(body)
         self.keep(head, body)
         if prepared is not None and not prepared.passes(body, told):
             try:
@@ -389,6 +395,8 @@ class Exchange:
             self._look.forget()
         if self._seat is not None:
             self._leave_seat(status)
+        if record.said is not None and plane.counting.takes(record, self._reservation, self._arm, self._prepared):
+            return
         if self._reservation is not None:
             plane.settle(self._reservation, record)
         plane.finished(record)

@@ -29,6 +29,7 @@ Counter = Literal[
     "limited",
     "guarded",
     "shadows",
+    "usage_estimated",
     "spool_drops",
     "log_drops",
     "feedback",

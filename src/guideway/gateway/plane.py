@@ -19,6 +19,7 @@ from guideway.gateway.budget import RetryBudget
 from guideway.gateway.cache.cache import Cache
 from guideway.gateway.cache.plan import Call, Plan
 from guideway.gateway.copies import Copies
+from guideway.gateway.counting import Counting
 from guideway.gateway.errors import ApiError
 from guideway.gateway.feedback import Feedback, RequestIds, mark
 from guideway.gateway.feedback import secret_of as id_secret
@@ -102,6 +103,7 @@ class Plane:
         self._seen = Seen()
         self.pools = Pools(clock)
         self.copies = Copies(self.pools, self.reports, clock=clock, wall=wall, uniform=uniform)
+        self.counting = Counting(self.settle, self.finished)
         self.shadowing: Copies | None = None
         """Those copies, while the route has a candidate in shadow."""
         self._preparations: dict[str, Preparation] = {}

@@ -17,6 +17,8 @@ from guideway.gateway.record import Record
 FLUSH_SECONDS = 0.2
 _TOGETHER = 64
 _PID = os.getpid()  # asking the kernel for every line costs more than the line
+_KNOWN = frozenset({"hit", "shared"})
+"""How an answer came that cost no model a token."""
 _OPERATIONS = {b"/v1/chat/completions": "chat", b"/v1/completions": "text_completion", b"/v1/embeddings": "embeddings"}
 
 
@@ -88,6 +90,8 @@ class Reports:
             tokens_out=found.completion_tokens if found else 0,
             operation=operation(record.path),
         )
+        if found is None and record.first and record.cache not in _KNOWN:
+            self.metrics.count("usage_estimated")
         if record.retried:
             self.metrics.count("retries")
         if record.failure:
@@ -186,7 +190,7 @@ def _spent(records: list[Record]) -> dict[str, Used]:
 
 def used(record: Record) -> Used:
     """What *record* says that a request cost; where no answer tells, a token is four bytes, and an event is a token."""
-    if record.cache in {"hit", "shared"} or not record.first:
+    if record.cache in _KNOWN or not record.first:
         return Used(1, 0, 0)
     found = record.usage
     if found is not None:
