@@ -30,6 +30,7 @@ class ClientConnection(asyncio.Protocol):
 
     __slots__ = (
         "_advancing",
+        "_deferred",
         "_discarded",
         "_exchange",
         "_held",
@@ -50,7 +51,7 @@ class ClientConnection(asyncio.Protocol):
         self._exchange: Exchange | SideExchange | Judging | None = None
         self._transport: asyncio.Transport
         self._since = self._read_at = plane.clock()
-        self._paused = self._lingering = self._advancing = self._held = False
+        self._paused = self._lingering = self._advancing = self._held = self._deferred = False
         self._reading = True
         self._discarded = 0
 
@@ -150,6 +151,8 @@ class ClientConnection(asyncio.Protocol):
         self._advancing = True
         ready = self._reader.ready
         while ready and self._exchange is None and not self._paused and not self._transport.is_closing():
+            if self._plane.admission.crowded and self._must_wait(ready[0]):
+                break
             self._serve(ready.popleft())
         self._advancing = False
         if ready or not self._reading:
@@ -158,6 +161,16 @@ class ClientConnection(asyncio.Protocol):
         if self._reader.wants_continue and self._exchange is None and not ready:
             self._reader.wants_continue = False
             self.write(wire.CONTINUE)
+
+    def _must_wait(self, request: Request) -> bool:
+        """Is *request* to be looked at later, for more come than can be served?"""
+        self._deferred = self._deferred or self._plane.crowd.defers(self, request)
+        return self._deferred
+
+    def go_on(self) -> None:
+        """The request that had to wait has its turn."""
+        self._deferred = False
+        self._advance()
 
     def _serve(self, request: Request) -> None:
         refusal = request.refusal
@@ -242,6 +255,8 @@ class ClientConnection(asyncio.Protocol):
         elif self._exchange is not None:
             if now - self._exchange.active > self._plane.options.routing.timeout:
                 self._exchange.end(errors.UPSTREAM_SLOW)
+        elif self._deferred:
+            pass  # its turn comes
         elif self._reader.partial:
             if waited > REQUEST_SECONDS:
                 self._reader.expire()

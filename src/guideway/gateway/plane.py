@@ -20,6 +20,7 @@ from guideway.gateway.cache.cache import Cache
 from guideway.gateway.cache.plan import Call, Plan
 from guideway.gateway.copies import Copies
 from guideway.gateway.counting import Counting
+from guideway.gateway.crowd import Crowd
 from guideway.gateway.errors import ApiError
 from guideway.gateway.feedback import Feedback, RequestIds, mark
 from guideway.gateway.feedback import secret_of as id_secret
@@ -92,6 +93,7 @@ class Plane:
             options.cache, secret=secret, clock=clock, wall=wall, uniform=uniform, random_bytes=random_bytes
         )
         self.admission = Admission(1, options.admission.queue, options.admission.wait, clock)
+        self.crowd = Crowd(clock)
         self.ids = RequestIds(id_secret(b"", environment))
         self.feedback: Feedback | None = None
         self.traces: Traces | None = None
