@@ -69,10 +69,12 @@ class Pools:
         task.add_done_callback(self._connecting.discard)
 
     async def _connect(self, backend: Backend, waiter: Waiter) -> None:
+        began = self._clock()
         try:
             connection = await connect(backend, self._clock, self._known)
         except (OSError, ValueError):
-            backend.failed(self._clock())
+            if backend.heard_at < began:  # else it answers others: it, or we, are merely busy
+                backend.failed(self._clock())
             waiter.unreachable(backend)
             return
         backend.connected()
