@@ -143,7 +143,7 @@ def overload(stand: Stand, side: Side, slots: int) -> list[Figure]:
     said = run.said
     note = (
         f"peak {peak:.0f}/s; of {3 * peak:.0f}/s offered {run.rate:.0f}/s were answered, p99 {said['p99_ms']:.0f} ms; "
-        f"{said['busy']} × 429"
+        f"{said['busy']} × 429; the worker had {run.worker / run.seconds:.2f} of a processor"
     )
     lost = said["cut"] + said["other"] + said["unsent"]
     told = f"{said['cut']} cut, {said['other']} of status {said['status']}, {said['unsent']} unsent"

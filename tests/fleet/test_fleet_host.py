@@ -17,7 +17,7 @@ from guideway.core.rollout import EnvironmentState
 from guideway.core.spec import Gateway
 from guideway.core.terms import Terms
 from guideway.fleet import host as room
-from guideway.fleet.host import Host
+from guideway.fleet.host import Host, terms_of
 from guideway.sealing.admit import admit
 from guideway.sealing.seal import seal
 from guideway.signing.keys import signer, trusted
@@ -94,6 +94,15 @@ def change(fleet, release, path):
 def test_what_the_release_asks_of_the_gateway_travels_with_its_launch(fleet, host, release, engine):
     launch, _ = host.start(STATE, release.digest, "a1")
     assert launch.terms == Terms(system="be kind", cacheable=False, masking={"ip": "block"}, max_tokens=128)
+
+
+def test_the_tokenizer_of_the_release_is_named_where_there_is_one(tmp_path):
+    (tmp_path / "model").mkdir()
+    (tmp_path / "policy.json").write_bytes(b"{}")
+    settings = ServeSettings("m", "chat", "tiny")
+    assert terms_of(tmp_path, settings).tokenizer == ""
+    (tmp_path / "model" / "tokenizer.json").write_bytes(b"{}")
+    assert terms_of(tmp_path, settings).tokenizer == str(tmp_path / "model" / "tokenizer.json")
 
 
 def test_a_replica_is_started_over_the_files_of_the_release(fleet, host, release, engine):

@@ -69,6 +69,7 @@ def route(
     revision: int = 1,
     epoch: int = 1,
     terms: Terms = TERMS,
+    shadow: bool = False,
 ) -> Route:
     """A route to replicas on these ports."""
 
@@ -84,6 +85,7 @@ def route(
         stable=arm(STABLE, stable),
         candidate=arm(CANDIDATE, candidate) if candidate else None,
         weight=weight,
+        shadow=shadow,
     )
 
 
@@ -155,12 +157,17 @@ class Gateway:
         self.loop.call(self.plane.set_keys, data)
 
     def serve(
-        self, *replicas: Listening, candidate: Iterable[Listening] = (), weight: float = 0.0, terms: Terms = TERMS
+        self,
+        *replicas: Listening,
+        candidate: Iterable[Listening] = (),
+        weight: float = 0.0,
+        terms: Terms = TERMS,
+        shadow: bool = False,
     ) -> None:
         """Route to these replicas."""
         self._revision += 1
         ports = [[one.port for one in some] for some in (replicas, candidate)]
-        new = route(*ports, weight=weight, revision=self._revision, terms=terms)
+        new = route(*ports, weight=weight, revision=self._revision, terms=terms, shadow=shadow)
         self.loop.call(self.plane.set_route, msgspec.json.encode(new))
 
     def later(self, seconds: float) -> None:

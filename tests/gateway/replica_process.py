@@ -37,6 +37,11 @@ class Work:
         self.counts.most = max(self.counts.most, self.counts.working + len(self.waiting))
         asyncio.get_running_loop().call_later(self.seconds, self._over, done)
 
+    def forget(self, done) -> None:
+        """Whoever waited has left: a model server does not work for nobody."""
+        while done in self.waiting:
+            self.waiting.remove(done)
+
     def _over(self, done) -> None:
         self.counts.working -= 1
         done()
@@ -55,6 +60,7 @@ class Connection(asyncio.Protocol):
 
     def connection_lost(self, error) -> None:
         self.counts.connections -= 1
+        self.work.forget(self.over)
         if self.timer is not None:
             self.timer.cancel()
             self.timer = None

@@ -270,7 +270,7 @@ class Load:
     def more(self, count):
         """Wait until *count* further answers came, whatever happens meanwhile."""
         goal = self.answers + count
-        wait_for(lambda: self.answers >= goal or self.wrong, 30, f"{count} more answers")
+        wait_for(lambda: self.answers >= goal or self.wrong, 30 + count / 100, f"{count} more answers")
         assert self.wrong == []
 
     def _work(self, number):

@@ -56,6 +56,17 @@ def test_a_full_queue_refuses_at_once_and_says_when_to_come_again():
     assert (error.status, error.code, error.lines) == (429, "overloaded", b"Retry-After: 5\r\n")
 
 
+@pytest.mark.parametrize("freed", [Admission.leave, lambda one: one.cancel(one.waits), lambda one: one.resize(3)])
+def test_it_is_crowded_from_a_refusal_until_a_place_becomes_free(freed):
+    one = gate(queue=1)
+    one.waits = Call()
+    assert (one.enter(Call()), one.enter(one.waits), one.crowded) == (True, False, False)
+    assert isinstance(one.enter(Call()), ApiError)
+    assert one.crowded
+    freed(one)
+    assert not one.crowded
+
+
 def test_without_a_queue_nobody_waits():
     one = gate(queue=0)
     assert one.enter(Call()) is True and isinstance(one.enter(Call("ben")), ApiError)

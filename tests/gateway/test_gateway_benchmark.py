@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
@@ -11,6 +12,7 @@ import pytest
 
 sys.path.insert(0, str(Path(__file__).parents[2]))
 
+from benchmarks import drills
 from benchmarks.gateway import _figure
 from benchmarks.record import Figure
 from benchmarks.traffic.machine import below, processor_seconds, resident_bytes
@@ -59,3 +61,34 @@ def test_a_process_that_is_gone_took_no_time():
     child = subprocess.Popen([sys.executable, "-c", ""])
     child.wait()
     assert processor_seconds([child.pid]) == 0.0
+
+
+def test_a_drill_is_a_test_that_repeats_something_itself_or_by_a_function_of_its_file(tmp_path, monkeypatch):
+    monkeypatch.setattr(drills, "ROOT", tmp_path)
+    (tmp_path / "test_some.py").write_text(
+        "def helper():\n    return drill(2, 30)\n"
+        "@pytest.mark.catalogue('A1')\n@pytest.mark.catalogue('A2')\ndef test_one():\n    return drill(1, 20)\n"
+        "def test_by_helper():\n    return helper()\n"
+        "def test_small():\n    return other(1, 20)\n"
+    )
+    one, by_helper = drills.found(tmp_path)
+    assert one == ("test_some.py::test_one", ("A1", "A2"), 20)
+    assert by_helper == ("test_some.py::test_by_helper", (), 30)
+
+
+def test_a_drill_that_is_run_again_replaces_its_row_and_rows_of_tests_that_are_gone_go(tmp_path, monkeypatch):
+    monkeypatch.setattr(drills, "RESULTS", tmp_path / "drills.json")
+    here = [drills.Drill("a", (), 1), drills.Drill("b", (), 1)]
+    monkeypatch.setattr(drills, "found", lambda folder: [*here, drills.Drill("gone", (), 1)])
+    for test, outcome in (("gone", "passed"), ("b", "failed"), ("a", "passed"), ("b", "passed")):
+        drills.keep({"test": test, "outcome": outcome})
+    monkeypatch.setattr(drills, "found", lambda folder: here)
+    drills.keep({"test": "a", "outcome": "too long"})
+    rows = json.loads((tmp_path / "drills.json").read_text())
+    assert [(row["test"], row["outcome"]) for row in rows] == [("a", "too long"), ("b", "passed")]
+
+
+def test_every_drill_that_was_run_has_a_row_that_says_how_it_went():
+    rows = json.loads(drills.RESULTS.read_text(encoding="utf-8"))
+    assert {row["outcome"] for row in rows} <= {"passed", "failed", "skipped", "too long"}
+    assert all(row["times"] > 1 and row["seconds"] > 0 and row["date"] and row["machine"] for row in rows)

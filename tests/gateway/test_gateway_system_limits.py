@@ -123,7 +123,7 @@ def test_the_limiter_killed_keys_without_limits_go_on_and_the_others_are_exact_a
     known(shared, key)
     assert {reply.status for reply in at_once(shared.port, 10, chat(key))} == {200}
     with Load(shared.port, key=shared.key) as load:
-        for _ in range(drill(2, 8)):
+        for _ in range(drill(2, 20)):
             killed = shared.companion("limits")
             os.kill(killed, signal.SIGKILL)
             load.more(40)
@@ -150,7 +150,7 @@ def test_a_limiter_that_comes_back_grants_no_more_than_the_limit(shared):
         statuses.extend(found)
         return found
 
-    for _ in range(drill(2, 8)):
+    for _ in range(drill(2, 20)):
         ask(12)
         killed = shared.companion("limits")
         os.kill(killed, signal.SIGKILL)

@@ -13,7 +13,7 @@ class Terms(msgspec.Struct, frozen=True):
 
     ``system`` is put before every conversation; ``masking`` is the least that is done with personal data;
     ``temperature`` and ``max_tokens`` hold where a request names none; ``classifier`` is the file of that of
-    the guardrails on this host, or empty.
+    the guardrails on this host, and ``tokenizer`` that of the model, or empty.
     """
 
     system: str = ""
@@ -23,3 +23,4 @@ class Terms(msgspec.Struct, frozen=True):
     max_tokens: int = 0
     guardrails: Guardrails = Guardrails()
     classifier: str = ""
+    tokenizer: str = ""

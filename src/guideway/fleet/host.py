@@ -63,7 +63,7 @@ class Host:
         settings = msgspec.json.decode((folder / "serve.json").read_bytes(), type=ServeSettings)
         threads = max(1, len(os.sched_getaffinity(0)) // state.replicas)
         launch = engine(settings.engine).launch(folder, settings, port=free_port(), threads=threads)
-        launch = msgspec.structs.replace(launch, terms=_terms(folder, settings))
+        launch = msgspec.structs.replace(launch, terms=terms_of(folder, settings))
         return launch, self.target(state.target).start(launch, self.log(state.name, id))
 
     def probe(self, port: int, probe: Probe) -> ProbeResult:
@@ -127,10 +127,11 @@ def generates(port: int, probe: Probe, timeout: float) -> bool:
     return ask(port, probe, answer=timeout).ready
 
 
-def _terms(folder: Path, settings: ServeSettings) -> Terms:
+def terms_of(folder: Path, settings: ServeSettings) -> Terms:
     """What the release in *folder*, whose bytes have been verified, asks of the gateway."""
     policy = msgspec.json.decode((folder / "policy.json").read_bytes(), type=Policy)
     rules, classifier = folder / RULES_FILE, folder / CLASSIFIER_FILE
+    tokenizer = folder / "model" / "tokenizer.json"
     return Terms(
         system=settings.system,
         cacheable=policy.cacheable,
@@ -139,4 +140,5 @@ def _terms(folder: Path, settings: ServeSettings) -> Terms:
         max_tokens=settings.decoding.max_tokens,
         guardrails=read_guardrails(rules.read_bytes()) if rules.is_file() else Guardrails(),
         classifier=str(classifier) if classifier.is_file() else "",
+        tokenizer=str(tokenizer) if tokenizer.is_file() else "",
     )

@@ -50,6 +50,8 @@ class Admission:
 
     def __init__(self, limit: int, queue: int, wait: float, clock: Callable[[], float]) -> None:
         self.running = 0
+        self.crowded = False
+        """Somebody was refused, and no place has become free since."""
         self._limit, self._queue, self._wait, self._clock = limit, queue, wait, clock
         self._error = overloaded(wait)
         self._places: OrderedDict[Call, _Place] = OrderedDict()
@@ -66,6 +68,7 @@ class Admission:
             self.running += 1
             return True
         if len(self._places) >= self._queue and not self._make_room(call.owner, priority):
+            self.crowded = True
             return self._error
         self._places[call] = _Place(priority, self._clock() + self._wait)
         self._lines[priority].add(call)
@@ -74,6 +77,7 @@ class Admission:
     def leave(self) -> None:
         """A request that ran is over: the next one runs."""
         self.running -= 1
+        self.crowded = False
         if self._places:
             self._fill()
 
@@ -81,6 +85,7 @@ class Admission:
         """The client of *call* left while it waited. Nothing happens when it does not wait."""
         place = self._places.pop(call, None)
         if place is not None:
+            self.crowded = False
             self._lines[place.priority].remove(call)
 
     def expire(self, now: float) -> None:
@@ -95,6 +100,7 @@ class Admission:
     def resize(self, limit: int) -> None:
         """So many may run from now on; those that run go on."""
         self._limit = limit
+        self.crowded = False
         self._fill()
 
     def _fill(self) -> None:

@@ -9,6 +9,7 @@ from guideway.gateway import errors, usage, wire
 from guideway.gateway.errors import ApiError
 from guideway.gateway.prepare import Prepared
 from guideway.gateway.record import Record
+from guideway.gateway.said import Said
 from guideway.gateway.upstream import Head
 
 COLLECT_LIMIT = 1024 * 1024
@@ -129,6 +130,7 @@ class Answer:
         record = self._way.record
         told = usage.read(body)
         record.first, record.usage = at, told.usage if told is not None else None
+        record.said = Said(body) if record.usage is None and self.head.status == 200 else None
         self._way.keep(self.head, body)
         if self._rewriter is not None and self._prepared is not None and not self._prepared.passes(body, told):
             try:
@@ -189,7 +191,10 @@ class Answer:
                 self._way.spoiled(errors.UPSTREAM_BROKE)
                 return
             done = done or self._stopped()
-        self._way.record.pieces += data.count(b"data:")
+        record = self._way.record
+        record.pieces += data.count(b"data:")
+        if record.said is not None:
+            record.said.add(data)
         if self.begun:
             self._pass(data, done)
         elif data or done:

@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from guideway.gateway import errors
 from guideway.gateway.backend import Backend
 from guideway.gateway.budget import RETRIED
 from guideway.gateway.errors import ApiError
 from guideway.gateway.health import is_fault
-from guideway.gateway.plane import Plane
 from guideway.gateway.prepare import Prepared
 from guideway.gateway.record import Record
 from guideway.gateway.request import Request
 from guideway.gateway.routing import ServingArm
 from guideway.gateway.upstream import Head, UpstreamConnection
+
+if TYPE_CHECKING:
+    from guideway.gateway.plane import Plane
 
 
 class Asker(Protocol):

@@ -37,6 +37,7 @@ class ClientConnection(asyncio.Protocol):
     __slots__ = (
         "_advancing",
         "_crowd",
+        "_deferred",
         "_discarded",
         "_exchange",
         "_held",
@@ -58,7 +59,7 @@ class ClientConnection(asyncio.Protocol):
         self._exchange: Exchange | SideExchange | Judging | None = None
         self._transport: asyncio.Transport
         self._since = self._read_at = plane.clock()
-        self._paused = self._lingering = self._advancing = self._held = False
+        self._paused = self._lingering = self._advancing = self._held = self._deferred = False
         self._reading = True
         self._discarded = 0
 
@@ -192,6 +193,8 @@ class ClientConnection(asyncio.Protocol):
         self._advancing = True
         ready = self._reader.ready
         while ready and self._exchange is None and not self._paused and not self._transport.is_closing():
+            if self._plane.admission.crowded and self._must_wait(ready[0]):
+                break
             request = ready.popleft()
             try:
                 self._serve(request)
@@ -204,6 +207,16 @@ class ClientConnection(asyncio.Protocol):
         if self._reader.wants_continue and self._exchange is None and not ready:
             self._reader.wants_continue = False
             self.write(wire.CONTINUE)
+
+    def _must_wait(self, request: Request) -> bool:
+        """Is *request* to be looked at later, for more come than can be served?"""
+        self._deferred = self._deferred or self._plane.turns.defers(self, request)
+        return self._deferred
+
+    def go_on(self) -> None:
+        """The request that had to wait has its turn."""
+        self._deferred = False
+        self._advance()
 
     def _serve(self, request: Request) -> None:
         if request.refusal is None and request.way != "replica":
@@ -299,11 +312,9 @@ class ClientConnection(asyncio.Protocol):
             if waited > STALL_SECONDS:
                 self.abort()
         elif self._exchange is not None:
-            waited = now - self._exchange.active
-            if waited > self._plane.options.routing.timeout:
-                self._exchange.end(errors.UPSTREAM_SLOW)
-            elif waited > STUCK_SECONDS and isinstance(self._exchange, Exchange):
-                self._exchange.elsewhere(now)
+            self._check_answer(now - self._exchange.active, now)
+        elif self._deferred:
+            pass  # its turn comes
         elif self._reader.partial:
             if waited > (HEAD_SECONDS if self._standing == "new" else REQUEST_SECONDS):
                 self._reader.expire()
@@ -313,6 +324,12 @@ class ClientConnection(asyncio.Protocol):
                 self._transport.abort()  # what it was to be sent does not get through
             else:
                 self._transport.close()
+
+    def _check_answer(self, waited: float, now: float) -> None:
+        if self._exchange is not None and waited > self._plane.options.routing.timeout:
+            self._exchange.end(errors.UPSTREAM_SLOW)
+        elif isinstance(self._exchange, Exchange) and waited > STUCK_SECONDS:
+            self._exchange.elsewhere(now)
 
     def _patience(self) -> float:
         """How long it may be idle, in seconds."""

@@ -57,6 +57,8 @@ class Equipment:
         for timer in self._timers.values():
             timer.cancel()
         self._prober.close()
+        self.plane.copies.close()
+        self.plane.counting.close()
         self.reports.close()
         self.plane.cache.close()
         self.plane.line.leave()

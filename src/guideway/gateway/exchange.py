@@ -27,6 +27,7 @@ from guideway.gateway.record import Record
 from guideway.gateway.reports import operation
 from guideway.gateway.request import Peek, Request
 from guideway.gateway.routing import ServingArm
+from guideway.gateway.said import Said
 from guideway.gateway.upstream import BODILESS, Head
 
 if TYPE_CHECKING:
@@ -211,7 +212,9 @@ class Exchange:
         arm, prepared = self._arm, self._prepared
         assert arm is not None and prepared is not None
         self.active = self._plane.clock()  # it may have waited for a budget, an answer, or a place
-        self._attempt = attempt = Attempt(self._plane, self, self._request, arm, prepared)
+        shadowing = self._plane.shadowing
+        asker = self if shadowing is None else shadowing.beside(self, self._request, prepared)
+        self._attempt = attempt = Attempt(self._plane, asker, self._request, arm, prepared)
         try:
             attempt.begin(self.active)
         except Exception as error:
@@ -235,6 +238,8 @@ class Exchange:
             prepared = self._prepared
             assert prepared is not None
             keeps = self._plan is not None and self._plan.keeps
+            if head.is_event_stream and self._arm is not None and self._arm.terms.tokenizer:
+                self.record.said = Said()
             self._answer = answer = Answer(self, head, self._request.version, prepared=prepared, keeps=keeps)
         answer.feed(parts, done, at)
 
@@ -243,7 +248,10 @@ class Exchange:
         record, prepared = self.record, self._prepared
         record.first = at
         told = usage.read(body)
-        record.usage = told.usage if told is not None else None
+        if told is not None and told.usage is not None:
+            record.usage = told.usage
+        elif head.status == 200:
+            record.said = Said(body)
         self.keep(head, body)
         if prepared is not None and not prepared.passes(body, told):
             try:
@@ -427,7 +435,8 @@ class Exchange:
         except Exception as fault:
             tell(fault, record.id)
         try:
-            plane.reports.add(record)
+            if record.said is None or not plane.counting.takes(record, self._arm, self._prepared):
+                plane.reports.add(record)
         except Exception as fault:
             tell(fault, record.id)
 

@@ -29,6 +29,8 @@ Counter = Literal[
     "cache",
     "limited",
     "guarded",
+    "shadows",
+    "usage_estimated",
     "spool_drops",
     "log_drops",
     "feedback",

@@ -152,7 +152,7 @@ class Parent:
     def _companion_died(self, seat: Seat, child: Child) -> None:
         self._selector.unregister(child.control)
         status = child.bury()
-        seat.died(time.monotonic())
+        seat.died(time.monotonic(), status)
         if not self._stopping:
             log("companion died", module=seat.module, companion=child.pid, status=status)
 

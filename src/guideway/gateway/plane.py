@@ -17,6 +17,8 @@ from guideway.gateway.batches.credential import secret_of as batch_secret
 from guideway.gateway.budget import RetryBudget
 from guideway.gateway.cache.cache import Cache
 from guideway.gateway.cache.plan import Call, Plan
+from guideway.gateway.copies import Copies
+from guideway.gateway.counting import Counting
 from guideway.gateway.errors import ApiError
 from guideway.gateway.feedback import Feedback, RequestIds, mark
 from guideway.gateway.feedback import secret_of as id_secret
@@ -36,6 +38,7 @@ from guideway.gateway.routing import ServingArm, Table, read_route, replaces
 from guideway.gateway.seen import Seen
 from guideway.gateway.side import SideExchange, Uploader
 from guideway.gateway.traces import Traces
+from guideway.gateway.turns import Turns
 
 _RANDOM_BYTES = 8
 _RANDOMS_AT_ONCE = 512
@@ -88,6 +91,7 @@ class Plane:
             options.cache, secret=secret, clock=clock, wall=wall, uniform=uniform, random_bytes=random_bytes
         )
         self.admission = Admission(1, options.admission.queue, options.admission.wait, clock)
+        self.turns = Turns(clock)
         self.ids = RequestIds(id_secret(b"", environment))
         self.feedback: Feedback | None = None
         self.traces: Traces | None = None
@@ -98,6 +102,10 @@ class Plane:
         self._batch_secret = b""
         self._seen = Seen()
         self.pools = Pools(clock)
+        self.copies = Copies(self.pools, self.reports, clock=clock, wall=wall, uniform=uniform)
+        self.counting = Counting(self.reports.add)
+        self.shadowing: Copies | None = None
+        """Those copies, while the route has a candidate in shadow."""
         self._preparations: dict[str, Preparation] = {}
         self._terms: dict[str, tuple[Terms, Preparation]] = {}
         self._randoms: list[bytes] = []
@@ -146,9 +154,10 @@ class Plane:
         arms = [arm for arm in (route.stable, route.candidate) if arm is not None]
         self._preparations = {arm.release: self._preparation(arm) for arm in arms}
         self.table = table = self.pools.apply(route)
+        self.shadowing = self.copies.under(table)
         self._marks.clear()
         workers = self.options.workers
-        self.admission.resize(limit_of(self.options.admission, len(table.backends()), workers))
+        self.admission.resize(limit_of(self.options.admission, len(table.answering()), workers))
 
     def _preparation(self, arm: Arm) -> Preparation:
         """The steps of one release; those of one that stays are kept, for its rules may take a while to read."""
@@ -273,4 +282,5 @@ class Plane:
         self.date = wire.date_line(self.wall())
         self._marks.clear()
         self.pools.sweep()
+        self.copies.look()
         self.cache.tick()

@@ -70,12 +70,14 @@ class Pools:
         task.add_done_callback(self._connecting.discard)
 
     async def _connect(self, backend: Backend, waiter: Waiter) -> None:
+        began = self._clock()
         try:
             connection = await connect(backend, self._clock, self._known)
         except Exception as error:  # whatever it is, somebody waits
             if not isinstance(error, OSError | ValueError):
                 tell(error)
-            backend.failed(self._clock())
+            if backend.heard_at < began:  # else it answers others: it, or we, are merely busy
+                backend.failed(self._clock())
             waiter.unreachable(backend)
             return
         backend.connected()

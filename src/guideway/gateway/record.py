@@ -8,6 +8,7 @@ from guideway.core.assignment import Exclusion
 from guideway.core.outcome import Failure
 from guideway.core.route import ApiKey
 from guideway.gateway.limits.key_lease import Reservation
+from guideway.gateway.said import Said
 from guideway.gateway.traces import Trace
 from guideway.gateway.usage import Usage
 
@@ -17,7 +18,8 @@ class Record(msgspec.Struct, gc=False):
 
     ``failure`` and ``first_status`` tell of the first attempt. ``cache``: hit, shared, miss or bypass. ``pieces``
     counts the events of a stream that were passed on. ``free``: its key has no limits, so nothing was reserved.
-    ``prompt`` is the masked one, if the policy wants it in the log.
+    ``prompt`` is the masked one, if the policy wants it in the log. ``said`` is the answer as far as it came, while
+    its tokens may have to be counted.
     """
 
     path: bytes
@@ -52,3 +54,4 @@ class Record(msgspec.Struct, gc=False):
     masked: tuple[str, ...] = ()
     trace: Trace | None = None
     prompt: str | None = None
+    said: Said | None = None

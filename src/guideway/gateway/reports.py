@@ -12,6 +12,7 @@ from guideway.gateway.limits.amounts import Used
 from guideway.gateway.limits.key_lease import Reservation
 from guideway.gateway.log import RequestLine, log_requests
 from guideway.gateway.metrics import Metrics
+from guideway.gateway.mishap import tell
 from guideway.gateway.outcomes import Spool
 from guideway.gateway.record import Record
 from guideway.gateway.settling import settled
@@ -19,6 +20,8 @@ from guideway.gateway.settling import settled
 FLUSH_SECONDS = 0.2
 _TOGETHER = 64
 _PID = os.getpid()  # asking the kernel for every line costs more than the line
+_KNOWN = frozenset({"hit", "shared"})
+"""How an answer came that cost no model a token."""
 _OPERATIONS = {b"/v1/chat/completions": "chat", b"/v1/completions": "text_completion", b"/v1/embeddings": "embeddings"}
 
 
@@ -63,7 +66,10 @@ class Reports:
         records = self._records[self._settled :]
         self._settled = len(self._records)
         for reservation, used in settled(records):
-            self.settle(reservation, used)
+            try:
+                self.settle(reservation, used)
+            except Exception as error:  # the others get theirs back all the same
+                tell(error)
 
     def close(self) -> None:
         """Tell what is left."""
@@ -77,10 +83,12 @@ class Reports:
         now = self._wall()
         shift = now - self._clock()
         for record in records:
-            self._count(record)
-        if self.spool is not None:
-            for record in records:
-                self.spool.add(self._outcome(record, shift))
+            try:
+                self._count(record)
+                if self.spool is not None:
+                    self.spool.add(self._outcome(record, shift))
+            except Exception as error:  # the others are to be told of all the same
+                tell(error, record.id)
         if self._logs:
             log_requests([_line(record, now) for record in records])
 
@@ -97,6 +105,8 @@ class Reports:
             tokens_out=found.completion_tokens if found else 0,
             operation=_OPERATIONS.get(record.path, "infer"),
         )
+        if found is None and record.first and record.cache not in _KNOWN:
+            self.metrics.count("usage_estimated")
         if record.retried:
             self.metrics.count("retries")
         if record.failure:

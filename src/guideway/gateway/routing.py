@@ -68,6 +68,10 @@ class Table(msgspec.Struct, frozen=True):
         """The backends of both arms."""
         return tuple(one for arm in (self.stable, self.candidate) if arm for one in arm.backends)
 
+    def answering(self) -> tuple[Backend, ...]:
+        """The backends whose answers clients are sent: a candidate in shadow adds no room for requests."""
+        return self.stable.backends if self.route.shadow and self.stable else self.backends()
+
     def probed(self) -> list[tuple[Backend, Probe | None]]:
         """Every backend with the question that proves it."""
         return [(one, arm.probe) for arm in (self.stable, self.candidate) if arm for one in arm.backends]

@@ -11,19 +11,25 @@ from typing import Protocol
 
 import msgspec
 
+from guideway.core.outcome import Failure
+from guideway.gateway import usage
 from guideway.gateway.backend import Backend
 from guideway.gateway.upstream import Head, UpstreamConnection
+from guideway.gateway.usage import Usage
 
 COPIES = 8
 SECONDS = 60.0
 TEXT_LIMIT = 256 * 1024
 """Bytes of an answer whose text is compared; a longer one is only counted."""
+ANSWER_LIMIT = 16 * 1024 * 1024
+"""Bytes of an answer that goes on for ever."""
 
 
 class Comparison(msgspec.Struct, frozen=True):
-    """A shadow's answer beside the real one; lengths of bodies in bytes, latency in milliseconds.
+    """A shadow's answer beside the real one; lengths of bodies in bytes, times in milliseconds since it was sent.
 
-    ``status`` 0: no answer came. ``same`` None: the texts were not compared, for they were streamed, long, or errors.
+    ``status`` 0: no answer came, and ``failure`` says why. ``first`` is when the first piece of it came. ``same`` None:
+    the texts were not compared, for they were streamed, long, or errors.
     """
 
     status: int
@@ -32,6 +38,10 @@ class Comparison(msgspec.Struct, frozen=True):
     real_length: int
     latency: float
     same: bool | None = None
+    first: float | None = None
+    stream: bool = False
+    failure: Failure = ""
+    usage: Usage | None = None
 
 
 class Pool(Protocol):
@@ -74,6 +84,11 @@ class Shadows:
         for one in [one for one in self.running if now - one.begun > SECONDS]:
             one.expire()
 
+    def close(self) -> None:
+        """The worker leaves: cut all."""
+        for one in tuple(self.running):
+            one.cut()
+
     def ended(self, one: Shadow) -> float:
         """*one* runs no more; returns the time."""
         self.running.discard(one)
@@ -87,11 +102,14 @@ class Shadow:
         "_connection",
         "_data",
         "_ended",
+        "_failure",
+        "_first",
         "_length",
         "_parts",
         "_real",
         "_shadows",
         "_status",
+        "_stream",
         "_told",
         "backend",
         "begun",
@@ -105,7 +123,9 @@ class Shadow:
         self._connection: UpstreamConnection | None = None
         self._parts: list[bytes] | None = []
         self._status = self._length = 0
-        self._ended = -1.0
+        self._ended = self._first = -1.0
+        self._stream = False
+        self._failure: Failure = ""
         self._real: tuple[int, int, bytes | None] | None = None
 
     # The real answer.
@@ -125,9 +145,7 @@ class Shadow:
         connection, self._connection = self._connection, None
         if connection is not None:
             connection.abort()
-        if self._ended < 0.0:
-            self._status = 0
-        self._end()
+        self._fail("time-out")
 
     # The shadow's answer.
 
@@ -142,14 +160,18 @@ class Shadow:
     def unreachable(self, backend: Backend) -> None:
         """There is none to *backend*."""
         if backend is self.backend:
-            self._end()
+            self._fail("connect")
 
     def received(self, head: Head, parts: list[bytes], done: bool, at: float) -> None:
         """A further piece, read *at*."""
-        del at
-        self._status = head.status
+        self._status, self._stream = head.status, head.is_event_stream
+        if self._first < 0.0:
+            self._first = at
         self._length += sum(map(len, parts))
-        if head.is_event_stream or self._length > TEXT_LIMIT:
+        if self._length > ANSWER_LIMIT:
+            self.expire()
+            return
+        if self._length > TEXT_LIMIT:
             self._parts = None
         if self._parts is not None:
             self._parts += parts
@@ -160,7 +182,11 @@ class Shadow:
     def broken(self, started: bool) -> None:
         """Its connection was lost, or what came is not HTTP."""
         del started
-        self._status = 0
+        self._fail("broken")
+
+    def _fail(self, why: Failure) -> None:
+        if self._ended < 0.0:
+            self._status, self._failure = 0, why
         self._end()
 
     def _end(self) -> None:
@@ -174,12 +200,39 @@ class Shadow:
         if self._ended < 0.0 or self._real is None:
             return
         status, length, body = self._real
-        same = None
-        if self._parts is not None and body is not None and self._status == status == 200:
-            expected = texts(body)
-            same = None if expected is None else texts(b"".join(self._parts)) == expected
         told, self._told = self._told, _nobody
-        told(Comparison(self._status, status, self._length, length, (self._ended - self.begun) * 1e3, same))
+        told(
+            Comparison(
+                self._status,
+                status,
+                self._length,
+                length,
+                self._since(self._ended),
+                self._equals(body) if self._status == status == 200 else None,
+                self._since(self._first) if self._first >= 0.0 else None,
+                self._stream,
+                self._failure or ("status" if self._status >= 500 else ""),
+                self._usage(),
+            )
+        )
+
+    def _since(self, at: float) -> float:
+        return (at - self.begun) * 1e3
+
+    def _equals(self, body: bytes | None) -> bool | None:
+        if self._parts is None or self._stream or body is None:
+            return None
+        expected = texts(body)
+        return None if expected is None else texts(b"".join(self._parts)) == expected
+
+    def _usage(self) -> Usage | None:
+        if self._parts is None or self._status != 200:
+            return None
+        said = b"".join(self._parts)
+        if self._stream:
+            return usage.of_events(said, strip=False)[0]
+        told = usage.read(said)
+        return told.usage if told is not None else None
 
 
 def _nobody(_: Comparison) -> None:

@@ -14,6 +14,8 @@ START_SECONDS = 30.0
 DRAIN_SECONDS = 12.0
 QUICK_SECONDS = 5.0
 BACKOFF_SECONDS = (0.05, 5.0)
+KILLED_SECONDS = 0.1
+"""The longest pause after a companion that somebody killed: it is not what makes it die, and clients wait for it."""
 
 
 class Child:
@@ -93,12 +95,13 @@ class Seat:
         self.start_at = 0.0
         self._quick_deaths = 0
 
-    def died(self, now: float) -> None:
-        """Its companion is gone. After quick deaths the next one waits longer and longer."""
+    def died(self, now: float, status: int) -> None:
+        """Its companion is gone, with the exit *status*. After quick deaths the next one waits longer and longer."""
         quick = self.current is not None and now - self.current.started < QUICK_SECONDS
         self.current = None
         self._quick_deaths = self._quick_deaths + 1 if quick else 0
-        self.start_at = now + _pause(self._quick_deaths)
+        pause = _pause(self._quick_deaths)
+        self.start_at = now + (min(pause, KILLED_SECONDS) if status == -signal.SIGKILL else pause)
 
 
 def _pause(quick_deaths: int) -> float:

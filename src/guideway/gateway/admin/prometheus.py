@@ -26,6 +26,8 @@ COUNTERS = {
     "cache": ("What the cache said.", "result"),
     "limited": ("Requests refused because a limit was reached.", "reason"),
     "guarded": ("Requests and answers that a guardrail stopped.", "rule"),
+    "shadows": ("Copies of requests for a candidate in shadow.", "result"),
+    "usage_estimated": ("Requests whose tokens were estimated: nobody told them, and they could not be counted.", ""),
     "spool_drops": ("Records that found no room in a spool.", "spool"),
     "log_drops": ("Log lines that found no room in the queue.", ""),
     "feedback": ("Judgements that were received.", "kind"),

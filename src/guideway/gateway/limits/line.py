@@ -1,4 +1,4 @@
-"""The worker's connection to the limiter: made anew when it breaks, later and later while nobody answers."""
+"""The worker's connection to the limiter: made anew when it breaks, and tried often while nobody answers."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ from guideway.gateway.limits.messages import FROM_LIMITER, Frames, FromLimiter, 
 from guideway.gateway.limits.meter import Meter
 
 TICK_SECONDS = 0.2
-FIRST_PAUSE = 0.05
-LONGEST_PAUSE = 2.0
+PAUSE_SECONDS = 0.05
+"""Between two tries: the socket is on this machine, a try costs a system call or two, and clients may wait for it."""
 
 
 class Line:
@@ -21,7 +21,6 @@ class Line:
         self.meter = Meter(standard, price, clock, self._send)
         self._path = path
         self._frames: LimiterFrames | None = None
-        self._pause = FIRST_PAUSE
         self._ended = False
         self._connecting: asyncio.Task[None] | None = None
         self._timers: list[asyncio.TimerHandle] = []
@@ -44,7 +43,7 @@ class Line:
 
     def connected(self, frames: LimiterFrames) -> None:
         """The limiter is there."""
-        self._frames, self._pause = frames, FIRST_PAUSE
+        self._frames = frames
         self.meter.connected()
 
     def lost(self) -> None:
@@ -63,8 +62,7 @@ class Line:
 
     def _later(self) -> None:
         if not self._ended:
-            self._timers[1:] = [asyncio.get_running_loop().call_later(self._pause, self._connect)]
-            self._pause = min(self._pause * 2.0, LONGEST_PAUSE)
+            self._timers[1:] = [asyncio.get_running_loop().call_later(PAUSE_SECONDS, self._connect)]
 
     def _connect(self) -> None:
         self._connecting = asyncio.get_running_loop().create_task(self._try())
