@@ -6,11 +6,11 @@ import json
 from collections.abc import Callable, Sequence
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from guideway.core.privacy import DEFAULT
-from guideway.privacy.conceal import LIMIT, Conceal
+from guideway.privacy.conceal import LIMIT, Conceal, is_calm
 from guideway.privacy.detect import PATTERN_ENTITIES, find
 from guideway.privacy.mask import Vault
 from guideway.privacy.quotes import Quotes
@@ -144,3 +144,41 @@ def test_pieces_of_placeholders_come_out_as_one_text_would(pieces: list[str]) ->
 def test_what_is_concealed_does_not_depend_on_the_pieces(pieces: list[str]) -> None:
     text = "".join(pieces)
     assert through(conceal(), pieces) == through(conceal(), [text])
+
+
+class Close(Conceal):
+    """One that looks closely at every text."""
+
+    __slots__ = ()
+
+    def _words(self, text: str) -> str | None:
+        return None
+
+
+PIECES = st.sampled_from(
+    ["word", " ", "more ", ". ", ".", "\n", ", ", "(", ") ", "- ", "-", "--", ": ", ":", "*", "# ", "al@ex",
+     "ample.com", "139", "1234 5678", "pass", "word is hunterxyz", "key abcdefgh", "dead", ".beef", ".cafe", " AK",
+     "NOPQabcdefgh", "IAABCDEFGHIJKLM", "ijklmnop ", "'", '"', "!", "?", "x ", "http", ":/", "/u:p@h.io", "`", "to",
+     "ken abcdefg", "é", "-----BEGIN PRIVATE KEY-----", "eyJhbGciOiJI", "a b c ", "+1 ", "(", "5)", "GB29 ", "nwbk",
+     " x", "电话", "a" * 90]
+)  # fmt: skip
+
+
+@settings(max_examples=1000, deadline=None)
+@given(st.lists(PIECES, max_size=30))
+def test_words_that_pass_the_quick_way_come_out_as_from_a_close_look(pieces: list[str]) -> None:
+    quick, close = conceal(), Close(PATTERN_ENTITIES)
+    assert [*map(quick.feed, pieces), quick.end()] == [*map(close.feed, pieces), close.end()]
+
+
+@given(st.lists(PIECES, max_size=12).map("".join))
+def test_nothing_is_found_in_a_calm_text(text: str) -> None:
+    assert not is_calm(text) or find(text) == []
+
+
+def test_plain_words_are_not_looked_at_closely(monkeypatch: pytest.MonkeyPatch) -> None:
+    stream = conceal()
+    monkeypatch.setattr("guideway.privacy.conceal.find", lambda *_: pytest.fail("a close look"))
+    text = "It was late: nobody came, and *nothing* was said (or written). "
+    said = "".join(stream.feed(text[at : at + 5]) for at in range(0, len(text), 5))
+    assert text == said + "written). "

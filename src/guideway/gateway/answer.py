@@ -61,6 +61,7 @@ class Answer:
     """
 
     __slots__ = (
+        "_are_events",
         "_gathered",
         "_held",
         "_parts",
@@ -85,6 +86,7 @@ class Answer:
         keeps: bool = False,
     ) -> None:
         self.head, self.begun = head, False
+        self._are_events = head.is_event_stream
         self._prepared = prepared
         self._rewriter = prepared.rewriter() if prepared is not None else None
         self._gathered: list[bytes] | None = [] if keeps else None
@@ -97,7 +99,7 @@ class Answer:
 
     def feed(self, parts: list[bytes], done: bool, at: float) -> None:
         """Further *parts* of the body, read *at*; *done*: it is complete."""
-        if self.head.is_event_stream:
+        if self._are_events:
             self._events(parts, done, at)
         elif self._style is Style.COLLECTED:
             self._collect(parts, done, at)
@@ -106,7 +108,7 @@ class Answer:
 
     def farewell(self, error: ApiError) -> bytes | None:
         """How an answer that has begun and breaks off ends; None: it cannot be told but by cutting the connection."""
-        if not self.head.is_event_stream:
+        if not self._are_events:
             return None
         said = b"data: %b\n\n" % error.body()
         return wire.chunk(said) + wire.LAST_CHUNK if self._style is Style.CHUNKED else said
@@ -144,7 +146,7 @@ class Answer:
     def _begin(self, body: bytes, at: float) -> None:
         """Send the head, and the first piece with it."""
         self._way.record.first = at
-        length = None if self.head.is_event_stream else self.head.length
+        length = None if self._are_events else self.head.length
         if length is not None:
             self._style, framing = Style.LENGTH, wire.length(length)
         elif self._version == "1.0":

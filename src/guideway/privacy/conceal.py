@@ -27,6 +27,14 @@ _PEM = "-----BEGIN"
 _PEM_OPEN = re.compile(r"-----BEGIN[A-Z0-9 ]*(?:-{0,4}|-----(?:[A-Za-z0-9+/=\s\\:,.]|-)*)\Z")
 _PEM_END = re.compile(r"-----END[A-Z0-9 ]*-----")
 _PEM_BODY = re.compile(r"[A-Za-z0-9+/=\s\\:,.\-]*")
+_CALM = re.compile(r"[A-Za-z ,;!?'\"\n*#`()]*(?:[.:\-](?:[ \n]|\Z)[A-Za-z ,;!?'\"\n*#`()]*)*")
+"""Text without digits or signs that personal data is made of; a sign at the end of a word is none."""
+_LONG = re.compile(r"[A-Za-z]{15}")
+_NAMING = ("key", "secret", "pass", "pwd", "token", "bearer", "credential", "eyj")
+_NEAR = 16
+"""What is new is calm if it is so together with as many characters before it, and these were."""
+_LETTERS = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ!?*#"
+_GROUPING = re.compile(r"[.:\-()`]")
 _WORD_GOES_ON = re.compile(rf"{_WORD}*")
 
 
@@ -37,16 +45,21 @@ class Conceal:
     spaces between, a URL. Of a longer one the rest is dropped.
     """
 
-    __slots__ = ("_before", "_dropping", "_entities", "_held", "_quotes")
+    __slots__ = ("_before", "_calm", "_dropping", "_entities", "_held", "_quotes")
 
     def __init__(self, entities: Collection[Entity], *, is_json: bool = False) -> None:
         self._entities = entities
         self._quotes = Quotes() if is_json else None
         self._before = self._held = ""
+        self._calm = True  # nothing is in what was sent or is held that a word or two could turn into personal data
         self._dropping: re.Pattern[str] | None = None
 
     def feed(self, text: str) -> str:
         """A further piece."""
+        if self._quotes is None and self._dropping is None and len(text) < _KEPT:
+            known = self._words(text)
+            if known is not None:
+                return known
         if self._dropping is not None:
             text = self._drop(text)
         text = self._held + text
@@ -57,8 +70,24 @@ class Conceal:
             return self._overflow(text)
         return self._pass(text, cut)
 
+    def _words(self, text: str) -> str | None:
+        """What `feed` would give, where words of letters follow such words; None: it has to be looked at closely."""
+        held = self._held
+        if not self._calm and not is_calm(self._before + held):
+            return None
+        self._calm = is_calm(self._before[-_NEAR:] + held + text)
+        if not self._calm or len(held) > _KEPT:
+            return None
+        text = held + text
+        cut = len(text.rstrip(_LETTERS)) if _GROUPING.search(text) is None else _open_tail(text)
+        if cut:
+            self._before = (self._before + text[:cut])[-REACH:]
+        self._held = text[cut:]
+        return text[:cut]
+
     def end(self) -> str:
         """Nothing follows: what was held back is judged as it is."""
+        self._calm = False
         if self._dropping is not None:
             self._dropping, self._held = None, ""
         return self._pass(self._held, len(self._held)) if self._held else ""
@@ -119,6 +148,13 @@ class Conceal:
         if rest:
             self._dropping = None
         return rest
+
+
+def is_calm(text: str) -> bool:
+    """Is there surely nothing in *text* that is personal data? Cheaper than to look for it, and often wrong."""
+    if _CALM.fullmatch(text) is None or _LONG.search(text) is not None:
+        return False
+    return not any(map(text.lower().__contains__, _NAMING))
 
 
 def _end_of(pattern: re.Pattern[str], text: str) -> int:

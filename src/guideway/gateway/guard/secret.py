@@ -98,6 +98,10 @@ class Secrecy:
         line = self._tail[1 - _GRAM :] + letters
         grams = range(max(0, len(line) - _GRAM + 1 - len(letters)), len(line) - _GRAM + 1)
         hits = bytes([known[hash(line[at : at + _GRAM]) % _SLOTS] for at in grams])
+        if b"\x01" not in hits and (hits or not self._run):  # as in nearly every text
+            self._run = 0
+            self._tail = (self._tail + letters)[-_LONGEST:]
+            return
         runs = b"\x01" * self._run + hits
         self._run = len(runs) - len(runs.rstrip(b"\x01"))
         whole = self._tail + letters
@@ -124,6 +128,9 @@ def _back(text: str, letters: int) -> int:
 def squashed(text: str) -> str:
     """The letters and digits of *text*, small, one character each."""
     if text.isascii():
+        word = text.strip()
+        if word.isalnum():
+            return word.lower()
         return "".join(filter(str.isalnum, text.lower()))
     return "".join([_folded(char) for char in text if char.isalnum()])
 
