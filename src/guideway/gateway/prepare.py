@@ -18,10 +18,11 @@ from guideway.core.spec.gateway import Gateway
 from guideway.core.terms import Terms
 from guideway.gateway.affinity import prefix_of
 from guideway.gateway.channels import Make
-from guideway.gateway.errors import ApiError, bad_body
+from guideway.gateway.errors import ApiError
 from guideway.gateway.guard import AnswerGuard, Guard
 from guideway.gateway.masking import AS_TEXT, Masking
 from guideway.gateway.masking import Prepared as Masked
+from guideway.gateway.names import decoded, understood
 from guideway.gateway.request import Peek, Plain, Request, asking_for_usage
 from guideway.gateway.rewrite import AnswerRewriter, Gate
 from guideway.gateway.usage import Told
@@ -86,7 +87,7 @@ class Preparation:
         """What a replica is sent for *request*, or why it is refused. Rules judge what the client wrote itself."""
         path, data = request.path, None
         if request.body and (self.guard.asks or not wanted.is_plain):
-            data = _decoded(request.body)
+            data = (decoded if isinstance(wanted, Plain) else understood)(request.body)
             error = data if isinstance(data, ApiError) else self.guard.check(data)
             if error is not None:
                 return error
@@ -152,16 +153,9 @@ def rewritten(prepared: Prepared, body: bytes) -> bytes:
 def _has_tokens(wanted: Peek, data: Any) -> bool:
     """Is the prompt made of numbers, which nobody here can read?"""
     if isinstance(wanted, Plain):
-        return _NUMBERS.match(bytes(wanted.prompt)) is not None or _NUMBERS.match(bytes(wanted.input)) is not None
+        return False
     prompts = [data.get(name) for name in ("prompt", "input")] if isinstance(data, dict) else []
     return any(_NUMBERS.match(msgspec.json.encode(one)) for one in prompts if isinstance(one, list))
-
-
-def _decoded(body: bytes) -> Any:
-    try:
-        return msgspec.json.decode(body)
-    except msgspec.DecodeError as bad:  # such as a number that no one can hold
-        return bad_body(f"the body is not JSON: {bad}")
 
 
 def _with_names() -> Any:

@@ -12,10 +12,11 @@ from guideway.gateway import errors, oip, paths
 from guideway.gateway.batches.credential import check
 from guideway.gateway.errors import ApiError
 from guideway.gateway.keys import KeyRing
+from guideway.gateway.names import are_single
 
 T = TypeVar("T")
 MOST_TOKENS = 131_072
-STOP_BYTES = 1024
+STOP_CHARACTERS = 1024
 
 
 class Body:
@@ -179,13 +180,22 @@ class Peek(msgspec.Struct, gc=False):
         return False
 
 
-class Plain(Peek, gc=False, forbid_unknown_fields=True):
-    """A body that has no field but these: nothing in it bounds or shapes the answer in a way that is to be checked."""
+class Turn(msgspec.Struct, gc=False, forbid_unknown_fields=True):
+    """A message that is one text."""
 
-    messages: msgspec.Raw = _ABSENT
-    prompt: msgspec.Raw = _ABSENT
-    input: msgspec.Raw = _ABSENT
-    stop: msgspec.Raw = _ABSENT
+    role: str
+    content: str
+
+
+class Plain(Peek, gc=False, forbid_unknown_fields=True):
+    """A body that has no field but these, each once: nothing in it bounds or shapes the answer in a way that is to be
+    checked, and whatever it says is text.
+    """
+
+    messages: list[Turn] | None = None
+    prompt: str | list[str] | None = None
+    input: str | list[str] | None = None
+    stop: str | list[str] | None = None
     top_p: float | None = None
     presence_penalty: float | None = None
     frequency_penalty: float | None = None
@@ -202,7 +212,7 @@ class Plain(Peek, gc=False, forbid_unknown_fields=True):
             and not self.functions
             and 0 <= (self.max_tokens or 0) <= MOST_TOKENS
             and 0 <= (self.max_completion_tokens or 0) <= MOST_TOKENS
-            and len(self.stop) <= STOP_BYTES
+            and _length(self.stop) <= STOP_CHARACTERS
         )
 
 
@@ -230,9 +240,10 @@ def peek_at(request: Request) -> Peek | ApiError:
 def peek(body: bytes) -> Peek | ApiError:
     """Read the fields of *body*, or say what is wrong with it."""
     try:
-        return _decode_plain(body)
+        plain = _decode_plain(body)
     except (msgspec.DecodeError, RecursionError):
         return _read(_decode, body)
+    return plain if are_single(body, plain) else _read(_decode, body)
 
 
 def _read(decode: Callable[[bytes], T], body: bytes) -> T | ApiError:
@@ -249,6 +260,11 @@ def _read(decode: Callable[[bytes], T], body: bytes) -> T | ApiError:
 def asking_for_usage(body: bytes) -> bytes:
     """*body*, a JSON object that has no ``stream_options``, with the wish to be told the usage at the end."""
     return body.rstrip()[:-1] + _INCLUDE_USAGE
+
+
+def _length(stop: str | list[str] | None) -> int:
+    """Characters, and one for every text."""
+    return sum(map(len, stop), len(stop)) if stop else 0
 
 
 def _param(message: str) -> str | None:
