@@ -39,7 +39,7 @@ service_tier shape skip_special_tokens stop stop_token_ids store stream stream_o
 structured_outputs suffix temperature text thinking tool_call_id tool_calls tool_choice tools top_k
 top_logprobs top_p truncate_prompt_tokens type use_beam_search user video_url web_search_options
 """
-_KNOWN = frozenset(_NAMES.split())
+KNOWN = frozenset(_NAMES.split())
 """Names that some server reads, in a body, a message, a part of one, or a tensor."""
 
 
@@ -166,9 +166,9 @@ def _twice(body: bytes) -> ApiError | None:
 def _respelled(data: Any) -> ApiError | None:
     """A known name in another case, in the body, a message, a part of one or a tensor."""
     for level in _levels(data):
-        for name in level.keys() - _KNOWN:
+        for name in level.keys() - KNOWN:
             plain = name.casefold()
-            if plain in _KNOWN:
+            if plain in KNOWN:
                 return bad_body(f"write {plain!r} instead of {name[:80]!r}", plain)
     return None
 

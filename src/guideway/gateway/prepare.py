@@ -20,6 +20,7 @@ from guideway.gateway.affinity import prefix_of
 from guideway.gateway.channels import Make
 from guideway.gateway.errors import ApiError
 from guideway.gateway.guard import AnswerGuard, Guard
+from guideway.gateway.guard.tokens import has_tokens
 from guideway.gateway.masking import AS_TEXT, Masking
 from guideway.gateway.masking import Prepared as Masked
 from guideway.gateway.names import decoded, understood
@@ -33,7 +34,6 @@ _STREAMED = frozenset({b"/v1/chat/completions", b"/v1/completions"})
 _CHAT = b"/v1/chat/completions"
 _ACTIVE = re.compile(r"[<\]\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069\U000e0000-\U000e007f]|!\[")
 """What the neutraliser of answers may act on; a test holds it against the neutraliser itself."""
-_NUMBERS = re.compile(rb"[\s\[]*\[[\s\[]*-?[0-9]")
 
 
 class Prepared(msgspec.Struct):
@@ -91,7 +91,7 @@ class Preparation:
             error = data if isinstance(data, ApiError) else self.guard.check(data)
             if error is not None:
                 return error
-        if self.masking.asks and _has_tokens(wanted, data):
+        if data is not None and self.masking.asks and has_tokens(data):
             return AS_TEXT
         masked = self.masking.prepare(request.body) if request.body else Masked(b"", None, frozenset())
         if isinstance(masked, ApiError):
@@ -148,14 +148,6 @@ def rewritten(prepared: Prepared, body: bytes) -> bytes:
     """
     rewriter = prepared.rewriter()
     return rewriter.whole(body) if rewriter is not None else body
-
-
-def _has_tokens(wanted: Peek, data: Any) -> bool:
-    """Is the prompt made of numbers, which nobody here can read?"""
-    if isinstance(wanted, Plain):
-        return False
-    prompts = [data.get(name) for name in ("prompt", "input")] if isinstance(data, dict) else []
-    return any(_NUMBERS.match(msgspec.json.encode(one)) for one in prompts if isinstance(one, list))
 
 
 def _with_names() -> Any:
