@@ -24,8 +24,8 @@ AS_TEXT = ApiError(400, "send text: tokens cannot be checked for personal data",
 LACKING = ApiError(503, "names and addresses cannot be masked here", "server_error", code="masking")
 
 LARGE = 16 * 1024
-"""Bytes of a body that are masked in 40 ms at most (a text of nothing but telephones), in 3 ms as a rule, in 0.1 ms where
-nothing is in them; more are left to a pool.
+"""Bytes of a body that are masked in 40 ms at most (a text of nothing but telephones), in 3 ms as a rule, in 0.1 ms
+where nothing is in them; more are left to a pool.
 """
 
 _NOTHING: frozenset[Entity] = frozenset()
