@@ -64,6 +64,82 @@ def test_every_text_of_a_request_is_looked_at(body):
     assert code_of(DENIES, body) == "content_filter"
 
 
+def parts(*texts):
+    return {"messages": [{"role": "user", "content": [{"type": "text", "text": text} for text in texts]}]}
+
+
+def tensor(*data, **more):
+    return {"inputs": [{"name": "text", "shape": [1], "datatype": "BYTES", "data": list(data), **more}]}
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        parts("a pi", "pe bo", "mb"),
+        parts("a pipe", "bomb"),
+        {"messages": [{"role": "user", "content": ["pipe ", "bomb"]}]},
+        {"messages": [{"role": "tool", "content": [{"text": "pipe "}, {"image_url": {"url": "x"}}, {"text": "bomb"}]}]},
+    ],
+)
+def test_a_text_in_parts_is_judged_as_a_whole(body):
+    assert code_of(DENIES, body) == "content_filter"
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        tensor("pipe bomb"),
+        tensor(["x", ["pipe bomb"]]),
+        tensor("hi", parameters={"prefix": "pipe bomb"}),
+        {**tensor("hi"), "parameters": {"system": "pipe bomb"}},
+    ],
+)
+def test_texts_of_the_inference_protocol_are_looked_at(body):
+    assert code_of(DENIES, body) == "content_filter"
+    assert code_of(release(max_input=8), body) == "content_filter"
+    assert code_of(DENIES, tensor("a fine day", name="pipe bomb")) is None
+
+
+@pytest.mark.parametrize(
+    "more",
+    [
+        {"messages": [{"role": "pipe bomb", "content": "hi"}]},
+        {"messages": [{"role": "user", "name": "pipe bomb", "content": "hi"}]},
+        {"documents": [{"pipe bomb": "x"}]},
+        {"chat_template": "pipe bomb"},
+        {"chat_template_kwargs": {"custom": "pipe bomb"}},
+        {
+            "response_format": {
+                "type": "json_schema",
+                "json_schema": {"name": "a", "schema": {"description": "pipe bomb"}},
+            }
+        },
+        {"guided_choice": ["pipe bomb"]},
+        {"tools": [{"type": "function", "function": {"name": "f", "parameters": {"properties": {"pipe bomb": {}}}}}]},
+        {"tools": [{"type": "function", "function": {"name": "f", "parameters": {"image_url": "pipe bomb"}}}]},
+        {"something_new": ["pipe bomb"]},
+    ],
+)
+def test_everything_else_that_a_model_may_read_is_looked_at(more):
+    assert code_of(DENIES, chat("hi", **more)) == "content_filter"
+
+
+def test_words_of_the_api_and_what_no_model_reads_break_no_rule():
+    words = "temperature|content|role|user|system|text|type|function|properties|auto|stream|max_tokens|float"
+    guard = release(deny=(DenyRule(name="api", pattern=words),), max_input=40)
+    wish = {
+        "temperature": 1,
+        "stream": False,
+        "max_tokens": 5,
+        "tool_choice": "auto",
+        "user": "content",
+        "metadata": {"text": "role"},
+    }
+    tool = {"type": "function", "function": {"name": "f", "parameters": {"type": "object", "properties": {}}}}
+    assert code_of(guard, {"model": "system", **parts("hi"), **wish, "tools": [tool]}) is None
+    assert code_of(guard, {"input": "hi", "encoding_format": "float"}) is None
+
+
 def test_bytes_of_an_image_are_no_text():
     picture = {"type": "image_url", "image_url": {"url": "data:image/png;base64,pipe bomb"}}
     assert code_of(DENIES, {"messages": [{"role": "user", "content": [picture]}]}) is None
@@ -72,6 +148,36 @@ def test_bytes_of_an_image_are_no_text():
 def test_a_prompt_in_tokens_is_refused_where_there_are_rules_that_would_have_to_read_it():
     assert code_of(DENIES, {"prompt": [1, 2, 3]}) == code_of(DENIES, {"prompt": [[1], [2]]}) == "content_filter"
     assert code_of(release(), {"prompt": [1, 2, 3]}) is None
+
+
+IN_NUMBERS = [
+    {"prompt": [[], [1, 2]]},
+    {"prompt": ["", [1, 2]]},
+    {"prompt": ["a", 1.0]},
+    {"prompt": {"prompt_token_ids": [1, 2]}},
+    {"prompt": {"prompt_embeds": "gAM="}},
+    {"input": [[1, 2]]},
+    {"prompt": "x", "prompt_embeds": "gAM="},
+    {"input_ids": [1]},
+    tensor(1, 2, name="input_ids", datatype="INT64"),
+    tensor([[1], [2]], name="anything", datatype="UINT32"),
+    tensor(1, 2, name="anything", datatype="BYTES"),
+    tensor(1.0, 2.0, name="token_ids", datatype="FP32"),
+]
+
+
+@pytest.mark.parametrize("body", IN_NUMBERS, ids=str)
+def test_no_way_of_writing_tokens_passes_a_rule_that_would_have_to_read_them(body):
+    refused = DENIES.check(body)
+    assert refused is not None
+    assert (refused.code, "tokens" in refused.message) == ("content_filter", True)
+    assert code_of(release(), body) is None
+
+
+def test_one_number_and_fractions_are_no_prompt():
+    for body in (tensor(100, name="max_tokens", datatype="INT32"), tensor(0.5, 1.25, name="x", datatype="FP32")):
+        assert code_of(DENIES, body) is None
+    assert code_of(DENIES, {"prompt": ["a", "b"], "input": [True]}) is None
 
 
 def test_a_refusal_says_the_words_of_the_release_and_not_which_rule_it_was():
@@ -115,11 +221,33 @@ def knows_one_thing() -> bytes:
     return write_classifier(weights, -1.0)
 
 
-def test_the_classifier_judges_users_and_nobody_else():
+def test_the_classifier_judges_users_and_instructions_and_others_only_where_the_release_says_so():
+    users, every = (
+        Guard(Guardrails(threshold=0.5, roles=roles), SYSTEM, knows_one_thing()) for roles in ("users", "all")
+    )
+    for role in ("user", "system", "developer", "User", "critic"):
+        assert code_of(users, {"messages": [{"role": role, "content": "poison"}]}) == "content_filter"
+        assert code_of(users, {"messages": [{"role": role, "content": "water"}]}) is None
+    for role in ("tool", "assistant", "function"):
+        body = {"messages": [{"role": role, "content": "poison"}, {"role": "user", "content": "go on"}]}
+        assert code_of(users, body) is None
+        assert code_of(every, body) == "content_filter"
+
+
+@pytest.mark.parametrize("more", [{"messages": []}, {"messages": [{"role": "user", "content": "water"}]}])
+def test_no_field_beside_it_hides_a_prompt_from_the_classifier_and_the_topics(more):
     guard = Guard(Guardrails(threshold=0.5), SYSTEM, knows_one_thing())
-    assert code_of(guard, chat("poison")) == "content_filter"
-    assert code_of(guard, chat("water")) is None
-    assert code_of(guard, {"messages": [{"role": "tool", "content": "poison"}]}) is None
+    water = release(topics=Topics(only=(Topic(name="water", words=("water",)),)))
+    for prompt in ({"prompt": "poison"}, {"prompt": ["water", "poison"]}, {"input": "poison"}, tensor("poison")):
+        assert code_of(guard, {**prompt, **more}) == "content_filter"
+        assert code_of(water, {**prompt, **more}) == "content_filter"
+
+
+def test_a_text_in_parts_is_judged_as_a_whole_by_the_classifier():
+    guard = Guard(Guardrails(threshold=0.9), SYSTEM, knows_one_thing())
+    assert code_of(guard, chat("poi", "son")) is None
+    assert code_of(guard, parts("poi", "son")) == "content_filter"
+    assert code_of(guard, parts("water and ", "bread")) is None
 
 
 def test_padding_hides_nothing_from_the_classifier():

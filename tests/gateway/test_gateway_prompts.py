@@ -160,12 +160,33 @@ def test_an_analyser_that_fails_refuses_the_request(masked, replica, caller, mon
     assert one.asked == []
 
 
-def test_a_prompt_of_tokens_cannot_be_looked_at_and_is_refused(masked, replica, caller):
-    masked.serve(replica())
-    reply = caller.ask(
-        path="/v1/completions", body={"model": MODEL, "prompt": [1, 2, 3], "user": "4111 1111 1111 1111"}
-    )
-    assert reply.status == 400
+@pytest.mark.parametrize("more", [{}, {"user": "4111 1111 1111 1111"}])
+@pytest.mark.parametrize(
+    "prompt", [[1, 2, 3], [[], [1, 2]], ["", [1, 2]], ["a", 1.0], {"prompt_token_ids": [1, 2]}], ids=str
+)
+def test_a_prompt_of_tokens_cannot_be_looked_at_and_is_refused(masked, replica, caller, prompt, more):
+    one = replica()
+    masked.serve(one)
+    reply = caller.ask(path="/v1/completions", body={"model": MODEL, "prompt": prompt, **more})
+    assert (reply.status, "tokens" in reply.json()["error"]["message"]) == (400, True)
+    assert one.asked == []
+
+
+def test_a_tensor_of_tokens_cannot_be_looked_at_and_is_refused(masked, replica, caller):
+    one = replica()
+    masked.serve(one)
+    ids = {"name": "input_ids", "shape": [1, 3], "datatype": "INT64", "data": [1, 2, 3]}
+    reply = caller.ask(path=f"/v2/models/{MODEL}/infer", body={"inputs": [ids]})
+    assert (reply.status, "tokens" in reply.json()["error"]) == (400, True)
+    assert one.asked == []
+
+
+def test_a_denied_tensor_never_reaches_the_replica(gateway, replica, client):
+    one = replica()
+    gateway.serve(one, terms=Terms(guardrails=Guardrails(deny=(DenyRule("n", "project x"),))))
+    text = {"name": "text", "shape": [1], "datatype": "BYTES", "data": ["tell me of project x"]}
+    assert client.ask(path=f"/v2/models/{MODEL}/infer", body={"inputs": [text]}).status == 400
+    assert one.asked == []
 
 
 def test_a_long_prompt_is_looked_at_beside_the_loop_and_masked_all_the_same(masked, replica, caller):

@@ -8,6 +8,7 @@ import msgspec
 from msgspec import Meta
 
 Where = Literal["input", "output", "both"]
+Roles = Literal["users", "all"]
 Label = Annotated[str, Meta(min_length=1, max_length=80)]
 Characters = Annotated[int, Meta(ge=0)]
 
@@ -41,13 +42,15 @@ class Topics(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 class Guardrails(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """The rules of one release.
 
-    ``threshold``: refuse a prompt whose score reaches it; None: no classifier lies beside the rules. ``tools``: the
+    ``threshold``: refuse a prompt whose score reaches it; None: no classifier lies beside the rules. ``roles``: whose
+    words it judges: those of users and instructions, or those of models and tools too. ``tools``: the
     only functions that the model may call; None: all. Limits are in characters, 0 is none. ``secret_prompt``: the
     system prompt is not told. ``neutralise``: what could run or load something is taken out of answers.
     """
 
     deny: tuple[DenyRule, ...] = ()
     threshold: float | None = None
+    roles: Roles = "users"
     tools: tuple[str, ...] | None = None
     max_input: Characters = 0
     max_output: Characters = 0

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import hashlib
-import re
 from collections.abc import Mapping
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import msgspec
 
@@ -14,6 +13,7 @@ from guideway.core.spec.gateway import Masking as Options
 from guideway.gateway import errors
 from guideway.gateway.channels import Make
 from guideway.gateway.errors import ApiError
+from guideway.gateway.masked import masked, spoken
 from guideway.privacy.conceal import Conceal
 from guideway.privacy.detect import PATTERN_ENTITIES, find, suspicious
 from guideway.privacy.mask import PLACEHOLDER, Blocked, Finder, Vault
@@ -24,13 +24,11 @@ AS_TEXT = ApiError(400, "send text: tokens cannot be checked for personal data",
 LACKING = ApiError(503, "names and addresses cannot be masked here", "server_error", code="masking")
 
 LARGE = 16 * 1024
-"""Bytes of a body that are masked in some 20 ms whatever is in them, in 3 ms as a rule; more are left to a pool."""
+"""Bytes of a body that are masked in 40 ms at most (a text of nothing but telephones), in 3 ms as a rule, in 0.1 ms
+where nothing is in them; more are left to a pool.
+"""
 
-_MODEL = "model"
 _NOTHING: frozenset[Entity] = frozenset()
-_SIMPLE = re.compile(rb'\\[nrtbf"/\\]')
-"""Escapes that stand for no letter or digit: two blanks hide nothing that they did not."""
-_STRING_OR_PLACEHOLDER = re.compile(r'"(?:[^"\\]|\\.)*"|' + PLACEHOLDER.pattern, re.DOTALL)
 
 
 class Prepared(NamedTuple):
@@ -109,15 +107,15 @@ class Masking:
         if not self._wanted or self._is_clean(body):
             return Prepared(body, self.clean, _NOTHING)
         vault = Vault(self._actions, self._finder)
-        body = _masked(body, vault)
+        body = masked(body, vault)
         make = self._make(vault) if vault.values else self.clean
         return Prepared(body, make, vault.kinds, bool(vault.values))
 
     def _is_clean(self, body: bytes) -> bool:
-        """Is there nothing in the bytes that could be personal data or a placeholder? Escapes could hide it."""
-        if self._finder is not find or b"\\u" in body:
+        """Is there surely nothing in *body* that could be personal data or a placeholder?"""
+        if self._finder is not find:
             return False
-        text = (_SIMPLE.sub(b"  ", body) if b"\\" in body else body).decode()
+        text = spoken(body)
         return not suspicious(text) and PLACEHOLDER.search(text) is None
 
     def _make(self, vault: Vault | None) -> Make:
@@ -131,33 +129,6 @@ class Masking:
             return streams[0] if len(streams) == 1 else Chain(streams)
 
         return make
-
-
-def _masked(body: bytes, vault: Vault) -> bytes:
-    """*body* with every text masked, written anew: a reader who takes another of two equal keys finds only one."""
-    request = msgspec.json.decode(body)
-    if not isinstance(request, dict):
-        return msgspec.json.encode(_changed(request, vault))
-    model = {_MODEL: request.pop(_MODEL)} if isinstance(request.get(_MODEL), str) else {}
-    return msgspec.json.encode(model | _changed(request, vault))
-
-
-def _changed(value: Any, vault: Vault, name: str = "") -> Any:
-    if isinstance(value, str):
-        return _arguments(value, vault) if name == "arguments" else vault.mask(value)
-    if isinstance(value, dict):
-        return {vault.mask(key): _changed(part, vault, key) for key, part in value.items()}
-    if isinstance(value, list):
-        return [_changed(part, vault) for part in value]
-    return value
-
-
-def _arguments(text: str, vault: Vault) -> str:
-    """Arguments of a call are JSON inside a text, and stay JSON: a number that is masked becomes a text."""
-    masked = vault.mask(text)
-    if masked == text:
-        return text
-    return _STRING_OR_PLACEHOLDER.sub(lambda found: found[0] if found[0][0] == '"' else f'"{found[0]}"', masked)
 
 
 def _refusal(verdict: Blocked) -> ApiError:

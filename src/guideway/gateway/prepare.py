@@ -20,8 +20,10 @@ from guideway.gateway.affinity import prefix_of
 from guideway.gateway.channels import Make
 from guideway.gateway.errors import ApiError, bad_body
 from guideway.gateway.guard import AnswerGuard, Guard
+from guideway.gateway.guard.tokens import has_tokens
 from guideway.gateway.masking import AS_TEXT, Masking
 from guideway.gateway.masking import Prepared as Masked
+from guideway.gateway.names import decoded, understood
 from guideway.gateway.request import Peek, Plain, Request, asking_for_usage
 from guideway.gateway.rewrite import AnswerRewriter, Gate
 from guideway.gateway.usage import Told
@@ -32,7 +34,6 @@ _STREAMED = frozenset({b"/v1/chat/completions", b"/v1/completions"})
 _CHAT = b"/v1/chat/completions"
 _ACTIVE = re.compile(r"[<\]\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069\U000e0000-\U000e007f]|!\[")
 """What the neutraliser of answers may act on; a test holds it against the neutraliser itself."""
-_NUMBERS = re.compile(rb"[\s\[]*\[[\s\[]*-?[0-9]")
 
 
 class Prepared(msgspec.Struct):
@@ -97,11 +98,11 @@ class Preparation:
     def _read(self, request: Request, wanted: Peek, affinity: int) -> Prepared | ApiError:
         path, data = request.path, None
         if request.body and (self.guard.asks or not wanted.is_plain):
-            data = _decoded(request.body)
+            data = (decoded if isinstance(wanted, Plain) else understood)(request.body)
             error = data if isinstance(data, ApiError) else self.guard.check(data)
             if error is not None:
                 return error
-        if self.masking.asks and _has_tokens(wanted, data):
+        if data is not None and self.masking.asks and has_tokens(data):
             return AS_TEXT
         masked = self.masking.prepare(request.body) if request.body else Masked(b"", None, frozenset())
         if isinstance(masked, ApiError):
@@ -159,21 +160,6 @@ def rewritten(prepared: Prepared, body: bytes) -> bytes:
     """
     rewriter = prepared.rewriter()
     return rewriter.whole(body) if rewriter is not None else body
-
-
-def _has_tokens(wanted: Peek, data: Any) -> bool:
-    """Is the prompt made of numbers, which nobody here can read?"""
-    if isinstance(wanted, Plain):
-        return _NUMBERS.match(bytes(wanted.prompt)) is not None or _NUMBERS.match(bytes(wanted.input)) is not None
-    prompts = [data.get(name) for name in ("prompt", "input")] if isinstance(data, dict) else []
-    return any(_NUMBERS.match(msgspec.json.encode(one)) for one in prompts if isinstance(one, list))
-
-
-def _decoded(body: bytes) -> Any:
-    try:
-        return msgspec.json.decode(body)
-    except msgspec.DecodeError as bad:  # such as a number that no one can hold
-        return bad_body(f"the body is not JSON: {bad}")
 
 
 def _with_names() -> Any:

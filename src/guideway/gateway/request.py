@@ -12,12 +12,13 @@ from guideway.gateway import errors, oip, paths
 from guideway.gateway.batches.credential import check
 from guideway.gateway.errors import ApiError
 from guideway.gateway.keys import KeyRing
+from guideway.gateway.names import are_single
 from guideway.gateway.paths import Way
 
 T = TypeVar("T")
 TRACE = (b"traceparent", b"tracestate")
 MOST_TOKENS = 131_072
-STOP_BYTES = 1024
+STOP_CHARACTERS = 1024
 
 
 class Body:
@@ -206,13 +207,22 @@ class Peek(msgspec.Struct, gc=False):
         return False
 
 
-class Plain(Peek, gc=False, forbid_unknown_fields=True):
-    """A body that has no field but these: nothing in it bounds or shapes the answer in a way that is to be checked."""
+class Turn(msgspec.Struct, gc=False, forbid_unknown_fields=True):
+    """A message that is one text."""
 
-    messages: msgspec.Raw = _ABSENT
-    prompt: msgspec.Raw = _ABSENT
-    input: msgspec.Raw = _ABSENT
-    stop: msgspec.Raw = _ABSENT
+    role: str
+    content: str
+
+
+class Plain(Peek, gc=False, forbid_unknown_fields=True):
+    """A body that has no field but these, each once: nothing in it bounds or shapes the answer in a way that is to be
+    checked, and whatever it says is text.
+    """
+
+    messages: list[Turn] | None = None
+    prompt: str | list[str] | None = None
+    input: str | list[str] | None = None
+    stop: str | list[str] | None = None
     top_p: float | None = None
     presence_penalty: float | None = None
     frequency_penalty: float | None = None
@@ -229,7 +239,7 @@ class Plain(Peek, gc=False, forbid_unknown_fields=True):
             and not self.functions
             and 0 <= (self.max_tokens or 0) <= MOST_TOKENS
             and 0 <= (self.max_completion_tokens or 0) <= MOST_TOKENS
-            and len(self.stop) <= STOP_BYTES
+            and _length(self.stop) <= STOP_CHARACTERS
         )
 
 
@@ -257,9 +267,10 @@ def peek_at(request: Request) -> Peek | ApiError:
 def peek(body: bytes) -> Peek | ApiError:
     """Read the fields of *body*, or say what is wrong with it."""
     try:
-        return _decode_plain(body)
+        plain = _decode_plain(body)
     except (msgspec.DecodeError, RecursionError):
         return _read(_decode, body)
+    return plain if are_single(body, plain) else _read(_decode, body)
 
 
 def _read(decode: Callable[[bytes], T], body: bytes) -> T | ApiError:
@@ -276,6 +287,11 @@ def _read(decode: Callable[[bytes], T], body: bytes) -> T | ApiError:
 def asking_for_usage(body: bytes) -> bytes:
     """*body*, a JSON object that has no ``stream_options``, with the wish to be told the usage at the end."""
     return body.rstrip()[:-1] + _INCLUDE_USAGE
+
+
+def _length(stop: str | list[str] | None) -> int:
+    """Characters, and one for every text."""
+    return sum(map(len, stop), len(stop)) if stop else 0
 
 
 def _param(message: str) -> str | None:

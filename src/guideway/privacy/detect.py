@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import bisect
+import re
 from collections.abc import Callable, Collection, Iterator
 from typing import NamedTuple
 
@@ -91,8 +92,24 @@ def _encoded(view: Folded, entities: Collection[Entity], depth: int) -> Iterator
 def _resolved(candidates: list[Candidate]) -> list[Candidate]:
     """Those that stay where candidates overlap."""
     kept: list[Candidate] = []
+    heap: list[Candidate] = []
+    end = 0
+    for one in sorted(candidates):
+        if one.start >= end:
+            kept += _surest(heap)
+            heap = []
+        heap.append(one)
+        end = max(end, one.end)
+    return kept + _surest(heap)
+
+
+def _surest(heap: list[Candidate]) -> list[Candidate]:
+    """Those that stay of some that overlap one by one."""
+    if len(heap) < 2:
+        return heap
+    kept: list[Candidate] = []
     taken: list[tuple[int, int]] = []
-    for one in sorted(candidates, key=lambda one: (-one.certainty, one.start - one.end, one.start)):
+    for one in sorted(heap, key=lambda one: (-one.certainty, one.start - one.end, one.start)):
         if not _overlaps(taken, one):
             bisect.insort(taken, (one.start, one.end))
             kept.append(one)
@@ -129,7 +146,11 @@ def _one_pass() -> Callable[[bytes], list[int]]:
 
 
 _ALL = (*(shape.pattern for shape in _SHAPES), encoded.RUN)
-_PATTERNS = [re2.compile(pattern, _options()) for pattern in _ALL]
+_BOUNDED = frozenset({numbers.RUN, tokens.IPV4, tokens.IPV6, tokens.MAC, tokens.DOCUMENT, tokens.COMPANY})
+"""Patterns that never go back further than a few characters: for them ``re`` is as safe as RE2, and tells more quickly
+where each match is.
+"""
+_PATTERNS = [re.compile(one) if one in _BOUNDED else re2.compile(one, _options()) for one in _ALL]
 _match = _one_pass()
 
 

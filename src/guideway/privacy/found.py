@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from typing import NamedTuple
 
 from guideway.core.privacy import Entity
@@ -11,8 +10,6 @@ LEFT = r"(?:(?<![0-9A-Za-z])|(?<=\\[nrtbf]))"
 """Nothing that continues a word stands before; an escaped line end is no letter. Han never continues one."""
 
 RIGHT = r"(?![0-9A-Za-z])"
-
-_LEFT = re.compile(LEFT)
 
 
 class Found(NamedTuple):
@@ -40,4 +37,12 @@ def stands_alone(text: str, start: int, end: int) -> bool:
 
 def starts_alone(text: str, start: int) -> bool:
     """Does no word of ASCII run into *start*?"""
-    return _LEFT.match(text, start) is not None
+    return not goes_on(text, start)
+
+
+def goes_on(text: str, start: int) -> bool:
+    """Does what begins at *start* continue a word of ASCII? An escaped line end is no letter."""
+    before = text[start - 1] if start else ""
+    if not (before.isascii() and before.isalnum()):
+        return False
+    return not (before in "nrtbf" and start > 1 and text[start - 2] == "\\")

@@ -6,7 +6,8 @@ import re
 from collections.abc import Iterator
 
 from guideway.privacy import checks, words
-from guideway.privacy.found import LEFT, RIGHT, Candidate
+from guideway.privacy.cards import read_cards
+from guideway.privacy.found import LEFT, RIGHT, Candidate, goes_on
 
 RUN = rb"[+(]{0,2}[0-9](?:[ ().\-/]{0,3}[0-9]){6,}"
 
@@ -14,23 +15,12 @@ _RESIDENT = re.compile(
     r"(?<![0-9])[1-9][0-9]{5}[ -]?(?:18|19|20)[0-9]{2}[ -]?(?:0[1-9]|1[0-2])(?:0[1-9]|[12][0-9]|3[01])"
     r"[ -]?[0-9]{3}[ -]?[0-9Xx]" + RIGHT
 )
+_SIX = re.compile("[0-9]{6}")
+"""Digits in a row that every number of a resident has, and a social security number without separators."""
 _OLD_RESIDENT = re.compile(r"(?<![0-9])[1-9][0-9]{7}(?:0[1-9]|1[0-2])(?:0[1-9]|[12][0-9]|3[01])[0-9]{3}" + RIGHT)
 _SSN = re.compile(LEFT + r"(?<![-.])[0-9]{3}([- ])[0-9]{2}\1[0-9]{4}(?![-.]?[0-9A-Za-z])")
 _BARE_SSN = re.compile(LEFT + r"[0-9]{9}" + RIGHT)
-_GROUPS = re.compile(r"[0-9]+")
-_CARD_SHAPES = frozenset(
-    {
-        (4, 4, 4, 4),
-        (4, 6, 5),
-        (4, 6, 4),
-        (4, 4, 4, 4, 3),
-        (4, 4, 4, 4, 2),
-        (4, 4, 4, 4, 1),
-        (6, 13),
-        (4, 4, 4, 3),
-        (8, 8),
-    }
-)
+_EXTENSION = 12
 _TAIL = r"(?: ?(?:x|ext\.? ?|转) ?[0-9]{1,6})?" + RIGHT
 _START = LEFT + r"(?<![+.])"
 _FIRST = _START + r"(?<![0-9][ .\-/])"
@@ -58,79 +48,63 @@ _ADDRESS = re.compile(r"[0-9]{1,3}(?:\.[0-9]{1,3}){3}")
 
 def read_numbers(text: str, start: int, end: int) -> Iterator[Candidate]:
     """What the run of digits at *start* to *end* of *text* may be."""
-    yield from _identities(text, start, end)
-    yield from _cards(text, start, end)
-    yield from _phones(text, start, min(end + 12, len(text)))
+    size = end - start
+    if size >= 9:
+        yield from _securities(text, start, end)
+    if size >= 12:
+        yield from read_cards(text, start, end)
+    if size >= 15 and _SIX.search(text, start, end):
+        yield from _residents(text, start, end)
+    if not (goes_on(text, start) and text[start:end].isdigit()):
+        yield from _phones(text, start, end)
 
 
-def _identities(text: str, start: int, end: int) -> Iterator[Candidate]:
+def _residents(text: str, start: int, end: int) -> Iterator[Candidate]:
     for found in _RESIDENT.finditer(text, start, end + 2):
         if checks.is_resident_id(re.sub("[ -]", "", found[0])):
             yield Candidate(found.start(), found.end(), "cn_id", 90)
     for found in _OLD_RESIDENT.finditer(text, start, end + 1):
-        if checks.is_resident_id(found[0]) and words.RESIDENT.search(words.before(text, found.start())):
+        if checks.is_resident_id(found[0]) and words.RESIDENT.search(words.before(text, found.start(), start)):
             yield Candidate(found.start(), found.end(), "cn_id", 85)
+
+
+def _securities(text: str, start: int, end: int) -> Iterator[Candidate]:
     for found in _SSN.finditer(text, start, end + 2):
-        said = found[1] == "-" or words.SSN.search(words.before(text, found.start()))
+        said = found[1] == "-" or words.SSN.search(words.before(text, found.start(), start))
         if said and checks.is_ssn(re.sub("[ -]", "", found[0])):
             yield Candidate(found.start(), found.end(), "us_ssn", 80)
-    for found in _BARE_SSN.finditer(text, start, end + 1):
-        if checks.is_ssn(found[0]) and words.SSN.search(words.before(text, found.start())):
+    for found in _BARE_SSN.finditer(text, start, end + 1) if _SIX.search(text, start, end) else ():
+        if checks.is_ssn(found[0]) and words.SSN.search(words.before(text, found.start(), start)):
             yield Candidate(found.start(), found.end(), "us_ssn", 70)
 
 
-def _cards(text: str, start: int, end: int) -> Iterator[Candidate]:
-    """Groups of digits that together are a card; a group that belongs to something else may stand on either side."""
-    groups = [found.span() for found in _GROUPS.finditer(text, start, end)]
-    for first, (begin, _) in enumerate(groups):
-        size, separator = 0, ""
-        for last in range(first, min(first + 6, len(groups))):
-            between = text[groups[last - 1][1] : groups[last][0]] if last > first else separator
-            if last > first and (between not in {" ", "-"} or separator not in {"", between}):
-                break
-            separator = between
-            size += groups[last][1] - groups[last][0]
-            if 12 <= size <= 19 and _is_card(text, groups[first : last + 1]):
-                yield Candidate(begin, groups[last][1], "card", 75)
-
-
-def _is_card(text: str, groups: list[tuple[int, int]]) -> bool:
-    start, end = groups[0][0], groups[-1][1]
-    digits = "".join(text[one:other] for one, other in groups)
-    if not checks.luhn(digits) or digits.count(digits[0]) == len(digits) or _continues(text, start, end):
-        return False
-    said = words.before(text, start)
-    is_order = len(groups) == 1 and words.ORDER.search(said) is not None
-    if words.CARD.search(said):
-        return checks.is_card_of_a_brand(digits) or not is_order
-    shape = tuple(other - one for one, other in groups)
-    return checks.is_card_of_a_brand(digits) and not is_order and (len(groups) == 1 or shape in _CARD_SHAPES)
-
-
-def _continues(text: str, start: int, end: int) -> bool:
-    """Is it a piece of a decimal number or of a word?"""
-    before, after = text[max(0, start - 2) : start], text[end : end + 2]
-    if after[:1].isascii() and (after[:1].isalpha() or (after[:1] == "." and after[1:].isdigit())):
-        return True
-    letter = before[-1:].isascii() and before[-1:].isalpha() and before[:1] != "\\"
-    return letter or (before[-1:] == "." and before[:1].isdigit())
-
-
 def _phones(text: str, start: int, end: int) -> Iterator[Candidate]:
+    run, last = text[start:end], end + _EXTENSION
+    if "00" in run or "+" in text[start:last]:
+        yield from _foreign(text, start, last)
+    for found in _CHINESE.finditer(text, start, last):
+        said = words.before(text, found.start(), start)
+        if not words.ORDER.search(said) or words.PHONE.search(said):
+            yield Candidate(found.start(), found.end(), "phone", 55)
+    if not run.isdigit():
+        yield from _formatted(text, start, last)
+    for found in _ANY.finditer(text, start, last):
+        said = words.before(text, found.start(), start)
+        told = words.PHONE.search(said) or words.AFTER_PHONE.match(text, found.end())
+        if told and not _is_other(found[0]) and not words.ORDER.search(said):
+            yield Candidate(found.start(), found.end(), "phone", 40)
+
+
+def _foreign(text: str, start: int, end: int) -> Iterator[Candidate]:
     for found in _FOREIGN.finditer(text, start, end):
         if 8 <= sum(map(str.isdigit, re.split("x|ext|转", found[0])[0])) <= 15:
             yield Candidate(found.start(), found.end(), "phone", 60)
-    for found in _CHINESE.finditer(text, start, end):
-        said = words.before(text, found.start())
-        if not words.ORDER.search(said) or words.PHONE.search(said):
-            yield Candidate(found.start(), found.end(), "phone", 55)
+
+
+def _formatted(text: str, start: int, end: int) -> Iterator[Candidate]:
     for found in _FORMATTED.finditer(text, start, end):
         if sum(map(str.isdigit, found[0])) >= 8 and not _is_other(found[0]):
             yield Candidate(found.start(), found.end(), "phone", 50)
-    for found in _ANY.finditer(text, start, end):
-        told = words.PHONE.search(words.before(text, found.start())) or words.AFTER_PHONE.match(text, found.end())
-        if told and not _is_other(found[0]) and not words.ORDER.search(words.before(text, found.start())):
-            yield Candidate(found.start(), found.end(), "phone", 40)
 
 
 def _is_other(text: str) -> bool:

@@ -75,7 +75,7 @@ def read_ipv4(text: str, start: int, end: int) -> Iterator[Candidate]:
     """An address of the internet, version 4; a number of a version is none."""
     around = text[max(0, start - 1) : start], text[end : end + 2]
     dotted = around[0] == "." or (around[1][:1] == "." and around[1][1:].isdigit())
-    if dotted or not stands_alone(text, start, end) or words.VERSION.search(words.before(text, start)):
+    if dotted or not stands_alone(text, start, end) or words.VERSION.search(words.line_before(text, start)):
         return
     if all(int(part) <= 255 and (part == "0" or part[0] != "0") for part in text[start:end].split(".")):
         yield Candidate(start, end, "ip", 78)
@@ -105,7 +105,7 @@ def read_document(text: str, start: int, end: int) -> Iterator[Candidate]:
     if not stands_alone(text, start, end):
         return
     said = words.before(text, start)
-    if words.PERMIT.search(said) or (_PERMIT.fullmatch(token) and not words.ORDER.search(said)):
+    if words.PERMIT.search(said) or (len(token) == 11 and _PERMIT.fullmatch(token) and not words.ORDER.search(said)):
         if len(token) >= 8:
             yield Candidate(start, end, "travel_permit", 68)
     elif words.PASSPORT.search(said):

@@ -8,18 +8,22 @@ import msgspec
 from msgspec import Meta
 
 from guideway.core.errors import SpecError
-from guideway.core.guardrails import REFUSAL, Characters, DenyRule, Label, Topics
+from guideway.core.guardrails import REFUSAL, Characters, DenyRule, Label, Roles, Topics
 from guideway.core.guardrails import Guardrails as Rules
 from guideway.core.spec.marked import Marked
 from guideway.core.spec.part import Part
 
 
 class Classifier(Part, frozen=True):
-    """Learns from ``data``, JSON lines of ``prompt`` and ``label`` (refuse or allow), which prompts to refuse."""
+    """Learns from ``data``, JSON lines of ``prompt`` and ``label`` (refuse or allow), which prompts to refuse.
+
+    ``roles`` all: words of models and tools that a request brings are judged too.
+    """
 
     data: Annotated[tuple[str, ...], Meta(min_length=1)]
     threshold: Annotated[float, Meta(gt=0.0, lt=1.0)] = 0.5
     seed: int = 7
+    roles: Roles = "users"
 
 
 class Guardrails(Part, frozen=True):
@@ -40,7 +44,9 @@ def rules_of(asked: Guardrails) -> Rules:
     """What of *asked* goes into the release's ``guardrails.json``."""
     plain = msgspec.structs.asdict(asked)
     classifier = plain.pop("classifier")
-    return Rules(**plain, threshold=classifier.threshold if classifier else None)
+    if classifier is None:
+        return Rules(**plain)
+    return Rules(**plain, threshold=classifier.threshold, roles=classifier.roles)
 
 
 def check_guardrails(asked: Guardrails, marked: Marked) -> None:

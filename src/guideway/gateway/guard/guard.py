@@ -14,8 +14,9 @@ from guideway.gateway.guard.controls import Controls
 from guideway.gateway.guard.denied import Denied, pattern
 from guideway.gateway.guard.escapes import Escapes
 from guideway.gateway.guard.markup import Markup
-from guideway.gateway.guard.prompts import OFF_LOOP, PromptRules, said
+from guideway.gateway.guard.prompts import OFF_LOOP, PromptRules
 from guideway.gateway.guard.revealing import revealing, without_prompt
+from guideway.gateway.guard.said import said
 from guideway.gateway.guard.secret import Secrecy, Secret
 from guideway.gateway.guard.stream import Limit, Row, TextStream
 from guideway.gateway.guard.system import with_system
