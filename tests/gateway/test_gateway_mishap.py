@@ -160,7 +160,8 @@ def test_a_fault_at_any_step_ends_the_request_and_frees_all_that_it_held(
 
 @pytest.mark.parametrize(("owner", "name"), IN_STREAMS.values(), ids=IN_STREAMS.keys())
 def test_a_fault_in_a_stream_ends_it_as_broken(worker, replica, capsys, monkeypatch, owner, name):
-    worker.serve(replica(stream(event("one"), event("two"), DONE)), terms=Terms())
+    told = b'data: {"choices":[],"usage":{"prompt_tokens":1,"completion_tokens":2}}\n\n'
+    worker.serve(replica(stream(event("one"), event("two"), told, DONE)), terms=Terms())
     planted = plant(monkeypatch, owner, name)
     with Client(worker.port) as client:
         client.send(request(body={**ASK, "stream": True}))

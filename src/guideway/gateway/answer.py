@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import enum
+from collections.abc import Callable
 from typing import Protocol
 
 from guideway.gateway import errors, usage, wire
@@ -32,8 +33,9 @@ class Way(Protocol):
 
     record: Record
 
-    def write(self, data: bytes) -> None:
-        """Send *data* to the client."""
+    @property
+    def writer(self) -> Callable[[bytes], None]:
+        """What sends bytes to the client."""
 
     def render(self, head: Head, framing: bytes, at: float, *, keep_alive: bool = True) -> bytes:
         """The head of the answer."""
@@ -62,6 +64,7 @@ class Answer:
 
     __slots__ = (
         "_are_events",
+        "_flows",
         "_gathered",
         "_held",
         "_parts",
@@ -72,6 +75,7 @@ class Answer:
         "_style",
         "_version",
         "_way",
+        "_write",
         "begun",
         "head",
     )
@@ -85,12 +89,12 @@ class Answer:
         prepared: Prepared | None = None,
         keeps: bool = False,
     ) -> None:
-        self.head, self.begun = head, False
+        self.head, self.begun, self._flows = head, False, False
         self._are_events = head.is_event_stream
         self._prepared = prepared
         self._rewriter = prepared.rewriter() if prepared is not None else None
         self._gathered: list[bytes] | None = [] if keeps else None
-        self._way, self._version = way, version
+        self._way, self._version, self._write = way, version, way.writer
         self._strip = prepared is not None and prepared.strip
         self._style = Style.COLLECTED
         self._parts: list[bytes] = []
@@ -100,7 +104,8 @@ class Answer:
     def feed(self, parts: list[bytes], done: bool, at: float) -> None:
         """Further *parts* of the body, read *at*; *done*: it is complete."""
         if self._are_events:
-            self._events(parts, done, at)
+            if done or len(parts) > 1 or not self._flows or not self._known(parts[0]):
+                self._events(parts, done, at)
         elif self._style is Style.COLLECTED:
             self._collect(parts, done, at)
         else:
@@ -140,7 +145,7 @@ class Answer:
             except ValueError:
                 self._way.spoiled(errors.UPSTREAM_BROKE)
                 return
-        self._way.write(self._way.render(self.head, wire.length(len(body)), at) + body)
+        self._write(self._way.render(self.head, wire.length(len(body)), at) + body)
         self._way.over(self.head.status)
 
     def _begin(self, body: bytes, at: float) -> None:
@@ -155,7 +160,8 @@ class Answer:
             self._style, framing = Style.CHUNKED, wire.CHUNKED
         head = self._way.render(self.head, framing, at, keep_alive=self._style is not Style.CLOSE)
         self.begun = True
-        self._way.write(head + self._framed(body))
+        self._flows = self._style is Style.CHUNKED
+        self._write(head + self._framed(body))
 
     def _framed(self, body: bytes) -> bytes:
         return wire.chunk(body) if body and self._style is Style.CHUNKED else body
@@ -166,11 +172,28 @@ class Answer:
         if done and self._style is Style.CHUNKED:
             data += wire.LAST_CHUNK
         if data:
-            self._way.write(data)
+            self._write(data)
         if done:
             self._way.over(self.head.status)
 
     # Events.
+
+    def _known(self, event: bytes) -> bool:
+        """Pass on an event that is like the one before; False: it is not, and nothing was done."""
+        new = self._rewriter.known(event) if self._rewriter is not None and not self._held else None
+        if new is None:
+            return False
+        if self._gathered is not None:
+            self._gather(event, False)
+        if new:
+            record = self._way.record
+            record.pieces += 1
+            if record.said is not None:
+                record.said.add(new)
+            self._write(b"%x\r\n%b\r\n" % (len(new), new))
+        if self._stopped():
+            self._pass(b"", True)
+        return True
 
     def _events(self, parts: list[bytes], done: bool, at: float) -> None:
         data = parts[0] if len(parts) == 1 else b"".join(parts)
@@ -182,10 +205,12 @@ class Answer:
             if len(self._held) > EVENT_LIMIT:
                 self._way.spoiled(errors.UPSTREAM_BROKE)
                 return
-        found, data = usage.of_events(data, strip=self._strip)
-        if found is not None:
-            self._way.record.usage = found
-        self._gather(data, done)
+        record = self._way.record
+        if usage.MARK in data:
+            found, data = usage.of_events(data, strip=self._strip)
+            record.usage = found or record.usage
+        if self._gathered is not None:
+            self._gather(data, done)
         if self._rewriter is not None:
             try:
                 data = self._rewriter.feed(data) + (self._rewriter.end() if done else b"")
@@ -193,7 +218,6 @@ class Answer:
                 self._way.spoiled(errors.UPSTREAM_BROKE)
                 return
             done = done or self._stopped()
-        record = self._way.record
         record.pieces += data.count(b"data:")
         if record.said is not None:
             record.said.add(data)
@@ -207,8 +231,7 @@ class Answer:
     def _gather(self, data: bytes, done: bool) -> None:
         """Keep the events for others, if there are not too many."""
         gathered = self._gathered
-        if gathered is None:
-            return
+        assert gathered is not None
         self._size += len(data)
         if self._size > COLLECT_LIMIT:
             self._gathered = None

@@ -7,6 +7,7 @@ is tried with replicas, `answer.py` how an answer is passed on.
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from functools import partial
 from typing import TYPE_CHECKING, Protocol
 
@@ -289,9 +290,10 @@ class Exchange:
 
     # What the answer calls.
 
-    def write(self, data: bytes) -> None:
-        """Send *data* to the client."""
-        self._client.write(data)
+    @property
+    def writer(self) -> Callable[[bytes], None]:
+        """What sends bytes to the client."""
+        return self._client.write
 
     def render(self, head: Head, framing: bytes, at: float, *, keep_alive: bool = True) -> bytes:
         """The head of the answer with the lines *framing*; *at*: when what it waited for was read."""

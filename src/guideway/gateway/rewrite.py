@@ -78,6 +78,15 @@ class AnswerRewriter:
                 choice["finish_reason"] = FILTERED
         return _encode(answer) if changed else body
 
+    def known(self, data: bytes) -> bytes | None:
+        """What ``feed`` would give for *data*, if that is one event like the one before; None: it is not."""
+        shape = self._shape
+        if shape is None or self._buffer or self.stopped:
+            return None
+        text = shape.text(data)
+        new = shape.channels.known(shape.path, text) if text is not None else None
+        return self._as_known(data, shape, text, new) if text is not None and new is not None else None
+
     def feed(self, data: bytes) -> bytes:
         """Further bytes of a stream of events; those events that are complete, changed."""
         if self.stopped:
@@ -115,7 +124,6 @@ class AnswerRewriter:
         if shape is not None and text is not None:
             new = shape.channels.known(shape.path, text)
             if new is not None:
-                self._tries = TRIES
                 return self._as_known(event, shape, text, new)
         try:
             return self._changed(event)
@@ -124,7 +132,7 @@ class AnswerRewriter:
 
     def _as_known(self, event: bytes, shape: Shape, text: str, new: str) -> bytes:
         """An event of a known *shape* whose *text* became *new*; the same as `_changed` makes of it."""
-        self._last = shape.chunk
+        self._tries, self._last = TRIES, shape.chunk
         if shape.channels.stopped:
             self.stopped = True
             return self._farewell(with_text(event, shape.path, new))

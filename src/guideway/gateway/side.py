@@ -136,9 +136,10 @@ class SideExchange:
         self._connection = None
         self.spoiled(errors.NO_SERVICE)
 
-    def write(self, data: bytes) -> None:
-        """Send *data* to the client."""
-        self._client.write(data)
+    @property
+    def writer(self) -> Callable[[bytes], None]:
+        """What sends bytes to the client."""
+        return self._client.write
 
     def render(self, head: Head, framing: bytes, at: float, *, keep_alive: bool = True) -> bytes:
         """The head of the answer."""

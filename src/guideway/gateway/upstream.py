@@ -61,6 +61,22 @@ class Receiver(Protocol):
         """The connection was lost, or what came is not HTTP; *started*: after the first byte of an answer."""
 
 
+def one_chunk(data: bytes) -> bytes | None:
+    """What *data*, which begins where a chunk does, holds, when it is just one chunk, and not the last.
+
+    A stream sends nearly every event so. None: it is something else, or written in an unusual way.
+    """
+    start = data.find(b"\r\n", 1, 9) + 2
+    size = data[: start - 2]
+    if start < 3 or not data.endswith(b"\r\n") or not size.isalnum() or size.startswith(b"0"):
+        return None  # the sign, the blank and the 0x that Python would read are no size
+    try:
+        length = int(size, 16)
+    except ValueError:
+        return None
+    return data[start:-2] if len(data) == start + length + 2 else None
+
+
 class KnownAnswers:
     """Heads of answers that tell their length, by their bytes: they need not be read twice."""
 
@@ -88,6 +104,7 @@ class UpstreamConnection(asyncio.Protocol):
     """One connection to one replica, of the pool while nobody uses it."""
 
     __slots__ = (
+        "_between",
         "_clock",
         "_coding",
         "_complete",
@@ -130,7 +147,7 @@ class UpstreamConnection(asyncio.Protocol):
         self._tokens = self._coding = b""
         self._head_size = 0
         self._parts: list[bytes] = []
-        self._head_known = self._told = self._complete = self._keep = False
+        self._head_known = self._told = self._complete = self._keep = self._between = False
 
     def send(self, receiver: Receiver, data: bytes) -> None:
         """Write one request; *receiver* hears of the answer."""
@@ -189,6 +206,12 @@ class UpstreamConnection(asyncio.Protocol):
                     return
                 self._reset()
                 self._first = data
+            elif self._between:
+                piece = one_chunk(data)
+                if piece is not None:
+                    self._told = True
+                    receiver.received(self._head, [piece], False, at)
+                    return
             try:
                 self._parser.feed_data(data)
             except (httptools.HttpParserError, httptools.HttpParserUpgrade):
@@ -289,6 +312,14 @@ class UpstreamConnection(asyncio.Protocol):
     def on_body(self, piece: bytes) -> None:
         """A piece of the body."""
         self._parts.append(piece)
+
+    def on_chunk_header(self) -> None:
+        """A chunk begins."""
+        self._between = False
+
+    def on_chunk_complete(self) -> None:
+        """A chunk is over: what comes next is the size of another one."""
+        self._between = True
 
     def on_message_complete(self) -> None:
         """The last byte of an answer, or of an interim one."""

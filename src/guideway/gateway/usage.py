@@ -81,7 +81,7 @@ class _Event(msgspec.Struct, gc=False):
 _decode = msgspec.json.Decoder(Told).decode
 _decode_usage = msgspec.json.Decoder(_Counted).decode
 _decode_event = msgspec.json.Decoder(_Event).decode
-_MARK = b'"usage"'
+MARK = b'"usage"'
 _NO_USAGE = b'"usage":null'
 _DATA = b"data:"
 
@@ -110,12 +110,12 @@ def of_events(events: bytes, *, strip: bool) -> tuple[Usage | None, bytes]:
 
     With *strip* an event that tells nothing but the usage is taken out: the client did not ask for it.
     """
-    if _MARK not in events or events.count(_MARK) == events.count(_NO_USAGE):
+    if MARK not in events or events.count(MARK) == events.count(_NO_USAGE):
         return None, events
     found: Usage | None = None
     kept = []
     for event in _split(events):
-        told = _read(event) if _MARK in event else None
+        told = _read(event) if MARK in event else None
         if told is not None and told.usage is not None:
             found = told.usage
             if strip and not told.choices:
