@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import time
 
 import pytest
@@ -92,7 +93,7 @@ def test_anything_else_is_left_to_the_parser(data):
 def test_however_chunks_are_cut_the_answer_is_the_same(bodies, cuts):
     whole = HEAD + b"".join(map(chunk, bodies)) + LAST_CHUNK
     places = sorted({0, len(whole), *(cut for cut in cuts if cut < len(whole))})
-    cut = [whole[start:end] for start, end in zip(places, places[1:], strict=False)]
+    cut = [whole[start:end] for start, end in itertools.pairwise(places)]
     for pieces in (cut, [HEAD, *map(chunk, bodies), LAST_CHUNK], [HEAD + chunk(b"x"), *map(chunk, bodies), LAST_CHUNK]):
         found = read(pieces)
         assert (found.body.removeprefix(b"x" if pieces[0] != HEAD and pieces is not cut else b""), found.done) == (

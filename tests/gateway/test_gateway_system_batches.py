@@ -96,7 +96,7 @@ def test_a_batch_outlives_its_process_being_killed_again_and_again(shared, clien
 
 
 def test_the_limits_of_a_key_hold_for_its_batches_and_live_requests_together(shared, client_of, paper):
-    key = shared.new_key(limits=Limits(requests_per_day=30))
+    key = shared.new_key(limits=Limits(requests_per_day=32))
     client = client_of(key)
     live = [reply.status for reply in at_once(shared.port, 10, chat(key))]
     assert live == [200] * 10
@@ -105,7 +105,7 @@ def test_the_limits_of_a_key_hold_for_its_batches_and_live_requests_together(sha
     def progress():
         return client.batches.retrieve(batch.id).request_counts.completed
 
-    wait_for(lambda: progress() == 20, 20, "what the limit leaves")
+    wait_for(lambda: progress() == 20, 20, "what the limit leaves beside the file and the batch")
     wait_for(lambda: at_once(shared.port, 1, chat(key))[0].status == 429, what="the limit being reached")
     assert progress() == 20
     client.batches.cancel(batch.id)
