@@ -156,3 +156,11 @@ def test_a_wish_to_be_told_the_prompt_is_refused_by_name_where_it_is_secret(name
 
 def test_a_wish_that_wishes_nothing_passes():
     assert PLAIN.check(chat("hi", echo=False, add_generation_prompt=True, return_token_ids=False)) is None
+
+
+def test_one_request_holds_a_bounded_number_of_texts_and_tokens_are_none():
+    many = ["a"] * 2049
+    assert PLAIN.check({"prompt": many}).param == "prompt"
+    assert PLAIN.check({"input": many}).param == "input"
+    assert PLAIN.check({"prompt": many[1:]}) is None
+    assert PLAIN.check({"prompt": [7] * 5000}) is None

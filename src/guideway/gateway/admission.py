@@ -81,6 +81,15 @@ class Admission:
         if self._places:
             self._fill()
 
+    @property
+    def refusal(self) -> ApiError:
+        """What is told to whoever finds no room."""
+        return self._error
+
+    def waits(self, call: Call) -> bool:
+        """Does *call* wait?"""
+        return call in self._places
+
     def cancel(self, call: Call) -> None:
         """The client of *call* left while it waited. Nothing happens when it does not wait."""
         place = self._places.pop(call, None)

@@ -10,7 +10,6 @@ from guideway.gateway import errors, usage, wire
 from guideway.gateway.errors import ApiError
 from guideway.gateway.prepare import Prepared
 from guideway.gateway.record import Record
-from guideway.gateway.said import Said
 from guideway.gateway.upstream import Head
 
 COLLECT_LIMIT = 1024 * 1024
@@ -39,6 +38,9 @@ class Way(Protocol):
 
     def render(self, head: Head, framing: bytes, at: float, *, keep_alive: bool = True) -> bytes:
         """The head of the answer."""
+
+    def whole(self, head: Head, body: bytes, at: float) -> None:
+        """The answer is there in one piece, read *at*."""
 
     def let_go(self) -> None:
         """Nothing more is wanted of the replica."""
@@ -125,28 +127,13 @@ class Answer:
         self._parts += parts
         self._size += sum(map(len, parts))
         if done:
-            self._whole(b"".join(self._parts), at)
+            self._way.whole(self.head, b"".join(self._parts), at)
         elif self._rewriter is not None:
             if self._size > REWRITE_LIMIT:
                 self._way.spoiled(errors.UPSTREAM_BROKE)
         elif max(self.head.length or 0, self._size) > COLLECT_LIMIT:
             body, self._parts = b"".join(self._parts), []
             self._begin(body, at)
-
-    def _whole(self, body: bytes, at: float) -> None:
-        record = self._way.record
-        told = usage.read(body)
-        record.first, record.usage = at, told.usage if told is not None else None
-        record.said = Said(body) if record.usage is None and self.head.status == 200 else None
-        self._way.keep(self.head, body)
-        if self._rewriter is not None and self._prepared is not None and not self._prepared.passes(body, told):
-            try:
-                body = self._rewriter.whole(body)
-            except ValueError:
-                self._way.spoiled(errors.UPSTREAM_BROKE)
-                return
-        self._write(self._way.render(self.head, wire.length(len(body)), at) + body)
-        self._way.over(self.head.status)
 
     def _begin(self, body: bytes, at: float) -> None:
         """Send the head, and the first piece with it."""

@@ -49,7 +49,7 @@ class Equipment:
             self.plane.line.start()
         self._every("flush", FLUSH_SECONDS, self.reports.flush)
         self._every("look", LOOK_SECONDS, self._look)
-        self._every("expire", 0.25, lambda: self.plane.admission.expire(self.plane.clock()))
+        self._every("expire", 0.25, self._expire)
         self._every("publish", 1.0, self._publish)
 
     def close(self) -> None:
@@ -57,6 +57,7 @@ class Equipment:
         for timer in self._timers.values():
             timer.cancel()
         self._prober.close()
+        self.plane.beside.close()
         self.plane.copies.close()
         self.plane.counting.close()
         self.reports.close()
@@ -75,6 +76,11 @@ class Equipment:
             work()
 
         again()
+
+    def _expire(self) -> None:
+        now = self.plane.clock()
+        self.plane.admission.expire(now)
+        self.plane.beside.expire(now)
 
     def _look(self) -> None:
         if self.plane.table is not None:

@@ -6,21 +6,21 @@ is tried with replicas, `answer.py` how an answer is passed on.
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Callable
 from functools import partial
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from guideway.gateway import errors, usage, wire
 from guideway.gateway.answer import Answer
 from guideway.gateway.attempt import Attempt
+from guideway.gateway.beside import Found, Job
 from guideway.gateway.cache.flights import Seat
 from guideway.gateway.cache.plan import Plan
 from guideway.gateway.cache.stored import Stored
 from guideway.gateway.errors import ApiError
 from guideway.gateway.limits.key_lease import Reservation
 from guideway.gateway.limits.meter import Waiting
-from guideway.gateway.masking import FAILED
+from guideway.gateway.masking import FAILED, LARGE
 from guideway.gateway.mishap import tell
 from guideway.gateway.plane import Plane
 from guideway.gateway.prepare import Prepared, rewritten
@@ -60,6 +60,7 @@ class Exchange:
         "_arm",
         "_attempt",
         "_client",
+        "_job",
         "_look",
         "_over",
         "_plan",
@@ -84,6 +85,7 @@ class Exchange:
         self._plan: Plan | None = None
         self._seat: Seat | None = None
         self._look: Look | None = None
+        self._job: Job[Any] | None = None
         self._attempt: Attempt | None = None
         self._answer: Answer | None = None
         self._queued = self._admitted = self._over = False
@@ -131,15 +133,29 @@ class Exchange:
             self._go_on(arm, preparation.prepare(request, self._wanted, affinity))
             return
         work = partial(preparation.prepare, request, self._wanted, affinity)
-        job = asyncio.get_running_loop().run_in_executor(None, work)
-        job.add_done_callback(lambda done: self._prepared_beside(arm, done))
+        self._beside(len(request.body), work, partial(self._go_on, arm), FAILED)
 
-    def _prepared_beside(self, arm: ServingArm, done: asyncio.Future[Prepared | ApiError]) -> None:
-        try:
-            if not self._over and not done.cancelled():
-                self._go_on(arm, FAILED if done.exception() else done.result())
-        except Exception as error:
-            self.failed(error)
+    def _beside(
+        self,
+        size: int,
+        work: Callable[[], Found | ApiError],
+        go_on: Callable[[Found | ApiError], None],
+        failed: ApiError,
+    ) -> None:
+        """Do *work* on *size* bytes beside the loop, and *go_on* with what comes of it, or with why it was refused."""
+
+        def done(found: Found | ApiError) -> None:
+            self._job = None
+            try:
+                go_on(found)
+            except Exception as error:
+                self.failed(error)
+
+        job = self._plane.beside.run(work, done, owner=self.owner, size=size, failed=failed)
+        if isinstance(job, ApiError):
+            self._fail(job)
+        else:
+            self._job = job
 
     def _go_on(self, arm: ServingArm, prepared: Prepared | ApiError) -> None:
         """Look whether the answer is known."""
@@ -234,7 +250,7 @@ class Exchange:
         answer = self._answer
         if answer is None:
             if done and not head.is_event_stream:
-                self._whole(head, parts[0] if len(parts) == 1 else b"".join(parts), at)
+                self.whole(head, parts[0] if len(parts) == 1 else b"".join(parts), at)
                 return
             prepared = self._prepared
             assert prepared is not None
@@ -244,8 +260,8 @@ class Exchange:
             self._answer = answer = Answer(self, head, self._request.version, prepared=prepared, keeps=keeps)
         answer.feed(parts, done, at)
 
-    def _whole(self, head: Head, body: bytes, at: float) -> None:
-        """The answer came in one piece, as nearly all do."""
+    def whole(self, head: Head, body: bytes, at: float) -> None:
+        """The answer is there, as nearly all are, in one piece."""
         record, prepared = self.record, self._prepared
         record.first = at
         told = usage.read(body)
@@ -254,12 +270,24 @@ class Exchange:
         elif head.status == 200:
             record.said = Said(body)
         self.keep(head, body)
-        if prepared is not None and not prepared.passes(body, told):
+        if prepared is None or prepared.passes(body, told):
+            self._send(head, at, body)
+        elif len(body) <= LARGE:
             try:
                 body = rewritten(prepared, body)
             except ValueError:
                 self._fail(errors.UPSTREAM_BROKE)
                 return
+            self._send(head, at, body)
+        else:
+            work = partial(rewritten, prepared, body)
+            self._beside(len(body), work, partial(self._send, head, at), errors.UPSTREAM_BROKE)
+
+    def _send(self, head: Head, at: float, body: bytes | ApiError) -> None:
+        """Answer with the whole *body*."""
+        if isinstance(body, ApiError):
+            self._fail(body)
+            return
         self._client.write(self.render(head, wire.length(len(body)), at) + body)
         self.over(head.status)
 
@@ -423,6 +451,8 @@ class Exchange:
         if error is not None:
             record.ended, record.error = plane.clock(), error.code or ""
         try:
+            if self._job is not None:
+                self._job.drop()
             if self._admitted:
                 plane.admission.leave()
             elif self._queued:

@@ -14,6 +14,7 @@ from guideway.core.terms import Terms
 from guideway.gateway import errors, pages, paths, wire
 from guideway.gateway.admission import Admission, limit_of
 from guideway.gateway.batches.credential import secret_of as batch_secret
+from guideway.gateway.beside import Beside
 from guideway.gateway.budget import RetryBudget
 from guideway.gateway.cache.cache import Cache
 from guideway.gateway.cache.plan import Call, Plan
@@ -92,6 +93,7 @@ class Plane:
         )
         self.admission = Admission(1, options.admission.queue, options.admission.wait, clock)
         self.turns = Turns(clock)
+        self.beside = Beside(options.admission.queue, options.admission.wait, clock)
         self.ids = RequestIds(id_secret(b"", environment))
         self.feedback: Feedback | None = None
         self.traces: Traces | None = None
@@ -248,9 +250,9 @@ class Plane:
         assert key is not None, "nobody gets here without a key"
         if self._unlimited if key.limits is None else key.limits == _UNLIMITED:
             return None
-        asked = wanted.max_completion_tokens or wanted.max_tokens or (arm.terms.max_tokens if arm is not None else 0)
-        output = max(asked, 0) * max(wanted.n or 1, 1)
-        return self.line.meter.take(key, Estimate(len(request.body) // _BYTES_PER_TOKEN, output), debtor)
+        asked = wanted.most_tokens or (arm.terms.max_tokens if arm is not None else 0)
+        estimate = Estimate(len(request.body) // _BYTES_PER_TOKEN, asked * wanted.answers)
+        return self.line.meter.take(key, estimate, debtor)
 
     def preparation(self, arm: ServingArm) -> tuple[Preparation, int]:
         """What makes requests ready for a replica of *arm*, and of how many bytes of a prompt the affinity is."""

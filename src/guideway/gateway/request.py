@@ -18,6 +18,7 @@ from guideway.gateway.paths import Way
 T = TypeVar("T")
 TRACE = (b"traceparent", b"tracestate")
 MOST_TOKENS = 131_072
+PROMPTS = 2048
 STOP_CHARACTERS = 1024
 
 
@@ -190,11 +191,25 @@ class Peek(msgspec.Struct, gc=False):
     max_tokens: int | None = None
     max_completion_tokens: int | None = None
     n: int | None = None
+    best_of: int | None = None
     temperature: float | None = None
     seed: int | None = None
     stream_options: dict[str, Any] | None = None
     tools: msgspec.Raw = _ABSENT
     functions: msgspec.Raw = _ABSENT
+    prompt: Any = None
+
+    @property
+    def answers(self) -> int:
+        """How many answers are made: for each prompt, of which a list may hold many, as many as it asks for."""
+        prompt = self.prompt
+        prompts = len(prompt) if isinstance(prompt, list) and prompt and not isinstance(prompt[0], int) else 1
+        return prompts * max(self.n or 1, self.best_of or 1, 1)
+
+    @property
+    def most_tokens(self) -> int:
+        """The larger of its bounds on one answer, for nobody knows which one the model server reads; 0: it has none."""
+        return max(self.max_completion_tokens or 0, self.max_tokens or 0)
 
     @property
     def has_tools(self) -> bool:
@@ -233,6 +248,7 @@ class Plain(Peek, gc=False, forbid_unknown_fields=True):
         return (
             self.user is None
             and self.n is None
+            and self.best_of is None
             and not self.temperature
             and self.seed is None
             and not self.tools
@@ -240,6 +256,8 @@ class Plain(Peek, gc=False, forbid_unknown_fields=True):
             and 0 <= (self.max_tokens or 0) <= MOST_TOKENS
             and 0 <= (self.max_completion_tokens or 0) <= MOST_TOKENS
             and _length(self.stop) <= STOP_CHARACTERS
+            and _count(self.prompt) <= PROMPTS
+            and _count(self.input) <= PROMPTS
         )
 
 
@@ -287,6 +305,10 @@ def _read(decode: Callable[[bytes], T], body: bytes) -> T | ApiError:
 def asking_for_usage(body: bytes) -> bytes:
     """*body*, a JSON object that has no ``stream_options``, with the wish to be told the usage at the end."""
     return body.rstrip()[:-1] + _INCLUDE_USAGE
+
+
+def _count(texts: str | list[str] | None) -> int:
+    return len(texts) if isinstance(texts, list) else 1
 
 
 def _length(stop: str | list[str] | None) -> int:

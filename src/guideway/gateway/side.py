@@ -160,6 +160,11 @@ class SideExchange:
     def keep(self, head: Head, body: bytes) -> None:
         """Nobody else may have it."""
 
+    def whole(self, head: Head, body: bytes, at: float) -> None:
+        """The answer is there in one piece."""
+        self._client.write(self.render(head, wire.length(len(body)), at) + body)
+        self.over(head.status)
+
     def let_go(self) -> None:
         """Nothing more is wanted of the service."""
 

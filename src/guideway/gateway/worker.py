@@ -10,6 +10,7 @@ import math
 import os
 import signal
 import socket
+import sys
 import time
 from pathlib import Path
 
@@ -27,6 +28,8 @@ from guideway.gateway.metrics import Metrics
 from guideway.gateway.plane import Plane
 from guideway.gateway.server import Server
 
+SWITCH_SECONDS = 0.001
+"""How long a thread that masks a long text may keep the loop from going on; Python's own 5 ms are felt in streams."""
 DRAIN_SECONDS = 10.0
 
 
@@ -73,6 +76,7 @@ async def serve(server: Server, listening: socket.socket, control: socket.socket
     await server.listen(listening)
     gc.collect()
     gc.freeze()
+    sys.setswitchinterval(SWITCH_SECONDS)
     lame_duck = server.plane.options.lame_duck
     control.send(bytes([math.ceil(lame_duck)]))
     await leave.wait()

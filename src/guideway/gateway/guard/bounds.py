@@ -16,6 +16,8 @@ LOGPROBS = 20
 GRAMMAR = 16 * 1024
 """Characters of a grammar, bytes of a schema."""
 PATTERN = 1024
+PROMPTS = 2048
+"""Texts in one request."""
 CHOICE_WORDS = 1024
 DEPTH = 32
 
@@ -45,6 +47,10 @@ def out_of_bounds(body: Mapping[str, Any]) -> ApiError | None:
         value = body.get(name)
         if isinstance(value, list | dict) and len(value) > 1024:
             return bad_body(f"{name} has too many entries", name)
+    for name in ("prompt", "input"):
+        value = body.get(name)
+        if isinstance(value, list) and len(value) > PROMPTS and not isinstance(value[0], int):
+            return bad_body(f"{name} has more than {PROMPTS} texts", name)
     for name in _SHAPES & body.keys():
         problem = _shape(name, body[name], 0)
         if problem:
