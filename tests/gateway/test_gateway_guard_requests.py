@@ -7,6 +7,8 @@ import copy
 import pytest
 from guard_rig import SYSTEM, chat, code_of, release
 
+from guideway.core.guardrails import Guardrails
+from guideway.gateway.guard import Guard
 from guideway.gateway.guard.regex import costly
 from guideway.replica.chat import render_chat
 
@@ -150,8 +152,14 @@ def test_a_wish_to_be_told_the_prompt_is_refused_by_name_where_it_is_secret(name
     refused = PLAIN.check(chat("hi", **{name: value}))
     assert (refused.status, refused.param) == (400, name) and name in refused.message
     assert PLAIN.check(chat("hi", **{name: None})) is None
-    assert release(secret_prompt=False).check(chat("hi", **{name: value})) is None
+    assert Guard(Guardrails(secret_prompt=False)).check(chat("hi", **{name: value})) is None
     assert PLAIN.check({"prompt": "a text that is no chat is given no system prompt", name: value}) is None
+
+
+@pytest.mark.parametrize("name", ["chat_template", "prompt_embeds", "truncate_prompt_tokens"])
+def test_a_system_prompt_is_not_written_over_or_cut_off_even_where_it_is_no_secret(name):
+    assert release(secret_prompt=False).check(chat("hi") | {name: "x"}).param == name
+    assert Guard(Guardrails(secret_prompt=False)).check(chat("hi") | {name: "x"}) is None
 
 
 def test_a_wish_that_wishes_nothing_passes():

@@ -15,7 +15,7 @@ from guideway.gateway.guard.denied import Denied, pattern
 from guideway.gateway.guard.escapes import Escapes
 from guideway.gateway.guard.markup import Markup
 from guideway.gateway.guard.prompts import OFF_LOOP, PromptRules
-from guideway.gateway.guard.revealing import revealing, without_prompt
+from guideway.gateway.guard.revealing import replacing, revealing, without_prompt
 from guideway.gateway.guard.said import said
 from guideway.gateway.guard.secret import Secrecy, Secret
 from guideway.gateway.guard.stream import Limit, Row, TextStream
@@ -78,8 +78,8 @@ class Guard:
         """
         try:
             refused = out_of_bounds(body) or undeclarable(body, self._tools)
-            if refused is None and self._secret is not None:
-                refused = revealing(body)
+            if refused is None and self._system:
+                refused = replacing(body) or (revealing(body) if self._secret is not None else None)
             if refused is not None or not self._prompts.any:
                 return refused
             broken = self._prompts.broken(said(body))

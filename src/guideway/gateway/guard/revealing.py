@@ -1,4 +1,4 @@
-"""Ways to be told the prompt beside the texts of an answer: the wishes that are refused, the fields that are taken out.
+"""Ways around a system prompt, or to be told it beside an answer: wishes that are refused, fields that are taken out.
 
 A prompt that comes back token by token, or is written by a template of the client, is in no text that is looked at.
 """
@@ -27,6 +27,7 @@ _WISHES: dict[str, bool] = {
     "truncate_prompt_tokens": False,
 }
 """Fields of a request, each with the value that wishes nothing."""
+_REPLACING = ("chat_template", "prompt_embeds", "truncate_prompt_tokens")
 _FIELDS = frozenset({"echo", "meta_info", "details", "__verbose"})
 _BEGINNINGS = ("prompt", "input_")
 
@@ -40,6 +41,14 @@ def revealing(body: Mapping[str, Any]) -> ApiError | None:
         if value is not None and value is not nothing:
             return bad_body(f"{name} is not taken here: the model's instructions are not told", name)
     return None
+
+
+def replacing(body: Mapping[str, Any]) -> ApiError | None:
+    """Why *body* is refused where there is a system prompt, or None: a client must not write over it or cut it off."""
+    found = next((name for name in _REPLACING if body.get(name) is not None), None)
+    if found is None or "messages" not in body:
+        return None
+    return bad_body(f"{found} is not taken here: the model's instructions are not replaced", found)
 
 
 def without_prompt(answer: dict[str, Any]) -> bool:
