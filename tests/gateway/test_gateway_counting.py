@@ -50,7 +50,7 @@ class Counted:
     def __init__(self, gateway, replica, tokenizer, answer):
         self.gateway, self.replica = gateway, replica(answer)
         self.spent = []
-        gateway.plane.reports.spend = lambda key, used: self.spent.append(used)
+        gateway.plane.reports.settle = lambda reservation, used: self.spent.append(used)
         gateway.serve(self.replica, terms=msgspec.structs.replace(TERMS, tokenizer=tokenizer))
 
     def ask(self, **body):
@@ -161,7 +161,7 @@ def test_a_reservation_is_settled_by_what_was_counted(counted, monkeypatch):
     monkeypatch.setattr(plane, "reserve", lambda *_: Reservation(key.id))
     monkeypatch.setattr(plane.reports, "settle", lambda reservation, used: settled.append((reservation.key, used)))
     assert one.ask().status == 200
-    wait_for(lambda: settled)
+    wait_for(lambda: one.gateway.loop.call(plane.reports.flush) or settled)
     assert settled == [(key.id, Used(1, 5, 3))]
 
 

@@ -106,7 +106,6 @@ def test_texts_of_the_inference_protocol_are_looked_at(body):
         {"messages": [{"role": "pipe bomb", "content": "hi"}]},
         {"messages": [{"role": "user", "name": "pipe bomb", "content": "hi"}]},
         {"documents": [{"pipe bomb": "x"}]},
-        {"chat_template": "pipe bomb"},
         {"chat_template_kwargs": {"custom": "pipe bomb"}},
         {
             "response_format": {
@@ -122,6 +121,10 @@ def test_texts_of_the_inference_protocol_are_looked_at(body):
 )
 def test_everything_else_that_a_model_may_read_is_looked_at(more):
     assert code_of(DENIES, chat("hi", **more)) == "content_filter"
+
+
+def test_a_template_of_the_client_is_looked_at_where_no_system_prompt_forbids_it():
+    assert code_of(Guard(Guardrails(deny=(BOMB,))), chat("hi", chat_template="pipe bomb")) == "content_filter"
 
 
 def test_words_of_the_api_and_what_no_model_reads_break_no_rule():

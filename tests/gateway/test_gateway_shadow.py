@@ -24,7 +24,7 @@ class Bench:
         self.loop, self.skew = loop, 0.0
         self.told = []
         self.backend = Backend(Endpoint("127.0.0.1", port))
-        self.shadows = Shadows(gateway.plane, lambda: time.perf_counter() + self.skew, copies=copies)
+        self.shadows = Shadows(gateway.plane.pools, lambda: time.perf_counter() + self.skew, copies=copies)
 
     def copy(self):
         return self.loop.call(self.shadows.copy, self.backend, REQUEST, self.told.append)
