@@ -1,6 +1,6 @@
 """The way of one request: past the limits, through cache and queue, to a replica, and the answer back.
 
-Every step calls the next one, at once or when it has been waited for; none of them is a task. `route.py` holds what
+Every step calls the next one, at once or when it has been waited for; none of them is a task. `attempt.py` holds what
 is tried with replicas, `answer.py` how an answer is passed on.
 """
 
@@ -161,7 +161,7 @@ class Exchange:
         """Look whether the answer is known."""
         plane, record = self._plane, self.record
         if isinstance(prepared, ApiError):
-            record.guarded = True
+            record.guarded = prepared.status != 429
             self._fail(prepared)
             return
         self._prepared = prepared
