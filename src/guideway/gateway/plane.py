@@ -271,7 +271,7 @@ class Plane:
             arm.terms,
             prepared.digest,
             control,
-            wanted.is_plain,
+            request.plain,
             wanted.temperature == 0,
         )
         plan = self.cache.plan(call)

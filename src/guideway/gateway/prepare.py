@@ -87,7 +87,7 @@ class Preparation:
 
     def prepare(self, request: Request, wanted: Peek, affinity: int) -> Prepared | ApiError:
         """What a replica is sent for *request*, or why it is refused. Rules judge what the client wrote itself."""
-        if self._unread and wanted.is_plain and not wanted.stream:
+        if self._unread and request.plain and not wanted.stream:
             prefix, digest = prefix_of(request.path, request.body, affinity) if affinity else 0, self.masking.digest
             return Prepared(request.body, False, prefix, (), digest, self._make, self._gate, self._quiet, self._hide)
         try:
@@ -97,7 +97,7 @@ class Preparation:
 
     def _read(self, request: Request, wanted: Peek, affinity: int) -> Prepared | ApiError:
         path, data = request.path, None
-        if request.body and (self.guard.asks or not wanted.is_plain):
+        if request.body and (self.guard.asks or not request.plain):
             data = (decoded if isinstance(wanted, Plain) else understood)(request.body)
             error = data if isinstance(data, ApiError) else self.guard.check(data)
             if error is not None:

@@ -57,7 +57,7 @@ class Body:
 class Request:
     """One request. ``headers`` holds only the names that somebody here looks at, in small letters; ``length`` is
     that of the body, as its head says. ``stream``: its body, where that is passed on as it comes. ``way`` says who
-    answers, ``owner`` is the tenant of its key, ``line`` and ``lines`` are what a replica is sent of its head.
+    answers, ``owner`` is the tenant of its key, ``line`` and ``lines`` are what a replica is sent of its head. ``plain``: what ``Peek.is_plain`` said of its body.
 
     ``refusal`` is set when it was refused before it reached us whole; ``surplus`` says that unread bytes of it follow.
     """
@@ -74,6 +74,7 @@ class Request:
         "method",
         "owner",
         "path",
+        "plain",
         "query",
         "refusal",
         "stream",
@@ -99,6 +100,7 @@ class Request:
         self.way: Way = "here"
         self.owner = ""
         self.line = self.lines = b""
+        self.plain = False
 
     def again(self) -> Request:
         """Another request with the same accepted head."""
@@ -106,6 +108,7 @@ class Request:
         new.method, new.path, new.version, new.headers = self.method, self.path, self.version, self.headers
         new.body, new.length, new.keep_alive, new.key = b"", self.length, self.keep_alive, self.key
         new.refusal, new.surplus, new.query, new.stream, new.batch = None, False, self.query, None, self.batch
+        new.plain = False
         new.way, new.owner, new.line, new.lines = self.way, self.owner, self.line, self.lines
         return new
 
@@ -255,9 +258,9 @@ class Plain(Peek, gc=False, forbid_unknown_fields=True):
             and not self.functions
             and 0 <= (self.max_tokens or 0) <= MOST_TOKENS
             and 0 <= (self.max_completion_tokens or 0) <= MOST_TOKENS
-            and _length(self.stop) <= STOP_CHARACTERS
-            and _count(self.prompt) <= PROMPTS
-            and _count(self.input) <= PROMPTS
+            and (self.stop is None or _length(self.stop) <= STOP_CHARACTERS)
+            and (not isinstance(self.prompt, list) or len(self.prompt) <= PROMPTS)
+            and (not isinstance(self.input, list) or len(self.input) <= PROMPTS)
         )
 
 
@@ -275,9 +278,11 @@ _INCLUDE_USAGE = b',"stream_options":{"include_usage":true}}'
 
 def peek_at(request: Request) -> Peek | ApiError:
     """Which model *request* is for and how it is to be answered, or what is wrong with it."""
-    target = oip.target(request.path)
+    target = oip.target(request.path) if oip.speaks(request.path) else None
     if target is None:
-        return peek(request.body)
+        found = peek(request.body)
+        request.plain = not isinstance(found, ApiError) and found.is_plain
+        return found
     wrong = _read(_decode_inference, request.body) if target.purpose == "infer" else None
     return wrong if isinstance(wrong, ApiError) else Peek(target.model)
 
@@ -305,10 +310,6 @@ def _read(decode: Callable[[bytes], T], body: bytes) -> T | ApiError:
 def asking_for_usage(body: bytes) -> bytes:
     """*body*, a JSON object that has no ``stream_options``, with the wish to be told the usage at the end."""
     return body.rstrip()[:-1] + _INCLUDE_USAGE
-
-
-def _count(texts: str | list[str] | None) -> int:
-    return len(texts) if isinstance(texts, list) else 1
 
 
 def _length(stop: str | list[str] | None) -> int:
