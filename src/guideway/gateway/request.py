@@ -57,7 +57,8 @@ class Body:
 class Request:
     """One request. ``headers`` holds only the names that somebody here looks at, in small letters; ``length`` is
     that of the body, as its head says. ``stream``: its body, where that is passed on as it comes. ``way`` says who
-    answers, ``owner`` is the tenant of its key, ``line`` and ``lines`` are what a replica is sent of its head. ``plain``: what ``Peek.is_plain`` said of its body.
+    answers, ``owner`` is the tenant of its key, ``line`` and ``lines`` are what a replica is sent of its head,
+    ``plain`` is what ``Peek.is_plain`` said of its body.
 
     ``refusal`` is set when it was refused before it reached us whole; ``surplus`` says that unread bytes of it follow.
     """
