@@ -47,7 +47,8 @@ def test_what_clients_said_is_listed_for_people_and_for_training(project, home):
         "correction": "42",
     }
     assert json.loads(project("feedback", "list", "--json", "--days", "1").stdout) == []
-    assert json.loads(project("feedback", "list", "--json", "--limit", "0").stdout) == []
+    assert len(json.loads(project("feedback", "list", "--json", "--limit", "0").stdout)) == 1
+    assert project("feedback", "list", "--limit", "-1").returncode == 2
 
 
 @pytest.mark.catalogue("B37")
@@ -70,6 +71,13 @@ def test_a_tenant_is_erased_with_what_still_waits(project, home):
     with Database(home.database) as database:
         (line,) = ledger.entries(database, what="feedback erased")
     assert line.subject == "acme"
+
+
+def test_who_said_nothing_is_no_erasure_that_looks_done(project, home):
+    waits(home, msgspec.structs.replace(A, owner="key:1760cdd5"))
+    said = project("feedback", "erase", "--tenant", "1760cdd5")
+    assert said.returncode == 2 and "key:ID" in said.stderr
+    assert project("feedback", "erase", "--tenant", "key:1760cdd5").stdout == "1 judgement erased\n"
 
 
 def test_a_tenant_must_be_named(project):

@@ -25,12 +25,15 @@ def test_a_key_carries_what_it_was_made_with(project):
     assert key["limits"]["requests_per_minute"] == 60 and key["limits"]["money_per_day"] == 2.5
     assert key["limits"]["tokens_per_minute"] == 0
     assert 29 * 86_400 < key["expires"] - time.time() < 31 * 86_400
-    assert json.loads(said.stdout)["key"].startswith("gw-") and "digest" not in key
+    told = json.loads(said.stdout)
+    assert told["key"].startswith("gw-") and told["id"] == key["id"] and "digest" not in key
 
 
 def test_a_plain_key_has_the_limits_of_the_environment_and_does_not_expire(project):
-    assert project("keys", "new").returncode == 0
+    said = project("keys", "new")
     (key,) = listed(project)
+    assert said.returncode == 0 and said.stdout.startswith("gw-") and len(said.stdout.split()) == 1
+    assert said.stderr == f"its id, to list and revoke it: {key['id']}\n"
     assert (key["role"], key["tenant"], key["models"], key["limits"], key["expires"]) == ("user", "", [], None, None)
 
 
@@ -55,7 +58,9 @@ def test_a_key_that_is_revoked_says_so_and_is_not_shown_again(project):
 
 
 @pytest.mark.parametrize(
-    "words", [["--expires", "soon"], ["--expires", "0d"], ["--role", "god"], ["--money-per-day", "-1"]]
+    "words",
+    [["--expires", "soon"], ["--expires", "0d"], ["--role", "god"], ["--money-per-day", "-1"]]
+    + [["--money-per-day", "nan"], ["--requests-per-minute", "9" * 20], ["--model", ""]],
 )
 def test_what_cannot_be_meant_makes_no_key(project, words):
     said = project("keys", "new", *words)

@@ -13,6 +13,8 @@ BAD = {
     "traces to no URL": (Gateway(telemetry=Telemetry(traces="collector")), {}, "traces"),
     "names without Presidio": (Gateway(masking=Masking(entities={"name": "mask"})), {}, "Presidio"),
     "names that the release demands": (Gateway(), {"address": "block"}, "Presidio"),
+    "an address with blanks": (Gateway(host="not a host"), {}, "no address to listen on"),
+    "one port for two": (Gateway(port=8080, admin=8080), {}, "cannot serve both"),
     "Presidio that is not installed": (Gateway(masking=Masking(presidio=True)), {}, r"guideway\[presidio\]"),
 }
 

@@ -12,6 +12,7 @@ import msgspec
 from guideway.cli.draw import print_json, table
 from guideway.cli.project import environment_option, json_option, opened, spec_option
 from guideway.cli.state import writing
+from guideway.core.errors import SpecError
 from guideway.core.feedback import Judgement
 from guideway.store import feedback
 from guideway.store.database import Database
@@ -26,7 +27,7 @@ def command() -> None:
 
 @command.command("list")
 @click.option("--days", default=0, type=click.IntRange(min=0), help="Only that of the last DAYS days; 0: all.")
-@click.option("--limit", default=-1, type=int, help="How many at most.", show_default="all")
+@click.option("--limit", default=0, type=click.IntRange(min=0), help="How many at most; 0: all.")
 @spec_option
 @environment_option
 @json_option
@@ -36,7 +37,7 @@ def list_(days: int, limit: int, path: Path, environment: str, as_json: bool) ->
     since = time.time() - days * 86_400 if days else 0.0
     with Database(home.database) as database:
         feedback.commit(database, home.environment(environment) / feedback.FOLDER)
-        found = feedback.all_of(database, environment, since=since, limit=limit)
+        found = feedback.all_of(database, environment, since=since, limit=limit or -1)
     if as_json:
         print_json([msgspec.to_builtins(one) for one in found])
         return
@@ -45,7 +46,9 @@ def list_(days: int, limit: int, path: Path, environment: str, as_json: bool) ->
 
 
 @command.command("erase")
-@click.option("--tenant", required=True, help="Whose judgements; for a key without a tenant, its id.")
+@click.option(
+    "--tenant", required=True, help="Whose judgements, as the list shows it: a tenant, or key:ID for a key without one."
+)
 @spec_option
 @environment_option
 def erase(tenant: str, path: Path, environment: str) -> None:
@@ -54,6 +57,10 @@ def erase(tenant: str, path: Path, environment: str) -> None:
     folders = sorted((home.run / "env").glob(f"*/{feedback.FOLDER}"))
     with writing(home) as database:
         gone = feedback.erase(database, tenant, at=time.time(), who="command line", folders=folders)
+    if not gone:
+        raise SpecError(
+            f"'{tenant}' said nothing", try_this="`guideway feedback list` shows who did; key:ID without a tenant"
+        )
     click.echo(f"{gone} judgement{'' if gone == 1 else 's'} erased")
 
 

@@ -25,6 +25,7 @@ from guideway.store.database import Database
 Command = TypeVar("Command", bound=Callable[..., Any])
 _DAY = 86_400
 _SECONDS = {"m": 60, "h": 3600, "d": _DAY, "w": 7 * _DAY}
+_MOST = 10**15
 _LIMITS = Limits.__struct_fields__
 
 
@@ -70,20 +71,27 @@ def new(
 
     With any limit of its own it has only those, not the ones of the environment; 0 is no limit.
     """
+    if "" in models:
+        raise SpecError("a model needs a name", where="--model", try_this="leave --model out: the key may call all")
     now = time.time()
     terms: dict[str, Any] = {"tenant": tenant, "role": role, "models": models, "limits": _limits(limits)}
     terms["expires"] = now + _seconds(expires) if expires else None
     _, home = opened(path, environment)
     with writing(home) as database:
         key = orders.make_key(home, database, environment, label, clock=time.time, **terms)
+    id = orders.id_of(home, key)
     if as_json:
-        print_json({"key": key, "label": label})
-    else:
-        click.echo(key)
+        print_json({"key": key, "id": id, "label": label})
+        return
+    click.echo(key)
+    click.echo(f"its id, to list and revoke it: {id}", err=True)
 
 
 def _limits(given: Mapping[str, float | None]) -> Limits | None:
     named = {name: value for name, value in given.items() if value is not None}
+    wrong = next((name for name, value in named.items() if not value <= _MOST), None)
+    if wrong is not None:
+        raise SpecError(f"{named[wrong]} is no limit", where=f"--{wrong.replace('_', '-')}", try_this="0 is no limit")
     return msgspec.convert(named, Limits) if named else None
 
 

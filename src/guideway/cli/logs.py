@@ -14,7 +14,9 @@ from guideway.core.errors import SpecError, did_you_mean
 
 @click.command("logs")
 @click.argument("name", required=False)
-@click.option("-n", "lines", default=40, show_default=True, help="How many lines from the end.")
+@click.option(
+    "-n", "lines", default=40, show_default=True, type=click.IntRange(min=0), help="How many lines from the end."
+)
 @click.option("--follow", is_flag=True, help="Go on as lines come, until Ctrl-C.")
 @spec_option
 @environment_option
@@ -22,6 +24,8 @@ def command(name: str | None, lines: int, follow: bool, path: Path, environment:
     """Show the end of the log NAME; without a name, list what there is, the newest first."""
     _, home = opened(path, environment)
     logs = {str(one.relative_to(home.logs).with_suffix("")): one for one in home.logs.rglob("*.log")}
+    others = tuple(f"{one.name}/" for one in (home.run / "env").glob("*") if one.name != environment)
+    logs = {known: one for known, one in logs.items() if not known.startswith(others)}
     if name is None:
         for known in sorted(logs, key=lambda known: -logs[known].stat().st_mtime):
             click.echo(known)

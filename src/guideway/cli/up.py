@@ -60,7 +60,7 @@ def _show(url: str, model: str, key: str | None, task: str, certificate: Path | 
     click.echo(f"  model  {model}")
     click.echo(f"  key    {key}  (shown this once)" if key else "  key    `guideway keys new` makes another one")
     trusting = f"--cacert {certificate} " if certificate else ""
-    click.echo(f"\n  curl {trusting}{url}/{path} -H 'Authorization: Bearer {shown}' \\")
+    click.echo(f'\n  curl {trusting}{url}/{path} -H "Authorization: Bearer {shown}" \\')
     click.echo(f"    -H 'Content-Type: application/json' -d '{body}'\n")
     if certificate:
         click.echo(f"  clients trust it with: {trust(certificate)[1]}")

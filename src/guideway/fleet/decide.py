@@ -148,7 +148,9 @@ def _down(view: View) -> list[Action]:
     """Everything ends: first nobody is let in, then the gateway finishes, then the replicas."""
     actions: list[Action] = []
     if view.rollout:
-        actions.append(Move(view.rollout.id, Phase.FAILED, "the environment was taken down"))
+        actions.append(
+            Move(view.rollout.id, Phase.FAILED, "the environment was taken down; `guideway up` brings it back")
+        )
     if view.stable and view.stable.endpoints:
         actions.append(SetRoute(view.stable.release, ()))
     if view.gateway is not Standing.NONE:

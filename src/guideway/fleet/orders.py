@@ -163,6 +163,11 @@ def make_key(
             return key
 
 
+def id_of(home: Home, key: str) -> str:
+    """The id by which *key* is listed and revoked."""
+    return key_digest(pepper(home.keys), key)[:_ID]
+
+
 def revoke_key(home: Home, database: Database, environment: str, id: str, *, clock: Clock) -> None:
     """Make a key worthless; workers follow within a moment.
 

@@ -42,7 +42,8 @@ def wrong_method(allowed: Iterable[bytes]) -> ApiError:
 
 def unknown_model(asked: str, known: Iterable[str]) -> ApiError:
     """The body names a model that is not served here."""
-    message = f"there is no model {asked[:80]!r}; known: {', '.join(known)}"
+    names = ", ".join(known)
+    message = f"there is no model {asked[:80]!r}; known: {names}" if names else f"this key may not call {asked[:80]!r}"
     return ApiError(404, message, param="model", code="model_not_found")
 
 

@@ -167,7 +167,7 @@ class Exchange:
         self._prepared = prepared
         record.masked = prepared.kinds
         if plane.options.telemetry.prompts:
-            record.prompt = prepared.body.decode()
+            record.prompt = prepared.asked.decode()
         self._plan = plan = plane.plan(arm, self._request, self._wanted, record, prepared)
         if plan is None or not plan.reads:
             record.cache = "bypass"

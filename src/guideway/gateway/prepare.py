@@ -42,7 +42,7 @@ class Prepared(msgspec.Struct):
     ``strip``: the usage was asked for by us, so its event is taken out again. ``prefix`` stands for the beginning of
     the prompt, ``digest`` for what is done to prompts here, ``kinds`` for the personal data that was masked.
     ``hide`` takes fields out of an answer that would repeat a secret prompt. ``make`` None: the answer passes as it
-    is. ``quiet`` tells of a whole answer that it can do so all the same.
+    is. ``quiet`` tells of a whole answer that it can do so all the same. ``asked`` is what the client wrote, masked.
     """
 
     body: bytes
@@ -54,6 +54,7 @@ class Prepared(msgspec.Struct):
     gate: Gate | None = None
     quiet: Callable[[bytes, Told], bool] | None = None
     hide: Gate | None = None
+    asked: bytes = b""
 
     def rewriter(self) -> AnswerRewriter | None:
         """Who changes the answer, one for every answer; None: nobody has to."""
@@ -89,7 +90,9 @@ class Preparation:
         """What a replica is sent for *request*, or why it is refused. Rules judge what the client wrote itself."""
         if self._unread and request.plain and not wanted.stream:
             prefix, digest = prefix_of(request.path, request.body, affinity) if affinity else 0, self.masking.digest
-            return Prepared(request.body, False, prefix, (), digest, self._make, self._gate, self._quiet, self._hide)
+            return Prepared(
+                request.body, False, prefix, (), digest, self._make, self._gate, self._quiet, self._hide, request.body
+            )
         try:
             return self._read(request, wanted, affinity)
         except RecursionError:
@@ -126,6 +129,7 @@ class Preparation:
             gate,
             self._nothing_in if gate is None and not masked.restores and self.guard.only_neutralises else None,
             self._hide,
+            masked.body,
         )
 
     def _stream(self, rules: Guard | AnswerGuard, unmask: Make | None, channel: str) -> TextStream:

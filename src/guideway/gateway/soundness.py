@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import re
 from collections.abc import Mapping
 
 from guideway.core.errors import SpecError
@@ -20,6 +21,7 @@ def check_options(options: Gateway, release: Mapping[Entity, Action] | None = No
     Raises:
         SpecError: what is wrong, and what to do.
     """
+    _check_ports(options)
     if options.cache.store not in {"memory", "off"}:
         read_address(options.cache.store)
     if options.telemetry.traces:
@@ -34,6 +36,15 @@ def check_options(options: Gateway, release: Mapping[Entity, Action] | None = No
     if asked:
         advice = "set gateway.masking.presidio: true (needs guideway[presidio])"
         raise SpecError(f"masking of '{asked[0]}' needs Presidio", where="gateway.masking", try_this=advice)
+
+
+def _check_ports(options: Gateway) -> None:
+    if not re.fullmatch(r"[A-Za-z0-9._:%-]+", options.host):
+        advice = "an address of this machine, such as 127.0.0.1, or 0.0.0.0 for all of them"
+        raise SpecError(f"'{options.host}' is no address to listen on", where="gateway.host", try_this=advice)
+    if options.admin and options.admin == options.port:
+        advice = "another port, or 0: only the Unix socket"
+        raise SpecError(f"port {options.port} cannot serve both", where="gateway.admin", try_this=advice)
 
 
 def _needs(module: str, where: str, extra: str) -> None:

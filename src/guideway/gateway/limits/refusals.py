@@ -11,6 +11,8 @@ from guideway.gateway.limits.windows import brief
 
 NAMES = ("requests", "tokens", "money")
 CODE = "rate_limit_exceeded"
+NEVER = b"x-should-retry: false\r\n"
+"""What keeps the official client from trying again what cannot succeed."""
 UNAVAILABLE = ApiError(
     503,
     "limits cannot be checked now; try again",
@@ -30,7 +32,7 @@ def beyond(budget: Budget, need: Amounts) -> ApiError:
     )
     limit = _shown(NAMES[number], (budget.minute if period == "minute" else budget.day)[number])
     message = f"this request may use more {NAMES[number]} than this key has a {period}: {limit}"
-    return ApiError(429, message, NAMES[number], code=CODE)
+    return ApiError(429, message, NAMES[number], code=CODE, lines=NEVER)
 
 
 def used_up(budget: Budget, refuse: Refuse) -> ApiError:
