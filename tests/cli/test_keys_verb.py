@@ -59,8 +59,15 @@ def test_a_key_that_is_revoked_says_so_and_is_not_shown_again(project):
 
 @pytest.mark.parametrize(
     "words",
-    [["--expires", "soon"], ["--expires", "0d"], ["--role", "god"], ["--money-per-day", "-1"]]
-    + [["--money-per-day", "nan"], ["--requests-per-minute", "9" * 20], ["--model", ""]],
+    [
+        ["--expires", "soon"],
+        ["--expires", "0d"],
+        ["--role", "god"],
+        ["--money-per-day", "-1"],
+        ["--money-per-day", "nan"],
+        ["--requests-per-minute", "9" * 20],
+        ["--model", ""],
+    ],
 )
 def test_what_cannot_be_meant_makes_no_key(project, words):
     said = project("keys", "new", *words)
