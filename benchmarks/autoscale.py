@@ -74,11 +74,13 @@ def main() -> None:
     for trace, file in FILES.items():
         path = Path(folder) / file
         if path.is_file():
+            print(f"{trace} …", flush=True)
             figures += _trace(Case(trace), path)
         else:
             print(f"{path} is not there: left out", flush=True)
     path = Path(folder) / FILES["conv"]
     for case in VARIANTS:
+        print(f"{case} …", flush=True)
         figures += _variant(case, path)
     print()
     write("autoscale", figures)

@@ -22,6 +22,9 @@ HOUR = 3600.0
 LEAP = 1.5
 """Beyond the changes of an hour an overload is still answered, but only by growing this much: so it ends soon."""
 
+MEASURABLE = 100.0
+"""Of fewer requests than this in an hour a share of late ones says little: a single one is more than a hundredth."""
+
 Rule = Literal["hold", "unknown", "bounds", "wake", "panic", "stable", "settled", "zero", "spent"]
 
 
@@ -75,7 +78,7 @@ class State(msgspec.Struct, frozen=True):
     @property
     def late_share(self) -> float:
         """The share of the last hour's requests that waited too long though all replicas were there."""
-        return self.late / self.came if self.came else 0.0
+        return self.late / max(self.came, MEASURABLE)
 
 
 class Numbers(msgspec.Struct, frozen=True):
@@ -109,10 +112,12 @@ class Decision(msgspec.Struct, frozen=True):
 
 def decide(state: State, reading: Reading, rules: Rules) -> Decision:
     """What to do at *reading*; call it every few seconds, at least thrice within ``rules.panic``."""
+    last = state.points[-1].at if state.points else -math.inf
+    if reading.in_flight is None or reading.at <= last:
+        back = reading.in_flight is not None
+        reason = "the clock did not move on" if back else "the load is not known, so nothing changes"
+        return Decision(state.wanted, state.wanted, "unknown", reason, None, _set_back(state, reading.at))
     seen = observed(state.points, reading, rules.stable, batch=rules.batch)
-    if not seen or (state.points and reading.at <= state.points[-1].at):
-        reason = "the load is not known, so nothing changes" if not seen else "the clock did not move on"
-        return Decision(state.wanted, state.wanted, "unknown", reason, None, _since_anew(state, reading))
     load = load_of(seen, rules.panic, state.service)
     state = _remember(state, seen, load, reading, rules)
     numbers = _numbers(state, load, reading, rules)
@@ -124,20 +129,21 @@ def decide(state: State, reading: Reading, rules: Rules) -> Decision:
     return Decision(wanted, state.wanted, rule, reason, numbers, after)
 
 
-def _since_anew(state: State, reading: Reading) -> State:
-    """What came before a gap, or lies in the future, says nothing about what is enough."""
-    kept = tuple(one for one in state.points if one.at <= reading.at)
-    return msgspec.structs.replace(state, since=None, points=kept)
+def _set_back(state: State, now: float) -> State:
+    """If the clock went back: what lies in the future is forgotten, and nothing is known to have been enough."""
+    kept = tuple(one for one in state.points if one.at <= now)
+    return state if kept == state.points else msgspec.structs.replace(state, since=None, points=kept)
 
 
 def _remember(state: State, seen: Sequence[Point], load: Load, reading: Reading, rules: Rules) -> State:
     """The state with what this reading adds, without what is too old to matter."""
-    now, gap = reading.at, len(seen) < 2 or seen[-1].at - seen[-2].at > rules.panic
+    now = reading.at
+    gap = not state.points or now - state.points[-1].at > rules.panic
     since = now if gap or state.since is None else state.since
     panic_until = now + rules.stable if _late(load.queued, load, reading, rules) else state.panic_until
     if panic_until is not None and not now <= panic_until <= now + rules.stable:
         panic_until = None
-    state = _count(state, seen, load, reading, rules)
+    state = _count(state, seen[-1], load, reading, rules)
     need = max(_stable_need(load, rules), _panic_need(state, load, reading, rules), _floor(reading, rules))
     higher = [one for one in state.needs if one.replicas > need and now - rules.settle < one.at <= now]
     return State(
@@ -153,12 +159,13 @@ def _remember(state: State, seen: Sequence[Point], load: Load, reading: Reading,
     )
 
 
-def _count(state: State, seen: Sequence[Point], load: Load, reading: Reading, rules: Rules) -> State:
+def _count(state: State, here: Point, load: Load, reading: Reading, rules: Rules) -> State:
     """Count who came, and who came when it took too long; what is an hour old weighs about a third."""
-    if len(seen) < 2:
+    if not state.points:
         return state
-    fades = math.exp((seen[-2].at - seen[-1].at) / HOUR)
-    came = arrived(seen[-2], seen[-1])
+    last = state.points[-1]
+    fades = math.exp((last.at - here.at) / HOUR)
+    came = arrived(last, here)
     late = state.late * fades + (came if _short(state, load, reading, rules) else 0.0)
     return msgspec.structs.replace(state, came=state.came * fades + came, late=late)
 
@@ -177,7 +184,9 @@ def _numbers(state: State, load: Load, reading: Reading, rules: Rules) -> Number
 
 
 def _stable_need(load: Load, rules: Rules) -> int:
-    """What the mean load asks for, by queue time and by the target."""
+    """What the mean load asks for, by queue time and by the target; nothing while there is hardly a mean."""
+    if load.seconds < rules.panic:
+        return 0
     by_queue = replicas_for(
         load.mean, rules.places, within=rules.queue, late=rules.late, service=load.service, most=rules.max
     )
@@ -195,7 +204,7 @@ def _late(waiting: float, load: Load, reading: Reading, rules: Rules) -> bool:
 def _short(state: State, load: Load, reading: Reading, rules: Rules) -> bool:
     """Is it late now though all replicas are there, and have been for long enough to be done with what had waited?"""
     calm = rules.stable + (reading.cold_start or 0.0)
-    settled = reading.ready >= state.wanted and (not state.changes or reading.at - state.changes[-1] > calm)
+    settled = reading.ready >= max(1, state.wanted) and (not state.changes or reading.at - state.changes[-1] > calm)
     return settled and _late(load.waiting, load, reading, rules)
 
 

@@ -43,7 +43,8 @@ class Load(msgspec.Struct, frozen=True):
     """Offered load in erlangs (the requests that would be under way if nobody waited), and who waits.
 
     ``mean`` is over the long window, ``now`` over the short one, ``queued`` the mean number of those who wait in it,
-    ``waiting`` the number at the end; ``service``: seconds of work per request, None if too few have ended yet.
+    ``waiting`` the number at the end; ``service``: seconds of work per request, None if too few have ended yet;
+    ``seconds``: how long there have been readings, at most the long window.
     """
 
     mean: float
@@ -51,20 +52,19 @@ class Load(msgspec.Struct, frozen=True):
     queued: float
     waiting: float
     service: float | None
+    seconds: float
 
 
 def observed(points: Sequence[Point], reading: Reading, window: float, *, batch: bool) -> list[Point]:
-    """The points of the last *window* seconds and *reading* as the last; none if it says nothing.
+    """The points of the last *window* seconds and *reading*, whose load is known, as the last.
 
-    A window is kept as sixty points at most, however often it is read.
+    A window is kept as about sixty points, however often it is read.
     """
-    if reading.in_flight is None:
-        return []
-    running, queued = reading.in_flight, reading.queued
+    running, queued = reading.in_flight or 0.0, reading.queued
     if batch:
         running, queued = running + reading.batch_in_flight, queued + reading.batch_queued
     kept = [one for one in points if reading.at - window < one.at < reading.at]
-    if kept and len(kept) > 1 and kept[-1].at - kept[-2].at < window / 60:
+    if len(kept) > 1 and kept[-1].at - kept[-2].at < window / 60:
         kept.pop()
     return [*kept, Point(reading.at, running, queued, reading.finished)]
 
@@ -79,6 +79,7 @@ def load_of(points: Sequence[Point], panic: float, known: float | None) -> Load:
         queued=_mean([one.queued for one in short]),
         waiting=points[-1].queued,
         service=service,
+        seconds=points[-1].at - points[0].at,
     )
 
 
