@@ -117,11 +117,21 @@ def test_one_peak_within_the_settling_time_keeps_what_it_needed():
 
 
 def test_nothing_leaves_while_requests_waited_lately():
+    story = Story(rules=msgspec.structs.replace(RULES, settle=60.0), wanted=6)
+    story.goes_on(60, load=9)
+    story.ready = 5
+    story.goes_on(10, load=9, waited=3.0)
+    story.goes_on(RULES.stable, load=9)
+    assert (story.wanted, story.decisions[-1].rule) == (6, "hold")
+    assert story.goes_on(10, load=9).wanted < 6
+
+
+def test_a_moment_in_which_much_is_under_way_is_kept_a_place_for():
     story = Story(wanted=6)
-    story.goes_on(900, load=36)
-    story.ready = 6
-    story.goes_on(15, load=48, queued=60)
-    assert story.state.panic_until == story.at + RULES.stable
+    for _ in range(10):
+        story.goes_on(300, load=9)
+        story.goes_on(TICK, load=38)
+    assert (story.wanted, story.rules_used) == (5, ["settled"])
 
 
 def test_nothing_leaves_while_more_requests_were_late_than_may_be():
@@ -131,6 +141,19 @@ def test_nothing_leaves_while_more_requests_were_late_than_may_be():
     story.state = spoilt
     last = story.goes_on(TICK, load=20)
     assert last.rule == "hold" and "waited too long" in last.reason
+
+
+def test_one_late_request_of_a_handful_holds_nothing_back():
+    story = Story(wanted=6)
+    story.goes_on(900, load=9)
+    story.state = msgspec.structs.replace(story.state, wanted=6, changes=(), came=10.0, late=1.0)
+    assert story.goes_on(TICK, load=9).wanted < 6
+
+
+def test_who_wakes_a_release_is_not_taken_for_a_sign_of_too_few_replicas():
+    story = Story(rules=msgspec.structs.replace(RULES, min=0), wanted=0)
+    story.goes_on(600)
+    assert story.goes_on(TICK, queued=50).state.late == 0.0
 
 
 def test_peaks_that_the_means_hide_add_one_replica_once_too_many_were_late():
@@ -170,6 +193,23 @@ def test_an_overload_is_answered_though_the_hour_had_all_its_changes_and_only_by
     story.ready = 4
     last = story.goes_on(30, load=32, queued=200)
     assert last.wanted >= 6 and story.rules_used == ["panic"]
+
+
+def test_a_mean_that_asks_for_a_leap_is_held_back_all_the_same():
+    story = Story(wanted=4, rules=msgspec.structs.replace(RULES, target=2.0))
+    story.state = msgspec.structs.replace(story.state, changes=(0.0, 1.0, 2.0, 3.0, 4.0, 5.0))
+    last = story.goes_on(300, load=16)
+    assert (last.rule, last.wanted, last.numbers.stable) == ("spent", 4, 8)
+
+
+def test_who_waits_is_counted_by_the_work_that_must_be_done_with_him_within_the_stable_window():
+    story = Story(wanted=4, service=12.0)
+    story.goes_on(300, load=16)
+    story.goes_on(TICK, load=16, queued=40)
+    for _ in range(4):
+        last = story.goes_on(TICK, load=16, queued=40)
+    assert last.numbers.load.now == pytest.approx(16, rel=0.05)
+    assert last.numbers.panic == math.ceil((16 + 40 * 12 / 120) / 8)
 
 
 @pytest.mark.parametrize(("wanted", "found"), [(1, 2), (30, 5), (4, 4)])
@@ -286,6 +326,14 @@ def test_a_clock_that_goes_back_removes_nothing_and_is_believed_again():
     assert story.goes_on(300, load=9).wanted < 6
 
 
+def test_what_was_done_in_a_future_that_did_not_come_holds_nothing_back():
+    story = Story(wanted=2)
+    ahead = tuple(story.at + 9000.0 + one for one in range(6))
+    story.state = msgspec.structs.replace(story.state, changes=ahead, panic_until=9000.0)
+    assert story.goes_on(300, load=16).wanted > 2
+    assert story.goes_on(1500, load=1).wanted == 1
+
+
 def test_the_same_reading_twice_changes_nothing_and_forgets_nothing():
     story = Story(wanted=3)
     before = story.goes_on(600, load=12).state
@@ -309,7 +357,7 @@ def test_a_state_is_the_same_after_it_was_kept_in_a_row_and_stays_small():
         story.finished += 2.0
         story.reads(chance.uniform(0, 60), chance.uniform(0, 5))
         row = msgspec.json.encode(story.state)
-        assert len(row) < 8000
+        assert len(row) < 8000 and len(story.state.points) <= 62
         story.state = msgspec.json.decode(row, type=State)
     assert story.state == story.decisions[-1].state
 
