@@ -193,7 +193,7 @@ def test_down_ends_a_rollout_that_is_under_way(fleet):
     fleet.until(fleet.processes)
     fleet.down()
     fleet.until(fleet.controller._all_down)
-    assert fleet.rollout(rollout.id).reason == "the environment was taken down"
+    assert fleet.rollout(rollout.id).reason == "the environment was taken down; `guideway up` brings it back"
     assert fleet.processes() == set()
 
 

@@ -199,7 +199,7 @@ CASES = {
     ),
     "down while a rollout runs: whoever waits for it is told": (
         {"state": DOWN, "gateway": Standing.NONE, "rollout": rollout(Phase.STARTING)},
-        [Move("r", Phase.FAILED, "the environment was taken down")],
+        [Move("r", Phase.FAILED, "the environment was taken down; `guideway up` brings it back")],
     ),
     "down and quiet": ({"state": DOWN, "gateway": Standing.NONE, "route": route(NEW)}, []),
 }
