@@ -1,0 +1,118 @@
+"""PASS, FAIL or UNKNOWN for each signal, from its numbers: what speaks against it, what for it, what is missing."""
+
+from __future__ import annotations
+
+import math
+
+import msgspec
+
+from guideway.core.gate import Verdict
+from guideway.rollout.inferiority import Estimate
+from guideway.rollout.plan import Plan
+from guideway.rollout.score import Reading
+from guideway.rollout.signals import QUALITY, SHARES
+
+
+class SignalVerdict(msgspec.Struct, frozen=True):
+    """One signal judged. ``events`` and ``requests`` are of (stable, candidate); ``ratio`` with its interval.
+
+    ``against`` says what failed it, ``proof`` what showed it good, ``waits_for`` what is not shown yet: one of the three.
+    """
+
+    signal: str
+    verdict: Verdict
+    required: bool
+    share: float
+    events: tuple[int, int]
+    requests: tuple[int, int]
+    ratio: Estimate
+    log_e: float
+    log_peak: float
+    log_threshold: float
+    log_inferior: float
+    own_upper: float
+    against: str = ""
+    proof: str = ""
+    waits_for: str = ""
+
+    @property
+    def failed(self) -> bool:
+        """Does it stop the rollout?"""
+        return self.verdict is Verdict.FAIL
+
+
+def verdicts(plan: Plan, readings: tuple[Reading, ...]) -> tuple[SignalVerdict, ...]:
+    """Every reading judged. A signal that promotion requires and that has no reading is UNKNOWN too."""
+    there = {one.signal for one in readings}
+    missing = [Reading(one.signal) for one in plan.required if one.signal not in there]
+    return tuple(_judge(plan, one) for one in (*readings, *missing))
+
+
+def unproven(plan: Plan, found: tuple[SignalVerdict, ...]) -> list[SignalVerdict]:
+    """The required signals that were not shown good."""
+    names = {one.signal for one in plan.required}
+    return [one for one in found if one.signal in names and one.verdict is not Verdict.PASS]
+
+
+def _judge(plan: Plan, reading: Reading) -> SignalVerdict:
+    threshold = plan.log_threshold(reading.signal)
+    against = _against(reading, threshold)
+    proof = "" if against else _proof(plan, reading)
+    verdict = Verdict.FAIL if against else Verdict.PASS if proof else Verdict.UNKNOWN
+    return SignalVerdict(
+        reading.signal,
+        verdict,
+        plan.needs(reading.signal) is not None,
+        SHARES[reading.signal],
+        reading.events,
+        reading.requests,
+        reading.ratio,
+        reading.log_e,
+        reading.log_peak,
+        threshold,
+        reading.log_inferior,
+        reading.own_upper,
+        against,
+        proof,
+        "" if against or proof else _waits_for(plan, reading),
+    )
+
+
+def _against(reading: Reading, threshold: float) -> str:
+    if reading.log_peak < threshold:
+        return ""
+    stable, candidate = reading.events
+    seen = f"{candidate} of {stable + candidate} events were the candidate's, " if stable + candidate else ""
+    return f"{seen}E reached {_e(reading.log_peak)}, {_e(threshold)} stops"
+
+
+def _proof(plan: Plan, reading: Reading) -> str:
+    """Non-inferior, or below the objective: either is enough, each with half of the error."""
+    if reading.signal == QUALITY:
+        return ""
+    need, margin = math.log(1.0 / plan.error_each), plan.margin(reading.signal)
+    if reading.log_inferior >= need:
+        return f"{reading.signal} at most {reading.ratio.high:.2f} times as often as stable (below {margin:g})"
+    required = plan.needs(reading.signal)
+    objective = required.objective if required else None
+    if objective is not None and reading.own_upper < objective:
+        return (
+            f"{reading.signal} in at most {reading.own_upper:.2%} of the candidate's requests (below {objective:.2%})"
+        )
+    return ""
+
+
+def _waits_for(plan: Plan, reading: Reading) -> str:
+    if reading.signal == QUALITY:
+        return "quality only ever speaks against a candidate"
+    if not any(reading.requests):
+        return "no request has told of it yet"
+    margin, required = plan.margin(reading.signal), plan.needs(reading.signal)
+    words = f"a ratio below {margin:g} (now at most {reading.ratio.high:.3g})"
+    if required is not None and required.objective is not None:
+        words += f", or a rate below {required.objective:.2%} (now at most {reading.own_upper:.2%})"
+    return words
+
+
+def _e(log_value: float) -> str:
+    return f"{math.exp(log_value):.3g}" if log_value < 100.0 else f"10^{log_value / math.log(10.0):.0f}"
