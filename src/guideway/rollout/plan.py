@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Iterator
 
@@ -27,7 +28,7 @@ class Step(msgspec.Struct, frozen=True):
 
 
 class Required(msgspec.Struct, frozen=True):
-    """What must be shown of one signal before promotion: a ratio below ``margin``, or an own rate below ``objective``."""
+    """What promotion asks of one signal: a ratio below ``margin``, or an own rate below ``objective``."""
 
     signal: str
     margin: float = MARGIN
@@ -91,7 +92,7 @@ def _wrongs(plan: Plan) -> Iterator[str]:
         yield "a canary needs at least one step"
     if not all(0.0 < weight < 1.0 for weight in weights):
         yield f"the weight of a step lies between 0 and 1, without them: {weights}"
-    if any(later <= earlier for earlier, later in zip(weights, weights[1:], strict=False)):
+    if any(later <= earlier for earlier, later in itertools.pairwise(weights)):
         yield f"weights must rise from step to step: {weights}"
     for step in plan.steps:
         if step.units < 1:

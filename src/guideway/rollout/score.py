@@ -71,9 +71,10 @@ class Scores(msgspec.Struct):
             self._count(outcome, late(thumb, other_language))
 
     def again(self) -> None:
-        """Go on with this evidence under another rollout of the same pair: its draws are independent of the old ones."""
+        """Go on with this evidence in a retry of the same pair: all steps are taken anew, with draws of their own."""
+        self.units = {}
         for score in self.signals.values():
-            score.callers, score.trials.callers = Callers(), set()
+            score.callers = Callers()
 
     def units_at(self, weight: float) -> int:
         """How many units there were at *weight*, of both arms."""

@@ -16,7 +16,7 @@ from guideway.rollout.signals import QUALITY, SHARES
 class SignalVerdict(msgspec.Struct, frozen=True):
     """One signal judged. ``events`` and ``requests`` are of (stable, candidate); ``ratio`` with its interval.
 
-    ``against`` says what failed it, ``proof`` what showed it good, ``waits_for`` what is not shown yet: one of the three.
+    ``against`` says what failed it, ``proof`` what showed it good, ``waits_for`` what is not shown yet.
     """
 
     signal: str
