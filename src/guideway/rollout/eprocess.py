@@ -63,7 +63,7 @@ def tilted(share: float, ratio: float) -> float:
 
 
 def log_e(tally: Tally, null: float, deltas: tuple[float, ...] = DELTAS) -> float:
-    """log E of *tally* against the ratio *null*, with alternatives at *null* · exp(delta): negative ones lie below it."""
+    """log E of *tally* against the ratio *null*, with alternatives at *null* · exp(delta): negative: below."""
     return log_mean_exp([_log_ratio(tally, null, delta) for delta in deltas])
 
 

@@ -96,9 +96,7 @@ def _proof(plan: Plan, reading: Reading) -> str:
     required = plan.needs(reading.signal)
     objective = required.objective if required else None
     if objective is not None and reading.own_upper < objective:
-        return (
-            f"{reading.signal} in at most {reading.own_upper:.2%} of the candidate's requests (below {objective:.2%})"
-        )
+        return f"{reading.signal} in at most {reading.own_upper:.2%} of its own requests (below {objective:.2%})"
     return ""
 
 
