@@ -10,7 +10,7 @@ from __future__ import annotations
 import argparse
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -52,6 +52,9 @@ MARGINS = (
 """At the margin of one of the required signals, and well within that of the others."""
 
 
+Rules = Mapping[str, Callable[[Traffic], int]]
+
+
 class Cell(NamedTuple):
     """What became of the rollouts of one kind: where each was stopped, and the candidate's errors until then."""
 
@@ -78,19 +81,26 @@ class Bench(NamedTuple):
     def run(
         self, world: World, weight: Floats, rule: Callable[[Traffic], int], *, exact: bool = False, check: bool = True
     ) -> Cell:
-        """One cell: the same seeds, and so the same traffic, for every rule."""
+        """One cell."""
+        return self.run_all(world, weight, {"": rule}, exact=exact, check=check)[""]
+
+    def run_all(
+        self, world: World, weight: Floats, rules: Rules, *, exact: bool = False, check: bool = False
+    ) -> dict[str, Cell]:
+        """A cell for every rule, all on the same traffic; every cell of one kind of traffic has the same seeds."""
         began = time.perf_counter()
-        at, errors = np.empty(self.rollouts), np.empty(self.rollouts)
+        cells = {name: Cell(np.empty(self.rollouts), np.empty(self.rollouts)) for name in rules}
         for seed in range(self.rollouts):
             traffic = draw(world, weight, (5, seed), exact)
-            found = rule(traffic)
-            at[seed] = found
-            errors[seed] = (traffic.candidate & traffic.events["errors"])[: min(found, len(weight)) + 1].sum()
+            errors = np.cumsum(traffic.candidate & traffic.events["errors"])
+            for name, rule in rules.items():
+                found = rule(traffic)
+                cells[name].at[seed], cells[name].errors[seed] = found, errors[min(found, len(errors) - 1)]
             if check and seed < self.replays:
                 _same(world, traffic)
-        spent = time.perf_counter() - began
-        print(f"  {world.name:<28} stopped {(at < NEVER).mean():7.2%}  in {spent:5.1f} s", flush=True)
-        return Cell(at, errors)
+        stopped = ", ".join(f"{name} {cell.stopped:.2%}".strip() for name, cell in cells.items())
+        print(f"  {world.name}: {stopped} in {time.perf_counter() - began:.0f} s", flush=True)
+        return cells
 
 
 def main() -> None:
@@ -136,7 +146,7 @@ def false_rollbacks(bench: Bench) -> list[Figure]:
 def promotions(bench: Bench) -> list[Figure]:
     """A candidate without errors is promoted soon; one at a margin seldom, even if nothing ever stopped it."""
     print("promotions")
-    good = bench.run(World("no errors at all", 0.0, 0.0), schedule(10_000), _promoted, check=False)
+    good = bench.run(World("no errors at all", 0.0, 0.0), schedule(10_000), _promoted_in_time, check=False)
     figures = [_share("healthy and without errors: promoted within 10,000 requests", good.stopped, 95.0, larger=True)]
     figures.append(Figure("requests to that promotion, median", good.requests(0.5), "", note="least: 5,000"))
     usual = bench.run(World("0.5 % errors on both arms"), schedule(HORIZON), _promoted, check=False)
@@ -183,27 +193,38 @@ def latency(bench: Bench) -> list[Figure]:
 def comparison(bench: Bench) -> tuple[list[Figure], dict[str, dict[str, float]]]:
     """The rules of others on steps of 6,000 requests at 20 a second; ours on the very same traffic."""
     print("others")
-    worlds = (*HEALTHY, World("300 Zipf callers", callers=300))
     methods: dict[str, Callable[[Traffic], int]] = {"Guideway": ours, **rules.RULES}
     methods["E, every event counted"] = lambda traffic: arrays.stop(traffic, every_event=True)[0]
-    figures, table = [], {}
-    for name, rule in methods.items():
-        print(name)
-        cells = {world.name: bench.run(world, SLOW_STEPS, rule, check=False) for world in worlds}
-        table[name] = {world: cell.stopped for world, cell in cells.items()}
-        figures += [_share(f"{name}: false rollbacks, {world}", cell.stopped) for world, cell in cells.items()]
-        if name not in ("Mann-Whitney, peeking", "E, every event counted"):
-            for world in (THIRTY, FIVE):
-                cell = bench.run(world, SLOW_STEPS, rule, check=False)
-                median = f"median {cell.requests(0.5):,.0f} requests" if cell.stopped > 0.5 else "no median"
-                note = f"stopped {cell.stopped:.1%}; {median}"
-                served = float(np.quantile(cell.errors, 0.9))
-                figures.append(Figure(f"{name}: {world.name}, errors served, q90", served, "", note=note))
+    figures: list[Figure] = []
+    table: dict[str, dict[str, float]] = {name: {} for name in methods}
+    for world in (*HEALTHY, World("300 Zipf callers", callers=300)):
+        for name, cell in bench.run_all(world, SLOW_STEPS, methods).items():
+            table[name][world.name] = cell.stopped
+            figures.append(_share(f"{name}: false rollbacks, {world.name}", cell.stopped))
+    return figures + _found_by_others(bench, methods), table
+
+
+def _found_by_others(bench: Bench, methods: Rules) -> list[Figure]:
+    """How soon the same rules stop a candidate that is bad: by errors, by latency."""
+    figures = []
+    of_errors = {name: methods[name] for name in methods if "Mann" not in name and "every" not in name}
+    for world in (THIRTY, FIVE):
+        for name, cell in bench.run_all(world, SLOW_STEPS, of_errors).items():
+            median = f"median {cell.requests(0.5):,.0f} requests" if cell.stopped > 0.5 else "no median"
+            served = float(np.quantile(cell.errors, 0.9))
+            note = f"stopped {cell.stopped:.1%}; {median}"
+            figures.append(Figure(f"{name}: {world.name}, errors served, q90", served, "", note=note))
+    of_latency = {name: methods[name] for name in ("Guideway", "Mann-Whitney, peeking")}
     for world in (SLOW[0][0], SLOW[2][0]):
-        for name in ("Guideway", "Mann-Whitney, peeking"):
-            cell = bench.run(world, SLOW_STEPS, methods[name], check=False)
+        for name, cell in bench.run_all(world, SLOW_STEPS, of_latency).items():
             figures.append(_requests(f"{name}: {world.name}, steps of 6,000: requests to stop", cell, 0.9))
-    return figures, table
+    return figures
+
+
+def _promoted_in_time(traffic: Traffic) -> int:
+    """Where the rollout is promoted, unless it is stopped before."""
+    found = _promoted(traffic)
+    return found if found < ours(traffic) else NEVER
 
 
 def _promoted(traffic: Traffic) -> int:
