@@ -23,19 +23,20 @@ _HALVINGS = 40
 
 
 class Estimate(msgspec.Struct, frozen=True):
-    """A ratio of rates, candidate to stable, with the interval that holds at any time (infinite: nothing known)."""
+    """A ratio of rates, candidate to stable, with an interval that holds at any time; None: not known, not bounded."""
 
-    value: float
-    low: float
-    high: float
+    value: float | None = None
+    low: float = 0.0
+    high: float | None = None
 
 
 def ratio(tally: Tally, alpha: float) -> Estimate:
     """The ratio of the candidate's rate of events to the stable one's; each end of the interval is wrong with *alpha*.
 
-    ``value`` is the most likely ratio: 0 or infinite where one arm had no event, nan where neither had.
+    ``value`` is the most likely ratio; None if the stable release had no event.
     """
-    return Estimate(_likeliest(tally), _lower(tally, alpha), upper(tally, alpha))
+    high = upper(tally, alpha)
+    return Estimate(_likeliest(tally), _lower(tally, alpha), None if math.isinf(high) else high)
 
 
 def upper(tally: Tally, alpha: float) -> float:
@@ -81,14 +82,12 @@ def _crossing(true_above: Callable[[float], bool]) -> float:
     return high
 
 
-def _likeliest(tally: Tally) -> float:
+def _likeliest(tally: Tally) -> float | None:
     """Where as many events are expected of the candidate as were seen; both sides grow with the ratio."""
     stable = sum(one for one, _ in tally.values())
     own = sum(one for _, one in tally.values())
-    if not own:
-        return 0.0 if stable else math.nan
-    if not stable:
-        return math.inf
+    if not stable or not own:
+        return 0.0 if stable else None
     return math.exp(_crossing(lambda at: _expected(tally, math.exp(at)) >= own))
 
 

@@ -38,7 +38,7 @@ class Reading(msgspec.Struct, frozen=True):
     log_inferior: float = 0.0
     events: tuple[int, int] = (0, 0)
     requests: tuple[int, int] = (0, 0)
-    ratio: Estimate = Estimate(float("nan"), 0.0, float("inf"))
+    ratio: Estimate = Estimate()
     own_upper: float = 1.0
 
 

@@ -92,7 +92,7 @@ def _proof(plan: Plan, reading: Reading) -> str:
         return ""
     need, margin = math.log(1.0 / plan.error_each), plan.margin(reading.signal)
     if reading.log_inferior >= need:
-        return f"{reading.signal} at most {reading.ratio.high:.2f} times as often as stable (below {margin:g})"
+        return f"{reading.signal} at most {_bound(reading)} times as often as stable (below {margin:g})"
     required = plan.needs(reading.signal)
     objective = required.objective if required else None
     if objective is not None and reading.own_upper < objective:
@@ -106,10 +106,14 @@ def _waits_for(plan: Plan, reading: Reading) -> str:
     if not any(reading.requests):
         return "no request has told of it yet"
     margin, required = plan.margin(reading.signal), plan.needs(reading.signal)
-    words = f"a ratio below {margin:g} (now at most {reading.ratio.high:.3g})"
+    words = f"a ratio below {margin:g} (now {'at most ' if reading.ratio.high else ''}{_bound(reading)})"
     if required is not None and required.objective is not None:
         words += f", or a rate below {required.objective:.2%} (now at most {reading.own_upper:.2%})"
     return words
+
+
+def _bound(reading: Reading) -> str:
+    return "without a bound" if reading.ratio.high is None else f"{reading.ratio.high:.4g}"
 
 
 def _e(log_value: float) -> str:
