@@ -31,9 +31,11 @@ def log_e(candidate: Bools, share: Floats, null: float, deltas: Floats = DELTAS)
 
 
 def _paths(candidate: Bools, share: Floats, null: float, deltas: Floats = DELTAS) -> Floats:
-    chance = share * null / (1.0 - share + share * null)
-    steps = candidate[None, :] * deltas[:, None] - np.log1p(chance[None, :] * np.expm1(deltas)[:, None])
-    paths: Floats = np.cumsum(steps, axis=1)
+    known, which = np.unique(share, return_inverse=True)
+    chance = known * null / (1.0 - known + known * null)
+    stable = -np.log1p(chance[None, :] * np.expm1(deltas)[:, None])
+    steps = np.concatenate([stable, stable + deltas[:, None]], axis=1)
+    paths: Floats = np.cumsum(steps[:, which + candidate * len(known)], axis=1)
     return paths
 
 

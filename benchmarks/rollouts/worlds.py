@@ -113,7 +113,7 @@ def _limits(world: World, dice: np.random.Generator, exact: bool) -> dict[str, t
     spread = np.hypot(SIGMA, 0.3) if world.callers else SIGMA
     sample = np.exp(spread * dice.standard_normal(LIMITS_FROM))
     waits = np.exp(SIGMA * dice.standard_normal((2, LIMITS_FROM)))
-    asked, spent = dice.geometric(1 / 300, LIMITS_FROM), dice.geometric(1 / 150, LIMITS_FROM)
+    asked, spent = _lengths(dice, LIMITS_FROM)
     return {
         "latency": tuple(
             math.exp(spread * NormalDist().inv_cdf(share)) if exact else _at(sample, share) for share in QUANTILES
@@ -125,15 +125,24 @@ def _limits(world: World, dice: np.random.Generator, exact: bool) -> dict[str, t
     }
 
 
+def _lengths(dice: np.random.Generator, count: int) -> NDArray[np.int64]:
+    """Tokens of prompts and of answers, 300 and 150 on the average."""
+    lengths: NDArray[np.int64] = np.ceil(np.array([[300.0], [150.0]]) * dice.standard_exponential((2, count))).astype(
+        int
+    )
+    return lengths
+
+
 def _at(values: NDArray[Any], share: float) -> float:
-    return float(np.quantile(values, share, method="inverted_cdf"))
+    place = max(0, math.ceil(share * len(values)) - 1)
+    return float(np.partition(values, place)[place])
 
 
 def _signals(dice: np.random.Generator, asked: Asked, limits: dict[str, tuple[float, ...]]) -> Traffic:
     count, latency, good = len(asked.weight), asked.latency, ~asked.failed
     first, per = np.exp(SIGMA * dice.standard_normal((2, count)))
     said = {name: dice.random(count) < rate for name, rate in RATES.items()}
-    read, spent = dice.geometric(1 / 300, count), dice.geometric(1 / 150, count)
+    read, spent = _lengths(dice, count)
     spent[said["empty"]] = 0
     thumbs = dice.random(count) < THUMBS
     short, long = limits["length"]
