@@ -276,7 +276,9 @@ def _paths() -> dict[str, list[tuple[Sequence[int], Sequence[float]]]]:
             traffic = draw(world, SLOW_STEPS, (6, seed))
             at, share = arrays.scored(traffic, "errors")
             path = arrays.log_e(traffic.candidate[at], share, 1.0)
-            found[world.name].append((at.tolist(), path.tolist()))
+            over = np.flatnonzero(path >= arrays.log_threshold("errors"))
+            shown = over[0] + 1 if len(over) else len(path)  # a rollout that was stopped has no further evidence
+            found[world.name].append((at[:shown].tolist(), path[:shown].tolist()))
     return found
 
 
