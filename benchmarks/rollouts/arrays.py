@@ -31,7 +31,8 @@ def log_e(candidate: Bools, share: Floats, null: float, deltas: Floats = DELTAS)
 
 
 def _paths(candidate: Bools, share: Floats, null: float, deltas: Floats = DELTAS) -> Floats:
-    known, which = np.unique(share, return_inverse=True)
+    changes = np.concatenate([[True], share[1:] != share[:-1]])[: len(share)]
+    known, which = share[changes], np.cumsum(changes) - 1
     chance = known * null / (1.0 - known + known * null)
     stable = -np.log1p(chance[None, :] * np.expm1(deltas)[:, None])
     steps = np.concatenate([stable, stable + deltas[:, None]], axis=1)

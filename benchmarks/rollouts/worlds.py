@@ -140,11 +140,11 @@ def _at(values: NDArray[Any], share: float) -> float:
 
 def _signals(dice: np.random.Generator, asked: Asked, limits: dict[str, tuple[float, ...]]) -> Traffic:
     count, latency, good = len(asked.weight), asked.latency, ~asked.failed
-    first, per = np.exp(SIGMA * dice.standard_normal((2, count)))
-    said = {name: dice.random(count) < rate for name, rate in RATES.items()}
+    first, per = np.exp(SIGMA * dice.standard_normal((2, count), dtype=np.float32)).astype(np.float64)
+    said = {name: dice.random(count, dtype=np.float32) < rate for name, rate in RATES.items()}
     read, spent = _lengths(dice, count)
     spent[said["empty"]] = 0
-    thumbs = dice.random(count) < THUMBS
+    thumbs = dice.random(count, dtype=np.float32) < THUMBS
     short, long = limits["length"]
     pairs = dice.choice([-1.0, 0.0, 1.0], PAIRS, p=[0.1, 0.8, 0.1])
     events = {
@@ -162,6 +162,6 @@ def _signals(dice: np.random.Generator, asked: Asked, limits: dict[str, tuple[fl
         "guarded": said["guarded"],
         "length": good & ((spent < short) | (spent > long)),
         "language": said["language"],
-        "feedback": thumbs & (dice.random(count) < DOWN),
+        "feedback": thumbs & (dice.random(count, dtype=np.float32) < DOWN),
     }
     return Traffic(*asked[:5], read, spent, first, per, limits, events, thumbs, pairs)
