@@ -54,6 +54,7 @@ def test_what_is_not_known_is_said_to_be_unknown(tally, value):
 def test_the_estimate_is_the_ratio_of_rates():
     tally = {share: (round(4000 * (1 - share)), round(4000 * share * 3)) for share in (0.05, 0.25, 0.5)}
     assert ratio(tally, ALPHA).value == pytest.approx(3.0, rel=1e-3)
+    assert ratio({0.5: (4, 8)}, ALPHA).value == pytest.approx(2.0)
 
 
 def test_five_hundred_clean_requests_bound_the_rate_below_one_percent():

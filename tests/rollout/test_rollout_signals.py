@@ -86,7 +86,7 @@ SILENT = {
     "unknown usage": ({"output_tokens": None}, {"tokens", "empty", "length"}),
     "no reason to finish": ({"finish_reason": ""}, {"truncated"}),
     "a failed request has no answer to judge": ({"failure": "status", "first_status": 500}, {"refusals", "length"}),
-    "an answer of another replica is not judged": ({"retried": True, "failure": "connect"}, {"refusals", "empty"}),
+    "an answer of another replica is not judged": ({"retried": True}, {"refusals", "empty"}),
 }
 
 
