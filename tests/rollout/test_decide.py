@@ -206,7 +206,8 @@ def test_every_signal_is_pass_fail_or_unknown_and_says_what_it_waits_for():
     for one in found.values():
         assert [bool(words) for words in (one.against, one.proof, one.waits_for)].count(True) == 1
         assert one.share == SHARES[one.signal]
-    assert (found["errors"].events, found["errors"].requests, found["errors"].ratio) == ((1, 4), (900, 100), RATIO)
+    assert found["errors"].reading == BAD
+    assert (found["latency_p50"].margin, found["empty"].margin) == (1.2, 2.0)
 
 
 def test_an_unsure_signal_says_how_far_it_is():

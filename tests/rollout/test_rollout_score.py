@@ -8,9 +8,12 @@ import msgspec
 import pytest
 from rollout_facts import outcome, requests
 
+from guideway.rollout.decide import Decision, Situation, decide
+from guideway.rollout.eprocess import log_e
+from guideway.rollout.inferiority import log_inferiority, rate_upper, ratio
 from guideway.rollout.plan import Plan
 from guideway.rollout.score import Scores
-from guideway.rollout.signals import NAMES, limits_from
+from guideway.rollout.signals import NAMES, TOLERATED, limits_from
 
 PLAN = Plan()
 LIMITS = limits_from(requests(99, 3000, 0.0))
@@ -87,6 +90,19 @@ def test_pairs_of_quality_speak_against_a_candidate():
     for at in range(100):
         scores.pairs.add(str(at), 0.0, 1.0)
     assert reading(scores, "quality").log_peak >= PLAN.log_threshold("quality")
+
+
+def test_anyone_can_compute_a_decision_again_from_the_line_that_holds_it():
+    scores = scores_of(requests(6, 1500, 0.25, stable_errors=0.02, candidate_errors=0.02))
+    now = Situation(plan=PLAN, stable="old", candidate="new", step=0, readings=scores.readings(PLAN))
+    line = msgspec.json.decode(msgspec.json.encode(decide(now)), type=Decision)
+    for one in (verdict.reading for verdict in line.verdicts):
+        tally, tolerated = one.tally, TOLERATED.get(one.signal, 1.0)
+        assert one.log_e == pytest.approx(log_e(tally, tolerated), abs=1e-9)
+        assert one.log_inferior == pytest.approx(log_inferiority(tally, PLAN.margin(one.signal)))
+        assert one.ratio == ratio(tally, PLAN.error_each)
+        assert one.own_upper == rate_upper(*one.own, PLAN.error_each)
+        assert one.events == tuple(map(sum, zip(*tally.values(), strict=True))) or not tally
 
 
 @pytest.mark.parametrize("codec", [msgspec.json, msgspec.msgpack])

@@ -150,7 +150,7 @@ def _culprit(found: tuple[SignalVerdict, ...]) -> str:
     failed = [one for one in found if one.failed]
     if not failed:
         return ""
-    worst = max(failed, key=lambda one: one.log_peak - one.log_threshold)
+    worst = max(failed, key=lambda one: one.reading.log_peak - one.log_threshold)
     return f"{worst.signal} failed: {worst.against}"
 
 

@@ -7,7 +7,7 @@ from typing import Literal
 import msgspec
 
 from guideway.core.outcome import Outcome
-from guideway.rollout.eprocess import EProcess
+from guideway.rollout.eprocess import EProcess, Tally
 from guideway.rollout.inferiority import Estimate, log_inferiority, rate_upper, ratio
 from guideway.rollout.plan import Plan
 from guideway.rollout.quality import Pairs
@@ -29,7 +29,8 @@ class Reading(msgspec.Struct, frozen=True):
 
     ``log_e`` and ``log_peak`` speak against the candidate (natural logarithms of E, now and at its highest);
     ``log_inferior`` for it: that its rate is below the margin of the plan. ``events`` and ``requests`` are of (stable,
-    candidate); only events of units are counted. ``own_upper`` bounds the candidate's own rate from above.
+    candidate); only events of units are counted. ``own_upper`` bounds the candidate's own rate from above, after ``own``
+    = (requests, events). ``tally`` is what all of them but the peak follow from.
     """
 
     signal: str
@@ -39,7 +40,9 @@ class Reading(msgspec.Struct, frozen=True):
     events: tuple[int, int] = (0, 0)
     requests: tuple[int, int] = (0, 0)
     ratio: Estimate = Estimate()
+    own: tuple[int, int] = (0, 0)
     own_upper: float = 1.0
+    tally: Tally = msgspec.field(default_factory=dict)
 
 
 class Scores(msgspec.Struct):
@@ -114,7 +117,9 @@ class Scores(msgspec.Struct):
             (sum(stable), sum(candidate)),
             score.requests,
             ratio(process.tally, error),
+            (trials.requests, trials.events),
             rate_upper(trials.requests, trials.events, error),
+            dict(process.tally),
         )
 
     def _pairs(self) -> Reading:

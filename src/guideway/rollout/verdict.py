@@ -7,14 +7,13 @@ import math
 import msgspec
 
 from guideway.core.gate import Verdict
-from guideway.rollout.inferiority import Estimate
 from guideway.rollout.plan import Plan
 from guideway.rollout.score import Reading
 from guideway.rollout.signals import QUALITY, SHARES
 
 
 class SignalVerdict(msgspec.Struct, frozen=True):
-    """One signal judged. ``events`` and ``requests`` are of (stable, candidate); ``ratio`` with its interval.
+    """One signal judged, with all the numbers of its reading and the limits they were compared with.
 
     ``against`` says what failed it, ``proof`` what showed it good, ``waits_for`` what is not shown yet.
     """
@@ -23,14 +22,9 @@ class SignalVerdict(msgspec.Struct, frozen=True):
     verdict: Verdict
     required: bool
     share: float
-    events: tuple[int, int]
-    requests: tuple[int, int]
-    ratio: Estimate
-    log_e: float
-    log_peak: float
+    reading: Reading
     log_threshold: float
-    log_inferior: float
-    own_upper: float
+    margin: float
     against: str = ""
     proof: str = ""
     waits_for: str = ""
@@ -64,14 +58,9 @@ def _judge(plan: Plan, reading: Reading) -> SignalVerdict:
         verdict,
         plan.needs(reading.signal) is not None,
         SHARES[reading.signal],
-        reading.events,
-        reading.requests,
-        reading.ratio,
-        reading.log_e,
-        reading.log_peak,
+        reading,
         threshold,
-        reading.log_inferior,
-        reading.own_upper,
+        plan.margin(reading.signal),
         against,
         proof,
         "" if against or proof else _waits_for(plan, reading),
