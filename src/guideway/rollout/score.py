@@ -29,7 +29,7 @@ class Reading(msgspec.Struct, frozen=True):
 
     ``log_e`` and ``log_peak`` speak against the candidate (natural logarithms of E, now and at its highest);
     ``log_inferior`` for it: that its rate is below the margin of the plan. ``events`` and ``requests`` are of (stable,
-    candidate); only events of units are counted. ``own_upper`` bounds the candidate's own rate from above, after ``own``
+    candidate); only events of units are counted. ``own_upper`` bounds the own rate from above, after ``own``
     = (requests, events). ``tally`` is what all of them but the peak follow from.
     """
 
