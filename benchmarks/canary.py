@@ -2,12 +2,13 @@
 
 `make bench-canary` calls it: seeded, one process, about half an hour. The arithmetic runs as arrays written apart from
 the package; in every cell some rollouts are replayed through the package, and must stop at the very same request.
-``--rollouts N`` makes it shorter. Writes results/canary.json and the drawings of docs/canary.md.
+``--rollouts N`` makes it shorter. Writes results/canary.json, and the drawings and the tables of docs/canary.md.
 """
 
 from __future__ import annotations
 
 import argparse
+import datetime
 import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -19,7 +20,7 @@ import numpy as np
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from benchmarks.record import Figure, write
-from benchmarks.rollouts import arrays, drawings, replay, rules
+from benchmarks.rollouts import arrays, drawings, replay, rules, tables
 from benchmarks.rollouts.arrays import NEVER
 from benchmarks.rollouts.worlds import Floats, Traffic, World, draw
 from guideway.rollout.plan import STEPS
@@ -120,6 +121,8 @@ def main() -> None:
     folder = DOCS / "canary"
     folder.mkdir(exist_ok=True)
     drawings.write(folder, table, _paths(), _stops(bench))
+    today = datetime.datetime.now(datetime.UTC).date()
+    tables.fill(DOCS / "canary.md", [*figures, *compared], bench.rollouts, chosen.compared, today)
 
 
 def schedule(requests: int) -> Floats:
