@@ -33,12 +33,11 @@ def fill(page: Path, figures: Sequence[Figure], rollouts: int, compared: int, da
         "results": [f"{day}, {rollouts:,} rollouts a cell.", "", *_ours(ours)],
         "others": [
             f"{day}, {compared:,} rollouts a cell.",
-            "",
-            *_healthy(by_name),
-            "",
-            *_bad(by_name),
-            "",
-            _slow(by_name),
+            *("", *_healthy(by_name)),
+            *("", *_bad(by_name)),
+            *("", _slow(by_name)),
+            *("", "![Healthy candidates that are stopped](canary/false-rollbacks.svg)"),
+            *("", "![Requests to stop](canary/requests-to-stop.svg)"),
         ],
     }
     for name, lines in parts.items():
