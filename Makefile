@@ -7,7 +7,7 @@ BIN    := $(VENV)/bin
 PIP    := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 EXAMPLE := examples/pydoc-assistant
 
-.PHONY: help demo demo-down test lint coverage bench bench-gateway bench-masking bench-store bench-autoscale drills lock clean
+.PHONY: help demo demo-down test lint coverage bench bench-gateway bench-masking bench-store bench-canary bench-autoscale drills lock clean
 .DELETE_ON_ERROR:
 
 help:  ## Show this list
@@ -52,6 +52,9 @@ bench-masking: $(BIN)/.ready  ## Measure masking: speed and quality; writes benc
 
 bench-store: $(BIN)/.ready  ## Measure store, seal, verify, assess and ledger; writes benchmarks/results/store.json
 	$(BIN)/python benchmarks/store.py
+
+bench-canary: $(BIN)/.ready  ## Simulate thousands of rollouts against other rules (half an hour, one process); writes results/canary.json
+	nice -n 10 $(BIN)/python benchmarks/canary.py
 
 bench-gateway: $(BIN)/.ready  ## Measure the gateway against HAProxy and others; PEERS=1 installs more, MILLION=1 takes longer
 	$(BIN)/python benchmarks/gateway.py $(if $(PEERS),--peers) $(if $(MILLION),--million)

@@ -76,7 +76,7 @@ def _compared(stand: Stand, folder: Path, stack: ExitStack, upstream: Side, aske
         HAPROXY: _kept(stack, sides.haproxy(upstream.port, folder)),
         OURS: _gateway(stack, Guideway("gateway", upstream.port, folder, masking=UNMASKED)),
         MASKED: _gateway(stack, Guideway("masking gateway", upstream.port, folder, masking=Masking())),
-        PLAIN: _kept(stack, sides.plain_proxy(upstream.port, folder)),
+        PLAIN: _kept(stack, _plain(upstream.port, folder)),
     }
     through = {name: side[name] for name in (DIRECT, HAPROXY, OURS, MASKED)}
     figures: list[Figure] = []
@@ -91,6 +91,15 @@ def _compared(stand: Stand, folder: Path, stack: ExitStack, upstream: Side, aske
         _told("streams")
         figures += rows.streamed(stand, through)
     return figures
+
+
+def _plain(upstream: int, folder: Path) -> Side:
+    """The proxy of an afternoon, from an environment of its own."""
+    version = peers.install(peers.PLAIN)
+    side = peers.started(peers.PLAIN, upstream, folder) if not version.startswith("not run") else version
+    if isinstance(side, str):
+        raise SystemExit(f"the plain proxy is {side}")
+    return side
 
 
 def others(stand: Stand, ours: Side, upstream: int, folder: Path, wanted: bool) -> list[Figure]:

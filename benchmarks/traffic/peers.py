@@ -9,14 +9,14 @@ from pathlib import Path
 from typing import NamedTuple
 
 from benchmarks.record import quietly
-from benchmarks.traffic.sides import Side, free_port
+from benchmarks.traffic.sides import Side, free_port, plain_proxy
 
 ROOT = Path(__file__).parents[2] / ".bench"
 MASTER_KEY = "sk-bench-0123456789"
 
 
 class Peer(NamedTuple):
-    """A package from PyPI, what we must reach against it, and how it is started: (bin folder, upstream, folder)."""
+    """Packages from PyPI, the first of which is *name*, what we must reach against it, and how it is started: (bin folder, upstream, folder)."""
 
     name: str
     package: str
@@ -36,7 +36,7 @@ def install(peer: Peer) -> str:
     found = subprocess.run(asked, capture_output=True, text=True, check=False)
     if found.returncode == 0:
         return found.stdout.strip()
-    argv = [str(python), "-m", "pip", "install", "--quiet", "--disable-pip-version-check", peer.package]
+    argv = [str(python), "-m", "pip", "install", "--quiet", "--disable-pip-version-check", *peer.package.split()]
     done = subprocess.run(argv, capture_output=True, text=True, check=False)
     if done.returncode != 0:
         words = done.stderr.strip().splitlines() or ["pip said nothing"]
@@ -87,6 +87,12 @@ def _litellm(programs: Path, upstream: int, folder: Path) -> Side:
     return side
 
 
+def _plain(programs: Path, upstream: int, folder: Path) -> Side:
+    return plain_proxy(programs / "python", upstream, folder)
+
+
+PLAIN = Peer("aiohttp", "aiohttp starlette uvicorn uvloop httptools", 3.5, 4.5, _plain)
+"""What the plain proxy is made of; it is always run."""
 PEERS = (
     Peer("vllm-router", "vllm-router", 2.3, 3.0, _vllm),
     Peer("sglang-router", "sglang-router", 2.8, 3.5, _sglang),

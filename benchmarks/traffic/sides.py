@@ -143,11 +143,11 @@ def haproxy(upstream: int, folder: Path) -> Side:
     return Side("HAProxy", [_program("haproxy"), "-db", "-f", str(folder / "haproxy.cfg")], port, folder).up()
 
 
-def plain_proxy(upstream: int, folder: Path) -> Side:
+def plain_proxy(python: Path, upstream: int, folder: Path) -> Side:
     """Starlette on uvicorn with aiohttp's client: the proxy that one writes in an afternoon."""
     port = free_port()
-    argv = [sys.executable, str(HERE / "plain_proxy.py"), str(port), str(upstream)]
-    return Side("uvicorn + aiohttp", argv, port, folder, {"PLAIN_PROXY_KEYS": " ".join(KEYS)}).up()
+    argv = [str(python), str(HERE / "plain_proxy.py"), str(port), str(upstream)]
+    return Side("uvicorn + aiohttp", argv, port, folder, {"PLAIN_PROXY_KEYS": " ".join(KEYS)})
 
 
 def free_port() -> int:

@@ -1,0 +1,1 @@
+"""Simulated rollouts: the traffic, the evidence as arrays, the rules of others, and the drawings."""
