@@ -16,7 +16,10 @@ MASTER_KEY = "sk-bench-0123456789"
 
 
 class Peer(NamedTuple):
-    """Packages from PyPI, the first of which is *name*, what we must reach against it, and how it is started: (bin folder, upstream, folder)."""
+    """Packages from PyPI, *name* the first, what we must reach against it, and how it is started.
+
+    ``start`` is given the bin folder, the port of the model server, and a folder.
+    """
 
     name: str
     package: str
