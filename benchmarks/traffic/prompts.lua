@@ -1,6 +1,7 @@
 -- Requests of wrk: a prompt of 500 bytes that never comes twice, one in ten with a mail address and a telephone number.
 -- wrk … -- KEY SEED: what makes them differ begins with SEED, so that no run repeats another one's prompts. It is
--- written in letters: a long number in every prompt would have to be looked at as a telephone number each time.
+-- written in two words of letters: a long number would have to be looked at as a telephone number in every prompt, a
+-- long word as something encoded.
 
 local prose = "A reader asks: how does the gateway know which replica is well, what does it do when one is ill, and who"
   .. " tells the people who wait? Please answer in a few sentences, name the parts that take part, say what each of them"
@@ -22,7 +23,7 @@ end
 function init(args)
   local key = args[1]
   seed = letters(args[2])
-  open = '{"model":"poet","temperature":0,"messages":[{"role":"user","content":"' .. seed
+  open = '{"model":"poet","temperature":0,"messages":[{"role":"user","content":"' .. seed .. " "
   plain = cut(" " .. prose) .. '"}]}'
   personal = cut(" " .. person) .. '"}]}'
   local length = string.len(open) + 11 + string.len(plain)
