@@ -10,8 +10,10 @@ import sys
 import pytest
 
 from guideway.cli import SECTIONS, module_of
+from guideway.cli.up import _show
 from guideway.core.errors import EXIT_CODES
 from guideway.core.spec import json_schema
+from guideway.store.home import Home
 
 VERBS = [verb for section in SECTIONS.values() for verb in section]
 
@@ -206,3 +208,23 @@ def test_no_verb_needs_a_library_that_the_core_install_lacks(guideway):
         "onnx",
         "psycopg",
     }
+
+
+def test_the_logs_of_one_environment_are_not_shown_for_another(project):
+    home = Home.of(project.folder)
+    for name in ("dev", "prod"):
+        for folder in (home.logs / name, home.run / "env" / name):
+            folder.mkdir(parents=True)
+        (home.logs / name / "gateway.log").write_text(f"a line of {name}\n")
+    assert project("logs", "gateway", "-e", "prod").stdout == "a line of prod\n"
+    assert project("logs").stdout == "dev/gateway\n"
+    assert project("logs", "gateway", "-n", "-5").returncode == 2
+
+
+@pytest.mark.parametrize(("key", "shown"), [("gw-1", "Bearer gw-1"), (None, "Bearer $GUIDEWAY_KEY")])
+def test_the_line_for_curl_is_one_that_a_shell_can_run(capsys, monkeypatch, key, shown):
+    _show("http://127.0.0.1:8080/v1", "poet", key, "chat", None)
+    line = capsys.readouterr().out.partition("curl ")[2].partition("\n\n")[0]
+    monkeypatch.setenv("GUIDEWAY_KEY", "gw-2")
+    said = subprocess.run(["sh", "-c", f"printf '%s\\n' {line}"], capture_output=True, text=True, check=True).stdout
+    assert f"Authorization: {shown.replace('$GUIDEWAY_KEY', 'gw-2')}" in said.splitlines()

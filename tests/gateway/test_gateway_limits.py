@@ -444,3 +444,8 @@ def test_windows_begin_with_the_minutes_and_days_of_utc():
 def test_no_limits_are_no_budget():
     assert budget_of(Limits()) is None
     assert Estimate().input_tokens == 0
+
+
+def test_what_more_than_the_whole_budget_needs_is_not_to_be_tried_again(site):
+    refused = site.call(0, key(tokens_per_minute=100), output_tokens=500).outcome
+    assert refused.status == 429 and b"x-should-retry: false" in refused.lines

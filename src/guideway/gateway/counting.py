@@ -13,7 +13,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 from guideway.gateway.log import log
 from guideway.gateway.prepare import Prepared
-from guideway.gateway.record import Record
+from guideway.gateway.record import FREE, Record
 from guideway.gateway.routing import ServingArm
 from guideway.gateway.said import Said, texts_of_prompt
 from guideway.gateway.usage import Usage
@@ -42,7 +42,7 @@ class Counting:
     def takes(self, record: Record, arm: ServingArm | None, prepared: Prepared | None) -> bool:
         """Count what *record* holds of the answer, which it holds no longer then. False: nobody will be told."""
         said, record.said = record.said, None
-        known = record.usage is not None or record.cache in {"hit", "shared"}
+        known = record.usage is not None or record.cache in FREE
         if said is None or known or arm is None or prepared is None or not arm.terms.tokenizer:
             return False
         size = len(prepared.body) + said.size

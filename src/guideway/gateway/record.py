@@ -12,6 +12,9 @@ from guideway.gateway.said import Said
 from guideway.gateway.traces import Trace
 from guideway.gateway.usage import Usage
 
+FREE = frozenset({"hit", "shared"})
+"""How an answer came that cost no model a token: the words of ``Record.cache``."""
+
 
 class Record(msgspec.Struct, gc=False):
     """Times are seconds of the worker's clock; 0.0: it never came to that. ``status`` 499: the client left.

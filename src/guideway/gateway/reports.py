@@ -14,14 +14,12 @@ from guideway.gateway.log import RequestLine, log_requests
 from guideway.gateway.metrics import Metrics
 from guideway.gateway.mishap import tell
 from guideway.gateway.outcomes import Spool
-from guideway.gateway.record import Record
+from guideway.gateway.record import FREE, Record
 from guideway.gateway.settling import settled
 
 FLUSH_SECONDS = 0.2
 _TOGETHER = 64
 _PID = os.getpid()  # asking the kernel for every line costs more than the line
-_KNOWN = frozenset({"hit", "shared"})
-"""How an answer came that cost no model a token."""
 _OPERATIONS = {b"/v1/chat/completions": "chat", b"/v1/completions": "text_completion", b"/v1/embeddings": "embeddings"}
 
 
@@ -105,7 +103,7 @@ class Reports:
             tokens_out=found.completion_tokens if found else 0,
             operation=_OPERATIONS.get(record.path, "infer"),
         )
-        if found is None and record.first and record.cache not in _KNOWN:
+        if found is None and record.first and record.cache not in FREE:
             self.metrics.count("usage_estimated")
         if record.retried:
             self.metrics.count("retries")
@@ -141,7 +139,7 @@ class Reports:
             per_token=streaming * 1e3 / output if record.stream and output and record.first else None,
             input_tokens=found.prompt_tokens if found else None,
             output_tokens=output,
-            cached=record.cache if record.cache in ("hit", "shared") else "",  # type: ignore[arg-type]
+            cached=record.cache if record.cache in FREE else "",  # type: ignore[arg-type]
             guarded=record.guarded,
             stream=record.stream,
             release=record.release,

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator
 
 from guideway.gateway.limits.amounts import Amounts, Used
 from guideway.gateway.limits.key_lease import Reservation
-from guideway.gateway.record import Record
+from guideway.gateway.record import FREE, Record
 
 Place = tuple[str, int, int]
 """What may be added up: the key, and the minute and session of the lease that was reserved from."""
@@ -29,7 +29,7 @@ class _Sum:
             self.tokens += need[1]
             self.money += need[2]
         self.requests += 1
-        if record.cache in _FREE:
+        if record.cache in FREE:
             return
         if not record.first:  # a replica that failed read nothing, but it did read for a client that did not wait
             if record.status == 499 and record.sent > record.begun:
@@ -38,10 +38,6 @@ class _Sum:
         found = record.usage
         self.input += found.prompt_tokens if found is not None else record.body_bytes // 4
         self.output += found.completion_tokens if found is not None else record.pieces
-
-
-_FREE = frozenset({"hit", "shared"})
-"""An answer that was there already has cost no token."""
 
 
 def settled(records: Iterable[Record]) -> Iterator[tuple[Reservation, Used]]:
