@@ -15,6 +15,8 @@ from guideway.store.home import Home
 
 LISTEN = 0.1
 """Seconds between two looks into the spool of one environment."""
+LONGEST = 5.0
+"""Seconds that may pass between two looks for them to count: a machine that slept has seen nothing."""
 
 
 class Ears:
@@ -27,13 +29,12 @@ class Ears:
 
     def deaf_for(self, environment: str) -> float:
         """Seconds for which the spool could not be read; 0: it can."""
-        since = self._deaf.get(environment)
-        return 0.0 if since is None else max(self._steady() - since, LISTEN)
+        return self._deaf.get(environment, 0.0)
 
     def hear(self, environment: str) -> bool:
         """Count what the workers of *environment* left since the last time; was there anything?"""
-        now = self._steady()
-        if now - self._listened.get(environment, now - LISTEN) < LISTEN:
+        now, last = self._steady(), self._listened.get(environment)
+        if last is not None and now - last < LISTEN:
             return False
         self._listened[environment] = now
         folder = self._home.environment(environment) / "outcomes"
@@ -41,7 +42,8 @@ class Ears:
         try:
             found = _news(folder, read)
         except OSError:
-            self._deaf.setdefault(environment, now)
+            passed = LISTEN if last is None else min(now - last, LONGEST)
+            self._deaf[environment] = self._deaf.get(environment, 0.0) + passed
             return False
         self._deaf.pop(environment, None)
         if found:
@@ -68,8 +70,8 @@ class Ears:
             self._tell(rollout, stable, news)
 
     def _tell(self, rollout: Rollout, stable: str, news: list[Outcome]) -> None:
-        """Tell the canary of *rollout* the *news*, if it has begun and can still learn from them."""
-        known = self._memory.canary(rollout)
+        """Tell the canary or shadow of *rollout* the *news*, if it has begun and can still learn from them."""
+        known = self._memory.begun(rollout) if rollout.phase.beside else self._memory.canary(rollout)
         if known is None or rollout.phase in (Phase.FAILED, Phase.REPLACED):
             return
         if rollout.phase is not Phase.DONE:

@@ -10,7 +10,7 @@ import msgspec
 from guideway.core.protocols import Clock
 from guideway.core.rollout import Phase, Rollout
 from guideway.fleet.decide import Beside, View, ready_endpoints, wanted
-from guideway.fleet.hear import Ears
+from guideway.fleet.hear import LONGEST, Ears
 from guideway.fleet.memory import Memory
 from guideway.rollout.baseline import Baseline
 from guideway.rollout.canary import Canary
@@ -23,8 +23,8 @@ from guideway.store.database import Database
 
 WRITE = 5.0
 """Seconds after which what only time has changed is written down."""
-_LONGEST_LOOK = 5.0
-"""Seconds that one look may add to how long a weight was held: a machine that slept has held nothing."""
+LEAST = 1e-3
+"""Seconds for which a candidate has been unready that was just found to be."""
 _NEXT: dict[str, Phase] = {"promote": Phase.SWITCHING, "abort": Phase.FAILED}
 
 
@@ -118,10 +118,11 @@ class Judge:
 
     def _look(self, view: View, rollout: Rollout, known: Canary) -> None:
         watch, now = self._memory.watch(rollout), self._steady()
-        known.held += min(now - watch.at, _LONGEST_LOOK)
+        passed = min(now - watch.at, LONGEST)
+        ready = len(ready_endpoints(view, rollout.release)) >= wanted(view, rollout.release)
+        known.held += passed
+        watch.unready = 0.0 if ready else max(watch.unready + passed, LEAST)
         watch.at = now
-        if len(ready_endpoints(view, rollout.release)) >= wanted(view, rollout.release):
-            watch.ready = now
 
     def _situation(self, view: View, rollout: Rollout, known: Canary, guards: tuple[Guard, ...]) -> Situation:
         assert view.stable
@@ -133,8 +134,8 @@ class Judge:
             step=known.step,
             held=known.held,
             units=known.scores.units_at(plan.steps[known.step].weight) if known.step >= 0 else 0,
-            ready=watch.ready == watch.at,
-            unready_for=watch.at - watch.ready,
+            ready=not watch.unready,
+            unready_for=watch.unready,
             silent_for=None if watch.unit is None else watch.at - watch.unit,
             source_dead_for=self._ears.deaf_for(rollout.environment),
             paused=rollout.paused,

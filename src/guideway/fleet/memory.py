@@ -20,13 +20,13 @@ T = TypeVar("T")
 class Watch(msgspec.Struct):
     """What one controller saw of one rollout, in seconds of a clock that never jumps: it is never written down.
 
-    ``at`` is its last look, ``ready`` when all replicas of the candidate answered, ``written`` when the canary was
-    last written, ``unit`` when the last unit was heard of.
+    ``at`` is its last look, ``written`` when the canary was last written, ``unit`` when the last unit was heard of;
+    for ``unready`` seconds not all replicas of the candidate answered.
     """
 
     at: float
-    ready: float
     written: float
+    unready: float = 0.0
     unit: float | None = None
 
 
@@ -61,7 +61,7 @@ class Memory:
     def watch(self, rollout: Rollout) -> Watch:
         """What we saw of *rollout*."""
         now = self._steady()
-        return self._watches.setdefault(rollout.id, Watch(now, now, now))
+        return self._watches.setdefault(rollout.id, Watch(now, now))
 
     def write(self, rollout: Rollout, known: Canary) -> None:
         """Write down the canary of *rollout*."""
