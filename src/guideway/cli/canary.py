@@ -70,10 +70,14 @@ def show(rollout: Rollout, known: Canary) -> None:
     click.echo()
     told = [one for one in decision.verdicts if one.required or any(one.reading.requests)]
     silent = len(decision.verdicts) - len(told)
-    columns = ("SIGNAL", "VERDICT", "EVENTS", "OF REQUESTS", "RATIO", "INTERVAL", "E", "STOPS AT", "SAYS")
+    columns = ("SIGNAL", "VERDICT", "STABLE", "CANDIDATE", "RATIO", "E", "STOPS AT")
     styled_table(columns, [_row(one) for one in told], empty="no signal says anything yet")
+    for one in told:
+        said = one.against or (one.required and (one.proof or one.waits_for))
+        if said:
+            click.echo(f"  {one.signal}: {'' if one.against or one.proof else 'waits for '}{said}")
     if silent:
-        click.echo(f"{silent} more signals have nothing to say yet; events and requests are of stable + candidate")
+        click.echo(f"  {silent} more signals have nothing to say yet; * is required for all traffic")
 
 
 def summary(rollout: Rollout | None, known: Canary | None) -> dict[str, Any] | None:
@@ -97,32 +101,26 @@ def _place(rollout: Rollout, known: Canary) -> str:
 
 
 def _row(one: SignalVerdict) -> list[Text]:
-    reading = one.reading
-    name = one.signal + ("*" if one.required else "")
-    quality = one.signal == QUALITY
+    reading, counted = one.reading, one.signal != QUALITY
+    stable, candidate = zip(reading.events, reading.requests, strict=True)
     return [
-        Text(name, style="bold" if one.required else ""),
+        Text(one.signal + ("*" if one.required else ""), style="bold" if one.required else ""),
         Text(one.verdict, style=_STYLES[one.verdict]),
-        Text("" if quality else _both(reading.events)),
-        Text(_both(reading.requests)),
-        Text("" if quality else _ratio(reading.ratio)),
-        Text("" if quality else _interval(reading.ratio)),
-        Text(_power(reading.log_peak)),
+        Text(_of(*stable) if counted else f"{reading.requests[0]} pairs"),
+        Text(_of(*candidate) if counted else ""),
+        Text(_ratio(reading.ratio) if counted else ""),
+        Text(_power(reading.log_peak), style=_STYLES[one.verdict] if one.failed else ""),
         Text(_power(one.log_threshold)),
-        Text(one.against or one.proof or one.waits_for, style="" if one.against else "dim"),
     ]
 
 
-def _both(counts: tuple[int, int]) -> str:
-    return f"{counts[0]:,} + {counts[1]:,}"
+def _of(events: int, requests: int) -> str:
+    return f"{events:,} of {requests:,}"
 
 
 def _ratio(found: Estimate) -> str:
-    return "?" if found.value is None else f"{found.value:.2f}"
-
-
-def _interval(found: Estimate) -> str:
-    return f"{found.low:.2f} .. {'∞' if found.high is None else f'{found.high:.2f}'}"
+    value = "?" if found.value is None else f"{found.value:.2f}"
+    return f"{value} [{found.low:.2f}, {'∞' if found.high is None else f'{found.high:.2f}'}]"
 
 
 def _power(log_value: float) -> str:

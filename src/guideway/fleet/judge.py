@@ -182,7 +182,7 @@ def awaits(plan: Plan, known: Canary, baseline: Baseline) -> str:
     if known.scores.limits.latency or not any(one.signal in LATENCY for one in plan.required):
         return ""
     seen = len(baseline.outcomes)
-    return f"limits of latency need {FEWEST} good answers of the stable release; {seen} requests were seen"
+    return f"limits of latency need {FEWEST} answers of the stable release that no cache gave; there are {seen}"
 
 
 def plain(noun: msgspec.Struct) -> dict[str, Any]:

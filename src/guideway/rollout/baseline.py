@@ -5,18 +5,18 @@ from __future__ import annotations
 import msgspec
 
 from guideway.core.outcome import Outcome
-from guideway.rollout.signals import Limits, limits_from
+from guideway.rollout.signals import Limits, answered, limits_from
 from guideway.rollout.units import CALLERS_FOR_CALLER_MODE, Mode, mode_for
 
 KEPT = 1000
-"""Requests of the stable release that are remembered, the newest."""
+"""Good answers of the stable release that are remembered, the newest."""
 DAY = 86_400.0
 COUNTED = ("", "no rollout")
 """Requests that users made and a model answered, in the words of ``Outcome.why_not``."""
 
 
 class Baseline(msgspec.Struct):
-    """The newest requests of ``release`` (short digest), and when each caller was seen, by digest.
+    """The newest good answers of ``release`` (short digest), and when each caller was seen, by digest.
 
     No more callers are remembered than it takes to know that there are enough.
     """
@@ -30,6 +30,8 @@ class Baseline(msgspec.Struct):
         if self.release != stable:
             self.release, self.outcomes = stable, []
         if outcome.arm != "stable" or outcome.release != stable or outcome.why_not not in COUNTED:
+            return
+        if outcome.cached or not answered(outcome):
             return
         self.outcomes.append(outcome)
         if len(self.outcomes) > KEPT + KEPT // 4:  # now and then, not for every request
