@@ -112,7 +112,11 @@ class _Reader:
         self._begun = True
         if not self.status:
             self._head += len(piece)
-        self._parser.feed_data(piece)
+        try:
+            self._parser.feed_data(piece)
+        except httptools.HttpParserError:
+            if not self.done:  # what follows a whole answer is not part of it
+                raise
         if not self.status and self._head > HEAD_LIMIT:
             raise NoAnswer("the head of the answer does not end")
         if self._size > self._limit:
