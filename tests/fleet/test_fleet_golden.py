@@ -14,10 +14,12 @@ from golden_rig import SETTINGS, Service, says
 from guideway.core.errors import SpecError
 from guideway.fleet.golden import CHANCES, Golden, load_prompts, scored
 from guideway.fleet.replay import Absent, Replayed
-from guideway.rollout.golden import Pair, Prompt
+from guideway.rollout.golden import Pair, Prompt, unused
 from guideway.rollout.quality import Pairs
 
 PROMPTS = tuple(Prompt(f"p{at}", ("yes",), f"Is it {at}?") for at in range(4))
+SEED = "r120"
+"""Draws the order in which those stand."""
 
 
 class Arms:
@@ -55,7 +57,7 @@ class Clock:
 def golden(ask, clock=None, **more) -> tuple[Golden, list[Pair]]:
     told: list[Pair] = []
     clock = clock or Clock()
-    return Golden(SETTINGS, PROMPTS, ask, told.append, clock=clock, wait=clock.wait, **more), told
+    return Golden(SETTINGS, PROMPTS, ask, told.append, clock=clock, wait=clock.wait, **{"seed": SEED, **more}), told
 
 
 def test_every_prompt_is_asked_once_and_scored_in_pairs():
@@ -71,6 +73,13 @@ def test_those_that_were_used_before_are_not_asked_again():
     assert one.left == 2
     one.run()
     assert arms.asked == [pair.prompt for pair in told] == ["p1", "p3"]
+
+
+def test_the_rollout_draws_the_order():
+    arms = Arms()
+    one, _ = golden(arms, seed="r1")
+    one.run()
+    assert arms.asked == [one.id for one in unused(PROMPTS, (), "r1")] != [one.id for one in PROMPTS]
 
 
 def test_a_prompt_begins_two_seconds_after_the_one_before_at_thirty_a_minute():
@@ -135,7 +144,7 @@ def test_a_thread_asks_real_replicas_and_the_bet_is_lost_by_the_worse_release():
         service.serve(service.replica(raw(says("Yes."))), service.replica(raw(says("no"))))
         quick = msgspec.structs.replace(SETTINGS, per_minute=600.0)
         prompts = tuple(Prompt(f"p{at}", ("yes",), "Is it?") for at in range(30))
-        one = Golden(quick, prompts, service.replay().ask, told.put, wait=lambda seconds: False)
+        one = Golden(quick, prompts, service.replay().ask, told.put, seed=SEED, wait=lambda seconds: False)
         one.start()
         pairs, found = Pairs(tolerated=quick.tolerated), [told.get(timeout=30) for _ in prompts]
         assert all(pairs.add(pair.prompt, pair.candidate, pair.stable) for pair in found)
@@ -149,7 +158,7 @@ def test_close_gives_up_what_is_under_way_and_leaves_no_thread():
     before, service, told = set(threading.enumerate()), Service(), []
     slow = service.replica(held(unary()))
     service.serve(slow, slow)
-    one = Golden(SETTINGS, PROMPTS, service.replay().ask, told.append)
+    one = Golden(SETTINGS, PROMPTS, service.replay().ask, told.append, seed=SEED)
     one.start()
     wait_for(lambda: slow.asked)
     one.close()

@@ -73,7 +73,16 @@ def test_a_file_without_end_and_one_with_too_many_prompts_are_refused():
     assert len(read(many.rstrip().rpartition("\n")[0])) == MOST
 
 
-def test_those_that_were_used_are_left_out_and_the_order_stays():
+def test_those_that_were_used_are_left_out():
     prompts = read("".join(f'{{"prompt": "{at}", "expect": "b", "id": "p{at}"}}\n' for at in range(4)))
-    assert [one.id for one in unused(prompts, {"p0", "p2", "other"})] == ["p1", "p3"]
-    assert unused(prompts, [one.id for one in prompts]) == ()
+    assert {one.id for one in unused(prompts, {"p0", "p2", "other"}, "r1")} == {"p1", "p3"}
+    assert unused(prompts, [one.id for one in prompts], "r1") == ()
+
+
+def test_the_order_is_drawn_by_the_rollout_and_not_by_the_file():
+    prompts = read("".join(f'{{"prompt": "{at}", "expect": "b", "id": "p{at}"}}\n' for at in range(200)))
+    order = unused(prompts, (), "r1")
+    assert unused(reversed(prompts), (), "r1") == order != unused(prompts, (), "r2")
+    assert unused(prompts, {order[0].id}, "r1") == order[1:]
+    first = [int(one.prompt) for one in order[:100]]
+    assert 80 < sum(first) / len(first) < 120

@@ -29,6 +29,7 @@ class Ask(Protocol):
 class Golden:
     """Asks those of *prompts* whose id is not in *used*, each once, and gives the scores to *told*.
 
+    *seed*, the id of the rollout, draws their order.
     *told* hears each pair in the thread of this object: let it be the ``put`` of a queue. *clock* counts seconds;
     *wait* pauses for some and says whether to stop, by default until ``close``. ``trouble`` says why the last prompt
     made no pair; empty: it made one.
@@ -41,13 +42,14 @@ class Golden:
         ask: Ask,
         told: Callable[[Pair], None],
         *,
+        seed: str,
         used: Collection[str] = (),
         clock: Callable[[], float] = time.monotonic,
         wait: Callable[[float], bool] | None = None,
     ) -> None:
         self.trouble = ""
         self._settings, self._ask, self._told, self._clock = settings, ask, told, clock
-        self._waiting = deque(unused(prompts, used))
+        self._waiting = deque(unused(prompts, used, seed))
         self._chances: Counter[str] = Counter()
         self._stopping = threading.Event()
         self._wait = wait or self._stopping.wait
