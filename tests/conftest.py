@@ -54,4 +54,4 @@ def _needed(item: pytest.Item) -> set[str]:
     where = getattr(getattr(item, "callspec", None), "params", {}).get("where")
     found = {"PostgreSQL"} if where == "postgresql" or "postgres" in fixtures else set()
     found |= {"docker-registry"} if fixtures & {"registry", "_shared_registry", "guarded"} else set()
-    return found | ({"Prometheus"} if "prometheus" in fixtures else set())
+    return found | ({"Prometheus"} if fixtures & {"prometheus", "own_prometheus"} else set())

@@ -80,6 +80,17 @@ def test_each_arm_is_asked_by_the_terms_of_its_own_release(service):
     assert systems == ["Answer in one word.", "Be brief."]
 
 
+def test_terms_that_change_while_it_runs_hold_from_the_next_prompt_on(service):
+    one = service.replica(raw(says("yes")))
+    replay = service.replay()
+    for system in ("Be brief.", "Be long."):
+        terms = msgspec.structs.replace(STRICT, system=system)
+        service.serve(one, one, terms=(terms, terms))
+        replay.ask(PROMPT, never)
+    systems = [json.loads(asked.body)["messages"][0]["content"] for asked in one.asked]
+    assert systems == ["Be brief."] * 2 + ["Be long."] * 2
+
+
 def test_an_answer_is_what_the_user_would_read(service):
     async def echo(replica, asked, reader, writer):
         writer.write(says(json.loads(asked.body)["messages"][-1]["content"]))

@@ -21,6 +21,14 @@ def prometheus(tmp_path_factory):
 
 
 @pytest.fixture
+def own_prometheus(tmp_path):
+    """A real server with the metric ``load``, for a test that harms it."""
+    made = Prometheus(tmp_path, "load 3\n")
+    yield made
+    made.close()
+
+
+@pytest.fixture
 def liar():
     """Makes servers that answer as they are told."""
     some = []

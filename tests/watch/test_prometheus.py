@@ -8,7 +8,7 @@ from urllib.parse import parse_qs
 
 import msgspec
 import pytest
-from watch_rig import SUBJECT, Prometheus, certificate, guard, http, vector, wait_for
+from watch_rig import SUBJECT, certificate, guard, http, vector, wait_for
 
 from guideway.watch.prometheus import LIMIT, Measured, measure
 
@@ -68,15 +68,12 @@ def test_what_is_no_number_is_unknown_with_its_reason(prometheus, query, why):
     assert got.why.startswith(why) and "\n" not in got.why
 
 
-def test_a_number_whose_exporter_has_died_is_unknown(tmp_path):
-    own = Prometheus(tmp_path, "load 3\n")
-    try:
-        assert own.ask("load").value == 3.0
-        own.exporter.close()
-        wait_for(lambda: own.ask("load").why == "the query gives no data")
-    finally:
-        own.close()
-    assert measure(guard(own.url), SUBJECT).why.endswith(": nothing listens there")
+def test_a_number_whose_exporter_has_died_is_unknown_and_so_is_one_of_a_server_that_has(own_prometheus):
+    assert own_prometheus.ask("load").value == 3.0
+    own_prometheus.exporter.close()
+    wait_for(lambda: own_prometheus.ask("load").why == "the query gives no data")
+    own_prometheus.stop()
+    assert measure(guard(own_prometheus.url), SUBJECT).why.endswith(": nothing listens there")
 
 
 @pytest.mark.parametrize(

@@ -51,12 +51,16 @@ class Exporter:
             def log_message(self, *arguments):
                 pass
 
+        self._closed = False
         self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
         self.port = self._server.server_port
         self._thread = threading.Thread(target=self._server.serve_forever, args=(0.01,))
         self._thread.start()
 
     def close(self) -> None:
+        if self._closed:
+            return
+        self._closed = True
         self._server.shutdown()
         self._server.server_close()
         self._thread.join()
@@ -86,13 +90,16 @@ class Prometheus:
         assert self.process.poll() is None, "prometheus ended by itself"
         return measure(guard(self.url, query, **more), SUBJECT)
 
-    def close(self) -> None:
+    def stop(self) -> None:
         self.process.terminate()
         try:
             self.process.wait(10)
         except subprocess.TimeoutExpired:
             self.process.kill()
             self.process.wait()
+
+    def close(self) -> None:
+        self.stop()
         self.exporter.close()
 
 
