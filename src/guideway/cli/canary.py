@@ -67,6 +67,13 @@ def show(rollout: Rollout, known: Canary) -> None:
     if known.alerted:
         requests, errors = known.after
         click.echo(f"             alert: {errors} of {requests} requests failed since it has all traffic")
+    if known.golden:
+        click.echo(f"golden       {known.golden}")
+    for guard in known.guards:
+        value = "no data" if guard.value is None else f"{guard.value:g}"
+        click.echo(f"guard        {guard.name} is {value}, at most {guard.limit:g}{guard.why and f' ({guard.why})'}")
+    if rollout.phase is Phase.DONE:
+        return
     click.echo()
     told = [one for one in decision.verdicts if one.required or any(one.reading.requests)]
     silent = len(decision.verdicts) - len(told)

@@ -6,13 +6,18 @@ import time
 from pathlib import Path
 
 import click
+import msgspec
 
 from guideway.cli.project import environment_option, opened, spec_option
 from guideway.core.errors import SpecError
-from guideway.core.spec import SpecFile
+from guideway.core.spec import Rollout, SpecFile
+from guideway.core.spec.guards import rooted as rooted_guards
+from guideway.fleet.golden import load_prompts
 from guideway.gateway.exposure import is_on, rooted, warning
 from guideway.gateway.soundness import check_options
 from guideway.pipeline.check import check
+from guideway.rollout.plan import check as check_plan
+from guideway.rollout.plan import plan_of
 
 
 @click.command("check")
@@ -23,6 +28,7 @@ def command(path: Path, environment: str) -> None:
     file, _ = opened(path, environment)
     check(file)
     _check_gateway(file)
+    takeover(file)
     click.echo(f"{path} is in order for '{environment}'")
 
 
@@ -37,6 +43,24 @@ def sound(file: SpecFile) -> None:
     except SpecError as error:
         where = file.where(*(error.where or "gateway").split("."))
         raise SpecError(error.what, where=where, try_this=error.try_this) from None
+
+
+def takeover(file: SpecFile) -> Rollout:
+    """How a release takes over in the environment, with paths that begin at the folder of the spec.
+
+    Raises:
+        SpecError: the plan cannot be meant, or the golden prompts cannot be read.
+    """
+    asked = file.spec.rollout
+    try:
+        check_plan(plan_of(asked))
+    except SpecError as error:
+        raise SpecError(error.what, where=file.where("rollout"), try_this=error.try_this) from None
+    golden = asked.golden
+    if golden:
+        load_prompts(file.root / golden.file, golden.file)
+        golden = msgspec.structs.replace(golden, file=str(file.root / golden.file))
+    return msgspec.structs.replace(asked, golden=golden, guards=rooted_guards(asked.guards, file.root))
 
 
 def _check_gateway(file: SpecFile) -> None:

@@ -9,7 +9,7 @@ import click
 import msgspec
 
 from guideway.cli.canary import Teller
-from guideway.cli.check import sound
+from guideway.cli.check import sound, takeover
 from guideway.cli.draw import Emit, drawn
 from guideway.cli.project import by_option, environment_option, json_option, opened, spec_option
 from guideway.core.events import Note
@@ -86,7 +86,7 @@ def ship(
     if route is None or route.stable is None or route.stable.release != release.digest:
         admitted(shop, file, release, emit)
     sound(file)
-    wanted = msgspec.structs.replace(file.spec, gateway=_options(file, emit))
+    wanted = msgspec.structs.replace(file.spec, gateway=_options(file, emit), rollout=takeover(file))
     rollout = orders.ship(
         shop.database, wanted, environment, release, clock=shop.clock, strategy=strategy, afresh=afresh
     )

@@ -21,6 +21,7 @@ from guideway.core.launch import Launch, Process, Replica
 from guideway.core.protocols import Clock
 from guideway.core.rollout import EnvironmentState, Phase
 from guideway.core.route import Arm, Endpoint, Route
+from guideway.fleet.company import Company
 from guideway.fleet.decide import (
     Action,
     Death,
@@ -75,6 +76,7 @@ class Controller:
         memory = Memory(database, steady)
         self.memory, self.ears = memory, Ears(home, database, memory, steady)
         self.judge = Judge(database, memory, self.ears, clock, steady)
+        self.company = Company(memory)
         self.epoch = fleet.take_epoch(database)
         self.began = clock()
         self.stopping = threading.Event()
@@ -227,7 +229,8 @@ class Controller:
     def _judge(self, state: EnvironmentState, view: View) -> bool:
         """Judge the canary that runs, and do what follows: the phase, the route and the ledger in one transaction."""
         self.judge.alarm(view.last_done if view.rollout is None else None)
-        judged = self.judge.judge(view)
+        self.company.keep(state, view)
+        judged = self.judge.judge(view, self.company.guards(state.name))
         if judged is None:
             return False
         if not judged.moves:
@@ -327,10 +330,11 @@ class Controller:
             rollout = fleet.rollout(self.database, action.rollout)
             if rollout is None or rollout.phase.final:
                 return
-            moved = msgspec.structs.replace(rollout, phase=action.phase, updated=self.clock(), reason=action.reason)
+            reason = action.reason or (rollout.reason if action.phase is Phase.DONE else "")
+            moved = msgspec.structs.replace(rollout, phase=action.phase, updated=self.clock(), reason=reason)
             fleet.put_rollout(self.database, moved)
             if action.phase.final or rollout.phase is Phase.PENDING:
-                why = f"{state.name}: {action.reason}" if action.reason else state.name
+                why = f"{state.name}: {reason}" if reason else state.name
                 self._log(f"rollout {action.phase}", rollout.release, why)
             if action.phase.final and rollout.phase.beside:
                 self._reroute(state)  # whoever kills us now leaves no traffic on a candidate that failed
@@ -444,6 +448,7 @@ class Controller:
         for future in tuple(self._starts):
             future.exception()
             self._started(future)
+        self.company.close()
         self._pool.shutdown(wait=True, cancel_futures=True)
 
 

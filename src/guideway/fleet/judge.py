@@ -73,7 +73,7 @@ class Judge:
         if known.step < 0 and not known.scores.limits.latency:
             known.scores.limits = self._memory.baseline(rollout.environment).limits()
         situation = self._situation(view, rollout, known, guards)
-        known.decision = decide(situation)
+        known.decision, known.guards = decide(situation), guards
         return Judged(rollout, situation, known.decision)
 
     def settle(self, judged: Judged) -> None:

@@ -6,7 +6,7 @@ import msgspec
 
 from guideway.core.outcome import Outcome
 from guideway.rollout.baseline import COUNTED
-from guideway.rollout.decide import Decision
+from guideway.rollout.decide import Decision, Guard
 from guideway.rollout.inferiority import ratio
 from guideway.rollout.score import Scores
 from guideway.rollout.signals import QUANTILES, Limits, events
@@ -44,6 +44,7 @@ class Canary(msgspec.Struct):
 
     ``mode`` says who is drawn, fixed before the first step. ``decision`` is the latest, ``told`` the kind of the last
     one that the ledger knows. ``after`` counts requests of the candidate once it had all traffic, and their errors.
+    ``golden`` says how far the golden prompts are, ``guards`` are the latest.
     """
 
     scores: Scores = msgspec.field(default_factory=Scores)
@@ -55,6 +56,8 @@ class Canary(msgspec.Struct):
     told: str = ""
     after: tuple[int, int] = (0, 0)
     alerted: bool = False
+    golden: str = ""
+    guards: tuple[Guard, ...] = ()
 
     def take(self, outcome: Outcome, rollout: str) -> bool:
         """Count one request; False: it tells nothing of this *rollout*."""

@@ -17,7 +17,7 @@ Kind = Literal["hold", "raise", "promote", "abort", "wait", "alert"]
 
 
 class Guard(msgspec.Struct, frozen=True):
-    """A threshold outside alpha: ``value`` (None or nan: no data) must not exceed ``limit``.
+    """A threshold outside alpha: ``value`` (None or nan: not known, ``why``) must not exceed ``limit``.
 
     A broken guard holds the weight; one that ``stops`` aborts, outside the error of the rollout.
     """
@@ -26,6 +26,7 @@ class Guard(msgspec.Struct, frozen=True):
     value: float | None
     limit: float
     stops: bool = False
+    why: str = ""
 
     @property
     def known(self) -> bool:
@@ -175,7 +176,7 @@ def _obstacle(now: Situation) -> tuple[Kind, str]:
         return "wait", now.awaits
     for guard in now.guards:
         if not guard.known:
-            return "wait", f"guard {guard.name} (outside alpha) has no data"
+            return "wait", f"guard {guard.name} (outside alpha) has no data{guard.why and f': {guard.why}'}"
         if guard.broken:
             return "hold", f"guard {guard.name} (outside alpha) is {guard.value:g}, above {guard.limit:g}"
     return "hold", ""

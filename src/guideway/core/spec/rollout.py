@@ -6,6 +6,8 @@ from typing import Annotated, Literal
 
 from msgspec import Meta
 
+from guideway.core.spec.golden import Golden
+from guideway.core.spec.guards import Guard, check_names
 from guideway.core.spec.part import Part, Positive, Share
 
 Strategy = Literal["canary", "all-at-once", "shadow"]
@@ -65,3 +67,8 @@ class Rollout(Part, frozen=True):
     fresh_within: Seconds = 120.0
     source_within: Seconds = 300.0
     bake: Annotated[float, Meta(ge=0.0)] = 3600.0
+    guards: tuple[Guard, ...] = ()
+    golden: Golden | None = None
+
+    def __post_init__(self) -> None:
+        check_names(self.guards)
