@@ -17,6 +17,7 @@ from guideway.core.dossier import organisation_subject
 from guideway.core.errors import Corrupt, SpecError
 from guideway.core.evidence import Evidence, Producer, Subject
 from guideway.core.spec import SpecFile
+from guideway.fleet.judge import again
 from guideway.pipeline.workshop import open_workshop
 from guideway.sealing.attest import attest
 from guideway.signing.keys import signer, trusted
@@ -137,6 +138,43 @@ def checkpoint(path: Path, environment: str, as_json: bool) -> None:
         print_json(msgspec.to_builtins(made))
     else:
         click.echo(f"line {made.seq} is signed, in {home.checkpoints}")
+
+
+@command.command("decisions")
+@click.option("--rollout", help="Only those of this rollout.", metavar="ID")
+@spec_option
+@environment_option
+@json_option
+def decisions(rollout: str | None, path: Path, environment: str, as_json: bool) -> None:
+    """Make every decision of canaries again, from the numbers in the ledger. Exit code 4 if one differs."""
+    _, home = opened(path, environment)
+    with Database(home.database) as database:
+        lines = [one for one in ledger.entries(database) if "situation" in one.data]
+    found = [Again.of(one) for one in lines if rollout in (None, one.data["rollout"])]
+    if as_json:
+        print_json(msgspec.to_builtins(found))
+    else:
+        rows = [(str(one.line), one.rollout, one.kind, "✓" if one.same else "✗", _cut(one.reason)) for one in found]
+        table(("#", "ROLLOUT", "DECISION", "AGAIN", "WHY"), rows, empty="no canary has decided anything yet")
+    wrong = [one for one in found if not one.same]
+    if wrong:
+        raise Corrupt(f"another decision follows from the numbers of line {wrong[0].line}", where="ledger")
+
+
+class Again(msgspec.Struct, frozen=True):
+    """A decision in the ledger, and whether the same one follows from the numbers beside it."""
+
+    line: int
+    rollout: str
+    kind: str
+    reason: str
+    same: bool
+
+    @classmethod
+    def of(cls, entry: ledger.Entry) -> Again:
+        """The decision in *entry*, made once more."""
+        told, found = again(dict(entry.data))
+        return cls(entry.seq, entry.data["rollout"], told.kind, told.reason, told == found)
 
 
 def _record(file: SpecFile, home: Home, report: Report) -> None:

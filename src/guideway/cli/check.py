@@ -12,7 +12,7 @@ from guideway.cli.project import environment_option, opened, spec_option
 from guideway.core.errors import SpecError
 from guideway.core.spec import Rollout, SpecFile
 from guideway.core.spec.guards import rooted as rooted_guards
-from guideway.fleet.golden import load_prompts
+from guideway.fleet.prompts import load_prompts
 from guideway.gateway.exposure import is_on, rooted, warning
 from guideway.gateway.soundness import check_options
 from guideway.pipeline.check import check

@@ -11,8 +11,9 @@ from guideway.core.rollout import EnvironmentState, Phase, Rollout
 from guideway.core.route import Route
 from guideway.core.spec.golden import Golden as Settings
 from guideway.fleet.decide import View
-from guideway.fleet.golden import Golden, load_prompts
+from guideway.fleet.golden import Golden
 from guideway.fleet.memory import Memory
+from guideway.fleet.prompts import load_prompts
 from guideway.rollout.decide import Guard
 from guideway.rollout.golden import Pair
 from guideway.watch.guards import Guards

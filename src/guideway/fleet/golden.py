@@ -6,13 +6,11 @@ import threading
 import time
 from collections import Counter, deque
 from collections.abc import Callable, Collection, Sequence
-from pathlib import Path
 from typing import Protocol
 
-from guideway.core.errors import SpecError
 from guideway.core.spec.golden import Golden as Settings
 from guideway.fleet.replay import Absent, Replayed
-from guideway.rollout.golden import FILE_LIMIT, Pair, Prompt, read_prompts, unused
+from guideway.rollout.golden import Pair, Prompt, unused
 from guideway.rollout.likeness import score
 
 CHANCES = 3
@@ -105,18 +103,3 @@ def scored(settings: Settings, prompt: Prompt, replayed: Replayed) -> Pair | Non
         return None
     candidate, stable = (score(settings.score, text, prompt.expect) if text is not None else 0.0 for text in texts)
     return Pair(prompt.id, candidate, stable)
-
-
-def load_prompts(file: Path, shown: str = "") -> tuple[Prompt, ...]:
-    """The golden prompts in *file*; errors call it *shown*.
-
-    Raises:
-        SpecError: it cannot be read, or a line is no golden prompt.
-    """
-    where = shown or str(file)
-    try:
-        with file.open("rb") as opened:
-            data = opened.read(FILE_LIMIT + 1)
-    except OSError as error:
-        raise SpecError(f"the golden prompts cannot be read: {error.strerror}", where=where) from None
-    return read_prompts(data, where)
