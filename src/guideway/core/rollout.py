@@ -10,6 +10,7 @@ from guideway.core.artifact import Digest
 from guideway.core.spec import Gateway
 from guideway.core.spec.rollout import Rollout as Asked
 from guideway.core.spec.rollout import Strategy
+from guideway.core.spec.scale import Scale
 
 
 class Phase(enum.StrEnum):
@@ -67,7 +68,7 @@ class Rollout(msgspec.Struct, frozen=True):
 class EnvironmentState(msgspec.Struct, frozen=True):
     """What should run in one environment: written by ``ship`` and ``down``, read by the controller.
 
-    ``up`` is False after ``down``. ``port`` is the port that the gateway was given, kept over restarts.
+    ``up`` is False after ``down``. With ``scale`` the load decides, and ``replicas`` is where it begins. ``port`` is the port that the gateway was given, kept over restarts.
     """
 
     name: str
@@ -77,3 +78,4 @@ class EnvironmentState(msgspec.Struct, frozen=True):
     gateway: Gateway
     up: bool = True
     port: int = 0
+    scale: Scale | None = None

@@ -74,6 +74,7 @@ def ship(
         model=spec.name,
         target=spec.target,
         replicas=spec.replicas,
+        scale=spec.scale,
         gateway=spec.gateway,
         port=before.port if before and before.gateway.port == spec.gateway.port else 0,
     )

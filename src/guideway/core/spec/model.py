@@ -14,6 +14,7 @@ from guideway.core.spec.gateway import Gateway
 from guideway.core.spec.guardrails import Guardrails
 from guideway.core.spec.part import Part, Positive, Share
 from guideway.core.spec.rollout import Rollout
+from guideway.core.spec.scale import Scale
 
 NAME = r"^[a-z0-9][a-z0-9._-]{0,62}$"
 Name = Annotated[str, Meta(pattern=NAME, description="Small letters, digits, '.', '_', '-'.")]
@@ -185,6 +186,7 @@ class Environment(Part, frozen=True):
 
     target: str = "local"
     replicas: Positive = 2
+    scale: Scale | None = None
     gateway: Gateway = Gateway()
     rollout: Rollout = Rollout()
     standard: Standard = Standard()
@@ -206,6 +208,7 @@ class Spec(Part, frozen=True):
 
     target: str = "local"
     replicas: Positive = 2
+    scale: Scale | None = None
     gateway: Gateway = Gateway()
     rollout: Rollout = Rollout()
     standard: Standard = Standard()
@@ -213,7 +216,7 @@ class Spec(Part, frozen=True):
 
 
 BUILD_KEYS = ("guideway", "name", "task", "data", "train", "evaluate", "compress", "serve", "policy")
-ENVIRONMENT_KEYS = ("target", "replicas", "gateway", "rollout", "standard", "state")
+ENVIRONMENT_KEYS = ("target", "replicas", "scale", "gateway", "rollout", "standard", "state")
 LATER_KEYS = ("tune", "explain", "watch", "backup")
 """Keys of the design that no part of this version reads yet: using one is an error that says so."""
 
