@@ -36,6 +36,7 @@ class Route(msgspec.Struct, frozen=True):
     ``model`` is the name that clients ask for; ``weight`` is the candidate's share of requests in [0, 1].
     ``rollout`` names the rollout that is under way: arms are drawn by it. ``unit`` says who is assigned to an arm:
     each request by itself, or each caller once. ``shadow``: the candidate answers a copy, which nobody is sent.
+    ``limits`` are those of the rollout on latency, in milliseconds, fixed when it began: who runs past one is told of.
     """
 
     environment: str
@@ -48,6 +49,7 @@ class Route(msgspec.Struct, frozen=True):
     rollout: str = ""
     unit: Literal["request", "caller"] = "request"
     shadow: bool = False
+    limits: tuple[float, ...] = ()
 
 
 class ApiKey(msgspec.Struct, frozen=True):
