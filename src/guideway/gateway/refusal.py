@@ -27,6 +27,8 @@ _ENGLISH = re.compile(
     r"(?:\w+ ){0,2}(?:guidelines|policy|policies|programming|principles)"
     r")"
 )
+_SIGNS = ("n't", "not", "unable", "decline", "refuse", "violates", "against")
+"""Without any of these nobody refuses: most answers are told by that alone."""
 _UNABLE = "(?:无法|不能|没法|没有办法|没办法|不可以|不便|不會|不会|無法|沒法|沒有辦法|沒辦法)"
 _FOR_YOU = "(?:[为為给給向](?:您|你))?"
 _SERVE = (
@@ -43,5 +45,7 @@ _CHINESE = re.compile(
 
 def refuses(answer: str) -> bool:
     """Does *answer* begin by saying that it will not, or cannot, do what was asked?"""
-    said = answer[:LOOKED_AT].lower().replace("’", "'")
-    return (_ENGLISH.search(said) or _CHINESE.search(said)) is not None
+    said = answer[:LOOKED_AT].lower()
+    if said.isascii():
+        return any(sign in said for sign in _SIGNS) and _ENGLISH.search(said) is not None
+    return (_CHINESE.search(said) or _ENGLISH.search(said.replace("’", "'"))) is not None

@@ -1,13 +1,12 @@
-"""In which script a text is mostly written: what can be known of its language without a library."""
+"""In which script a text is mostly written: what can be known of its language without a library, in microseconds."""
 
 from __future__ import annotations
 
 import re
-from typing import Literal, cast
+from typing import Literal
 
-Script = Literal[
-    "latin", "greek", "cyrillic", "armenian", "georgian", "hebrew", "arabic", "indic", "thai", "hangul", "kana", "han"
-]
+Script = Literal["latin", "greek", "cyrillic", "hebrew", "arabic", "indic", "thai", "georgian", "hangul", "kana", "han"]
+"""Those that share a block of 256 code points go by one name: Armenian is told as Hebrew, Burmese as Georgian."""
 
 LOOKED_AT = 400
 """Characters from the beginning."""
@@ -16,22 +15,26 @@ ENOUGH = 12
 MOSTLY = 0.6
 """The share of its letters that makes a script the one of a text."""
 
-_LETTERS: dict[Script, str] = {
-    "latin": "A-Za-z\u00aa\u00ba\u00c0-\u00d6\u00d8-\u00f6\u00f8-\u02af\u1e00-\u1eff\uff21-\uff3a\uff41-\uff5a",
-    "greek": "\u0370-\u03ff\u1f00-\u1fff",
-    "cyrillic": "\u0400-\u052f\u2de0-\u2dff\ua640-\ua69f",
-    "armenian": "\u0531-\u0587",
-    "georgian": "\u10a0-\u10ff\u1c90-\u1cbf",
-    "hebrew": "\u05d0-\u05ea",
-    "arabic": "\u0620-\u06ff\u0750-\u077f\u08a0-\u08ff\ufb50-\ufdff\ufe70-\ufefc",
-    "indic": "\u0900-\u0dff",
-    "thai": "\u0e01-\u0eff",
-    "hangul": "\u1100-\u11ff\u3130-\u318f\uac00-\ud7af",
-    "kana": "\u3041-\u30ff\u31f0-\u31ff\uff66-\uff9d",
-    "han": "\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\U00020000-\U0003134f",
+_BLOCKS: dict[Script, tuple[range, ...]] = {
+    "latin": (range(0x01, 0x03), range(0x1E, 0x1F)),
+    "greek": (range(0x03, 0x04), range(0x1F, 0x20)),
+    "cyrillic": (range(0x04, 0x05),),
+    "hebrew": (range(0x05, 0x06),),
+    "arabic": (range(0x06, 0x09), range(0xFB, 0xFE)),
+    "indic": (range(0x09, 0x0E),),
+    "thai": (range(0x0E, 0x0F),),
+    "georgian": (range(0x10, 0x11),),
+    "hangul": (range(0x11, 0x12), range(0xAC, 0xD8)),
+    "kana": (range(0x30, 0x31),),
+    "han": (range(0x34, 0xA0), range(0xF9, 0xFB)),
 }
-_RUNS = re.compile("|".join(f"(?P<{name}>[{letters}]+)" for name, letters in _LETTERS.items()))
-_LATIN = re.compile("[A-Za-z]+")
+"""The upper byte of the code points of each. What lies beyond 65,535, and the first block, are not among them."""
+_SCRIPT_OF = {byte: number for number, blocks in enumerate(_BLOCKS.values(), 1) for block in blocks for byte in block}
+_NAMES: dict[int, Script] = dict(enumerate(_BLOCKS, 1))
+_TABLE = bytes(_SCRIPT_OF.get(byte, 0) for byte in range(256))
+_NO_LETTERS = bytes(byte for byte in range(256) if not chr(byte).isalpha() or byte > 127)
+_MARKS = "\u3000、。〈〉《》「」『』【】〜"
+"""What stands in the block of kana and is none."""
 _CODE = re.compile(r"```.*?(?:```|\Z)", re.DOTALL)
 _WEIGHTS: dict[Script, int] = {"han": 3, "kana": 2, "hangul": 2}
 """As many letters of an alphabet say what one of these does."""
@@ -45,11 +48,10 @@ def script_of(text: str) -> Script | None:
     if "```" in text:
         text = _CODE.sub(" ", text)
     if text.isascii():
-        return "latin" if sum(map(len, _LATIN.findall(text))) >= ENOUGH else None
+        return "latin" if _ascii_letters(text) >= ENOUGH else None
     found = _weighed(text)
-    total = sum(found.values())
-    most = max(found, key=found.__getitem__, default=None)
-    return most if most is not None and total >= ENOUGH and found[most] >= MOSTLY * total else None
+    total, most = sum(found.values()), max(found, key=found.__getitem__)
+    return most if total >= ENOUGH and found[most] >= MOSTLY * total else None
 
 
 def in_other_script(prompt: str, answer: str) -> bool | None:
@@ -61,11 +63,18 @@ def in_other_script(prompt: str, answer: str) -> bool | None:
 
 def _weighed(text: str) -> dict[Script, int]:
     """The letters of *text* by script, weighed."""
-    found: dict[Script, int] = {}
-    for run in _RUNS.finditer(text):
-        script = cast(Script, run.lastgroup)
-        found[script] = found.get(script, 0) + len(run[0]) * _WEIGHTS.get(script, 1)
-    kana, han = found.get("kana", 0), found.get("han", 0)
-    if kana and kana >= _JAPANESE * (kana + han):
-        found["kana"] = kana + found.pop("han", 0)
+    blocks = text.encode("utf-16-be", "replace")[::2].translate(_TABLE)
+    found: dict[Script, int] = {"latin": 0}
+    for number in set(blocks) - {0}:
+        name = _NAMES[number]
+        found[name] = blocks.count(number) * _WEIGHTS.get(name, 1)
+    found["latin"] += _ascii_letters(text)
+    if "kana" in found:
+        found["kana"] -= _WEIGHTS["kana"] * sum(map(text.count, _MARKS))
+        if found["kana"] > 0 and found["kana"] >= _JAPANESE * (found["kana"] + found.get("han", 0)):
+            found["kana"] += found.pop("han", 0)
     return found
+
+
+def _ascii_letters(text: str) -> int:
+    return len(text.encode("ascii", "ignore").translate(None, _NO_LETTERS))
