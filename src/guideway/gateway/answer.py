@@ -210,7 +210,7 @@ class Answer:
             except ValueError:
                 self._way.spoiled(errors.UPSTREAM_BROKE)
                 return
-            done = done or self._stopped()
+            done = self._stopped() or done
         record.pieces += data.count(b"data:")
         if record.said is not None:
             record.said.add(data)

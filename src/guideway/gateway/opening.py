@@ -49,8 +49,8 @@ class Opening:
 
     def add(self, events: bytes) -> bool:
         """Further whole *events*; False: no more are wanted."""
-        self._parts.append(events)
-        self._size += len(events)
+        self._parts.append(events[:KEPT_BYTES])
+        self._size += len(self._parts[-1])
         return self._size < KEPT_BYTES
 
     def read(self) -> Beginning:

@@ -35,9 +35,7 @@ class Reading(msgspec.Struct, frozen=True, kw_only=True):
     cold_start: float | None = None
 
 
-def reading_of(
-    told: Told, now: float, *, ready: int, cold_start: float | None = None, batch: bool = False
-) -> Reading:
+def reading_of(told: Told, now: float, *, ready: int, cold_start: float | None = None, batch: bool = False) -> Reading:
     """The reading that follows from what the workers of a gateway told, *now* in seconds.
 
     *batch*: batches count among those that ended, as they must where ``Rules.batch`` lets them start replicas.
