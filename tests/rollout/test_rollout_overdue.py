@@ -12,7 +12,7 @@ from guideway.rollout import overdue
 from guideway.rollout.overdue import Overdue
 from guideway.rollout.plan import Plan
 from guideway.rollout.score import Scores
-from guideway.rollout.signals import LATENCY, Limits, late, limits_from
+from guideway.rollout.signals import LATENCY, Limits, limits_from
 
 LIMITS = Limits(latency=(100.0, 200.0, 300.0, 400.0))
 
@@ -144,7 +144,8 @@ def test_the_language_of_an_answer_counts_with_its_request_and_once():
     scores = scores_of(outcome(other_language=True), outcome(other_language=False), outcome(other_language=None))
     assert scores.signals["language"].requests == (2, 0)
     assert scores.signals["language"].process.tally == {0.1: (1, 0)}
-    assert late(other_language=True) == {"language": True}
+    scores.take_late(outcome(other_language=True), other_language=True)
+    assert scores.signals["language"].requests == (2, 0)
 
 
 def test_an_answer_that_never_came_is_in_no_language():

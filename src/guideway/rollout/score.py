@@ -81,9 +81,9 @@ class Scores(msgspec.Struct):
     def take_late(
         self, outcome: Outcome, thumb: Literal["up", "down"] | None = None, other_language: bool | None = None
     ) -> None:
-        """Count what was only learnt after the request that *outcome* tells of."""
+        """Count what was only learnt after the request that *outcome* tells of, and what it does not say itself."""
         if not outcome.why_not:
-            self._count(outcome, late(thumb, other_language))
+            self._count(outcome, late(thumb, other_language if outcome.other_language is None else None))
 
     def again(self) -> None:
         """Go on with this evidence in a retry of the same pair: all steps are taken anew, with draws of their own."""
