@@ -23,7 +23,7 @@ from benchmarks.record import Figure, write
 from benchmarks.rollouts import arrays, drawings, replay, rules, tables
 from benchmarks.rollouts.arrays import NEVER
 from benchmarks.rollouts.worlds import Floats, Traffic, World, draw
-from guideway.rollout.plan import STEPS
+from guideway.core.spec.rollout import STEPS
 
 DOCS = Path(__file__).parents[1] / "docs"
 HORIZON, MARGIN_HORIZON = 24_000, 15_000

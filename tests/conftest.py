@@ -40,7 +40,12 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: p
 
 def _servers() -> dict[str, bool]:
     registry = shutil.which("docker-registry") and shutil.which("htpasswd")
-    return {"PostgreSQL": any(POSTGRES.glob("*/bin/initdb")), "docker-registry": bool(registry)}
+    prometheus = shutil.which("prometheus")
+    return {
+        "PostgreSQL": any(POSTGRES.glob("*/bin/initdb")),
+        "docker-registry": bool(registry),
+        "Prometheus": bool(prometheus),
+    }
 
 
 def _needed(item: pytest.Item) -> set[str]:
@@ -48,4 +53,5 @@ def _needed(item: pytest.Item) -> set[str]:
     fixtures = set(getattr(item, "fixturenames", ()))
     where = getattr(getattr(item, "callspec", None), "params", {}).get("where")
     found = {"PostgreSQL"} if where == "postgresql" or "postgres" in fixtures else set()
-    return found | ({"docker-registry"} if fixtures & {"registry", "_shared_registry", "guarded"} else set())
+    found |= {"docker-registry"} if fixtures & {"registry", "_shared_registry", "guarded"} else set()
+    return found | ({"Prometheus"} if fixtures & {"prometheus", "own_prometheus"} else set())

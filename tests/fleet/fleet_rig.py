@@ -83,6 +83,7 @@ class Fleet:
         self.home = Home.of(folder, url)
         self.database = Database(self.home.database)
         self.now = time.time
+        self.steadily = 0.0
         self.how: dict[str, str] = {}
         self.controller = self.new_controller()
 
@@ -90,7 +91,9 @@ class Fleet:
         """Another controller, as if the one before had been killed."""
         self.host = TinyHost(self.home, self.how)
         self.gateways = Gateways(self.home, PROGRAM)
-        self.controller = Controller(self.home, self.database, self.host, self.gateways, self._clock)
+        self.controller = Controller(
+            self.home, self.database, self.host, self.gateways, self._clock, steady=lambda: self.steadily
+        )
         self.controller._adopt()
         return self.controller
 
@@ -128,10 +131,11 @@ class Fleet:
         id = f"r{len(fleet.rollouts(self.database)) + 1}"
         now = time.time()
         plain = Rollout(id, environment, release, previous, Phase.PENDING, now, now, ready_within=20.0, bake=300.0)
+        asked = msgspec.structs.replace(plain, **changes)
         with self.database.transaction():
             fleet.put_environment(self.database, state)
-            fleet.begin_rollout(self.database, msgspec.structs.replace(plain, **changes))
-        return plain
+            fleet.begin_rollout(self.database, asked)
+        return asked
 
     def served(self, release: str = NEW, **changes) -> Rollout:
         """Ship *release* and step until the rollout is over."""

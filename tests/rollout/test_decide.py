@@ -10,9 +10,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from guideway.core.gate import Verdict
+from guideway.core.spec.rollout import Required, Step
 from guideway.rollout.decide import Decision, Guard, Situation, decide
 from guideway.rollout.inferiority import Estimate
-from guideway.rollout.plan import Plan, Required, Step
+from guideway.rollout.plan import Plan
 from guideway.rollout.score import Reading
 from guideway.rollout.signals import NAMES, SHARES
 

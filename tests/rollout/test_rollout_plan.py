@@ -8,7 +8,8 @@ import msgspec
 import pytest
 
 from guideway.core.errors import SpecError
-from guideway.rollout.plan import REQUIRED, STEPS, Plan, Required, Step, check
+from guideway.core.spec.rollout import REQUIRED, STEPS, Required, Step
+from guideway.rollout.plan import Plan, check
 
 
 def test_the_default_plan_is_accepted_and_promotes_within_ten_thousand_requests_at_the_soonest():

@@ -6,7 +6,7 @@ import re
 
 import pytest
 from postgres_rig import as_owner
-from sqlalchemy import event
+from sqlalchemy import LargeBinary, event
 
 from guideway.store import api_keys, checkpoints, evidence, fleet, ledger, releases, steps, tables, usage, waivers
 
@@ -24,12 +24,13 @@ def rows(table, number: int):
         "stage": f"s{number % 50}", "release": digest, "subject": digest,
     }  # fmt: skip
     kinds = dict.fromkeys(("at", "created", "until", "expires"), float(number))
-    plain = {"size": number, "mtime_ns": number, "inode": number, "epoch": 1, "revision": 1}
+    plain = {"size": number, "mtime_ns": number, "inode": number, "position": number, "epoch": 1, "revision": 1}
     counts = {"day": number % 50, "requests": 1, "tokens": 1, "input_tokens": 1, "output_tokens": 1, "money": 1}
     keys = table.primary_key.columns.keys()
     unique = {keys[0]: digest} if len(keys) == 1 and keys[0] != "seq" else {}
     known = {**few, **kinds, **plain, **counts, **unique}
-    return {column.name: known.get(column.name, digest) for column in table.columns}
+    bodies = {one.name: b"" for one in table.columns if isinstance(one.type, LargeBinary)}
+    return {column.name: known.get(column.name, digest) for column in table.columns} | bodies
 
 
 @pytest.fixture

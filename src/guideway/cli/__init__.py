@@ -43,8 +43,12 @@ SECTIONS: dict[str, dict[str, str]] = {
     },
     "Run it": {
         "up": "Build, admit and ship in one go; print URL, key and a curl line.",
-        "ship": "Move an environment to a release.",
+        "ship": "Move an environment to a release: by a canary, in shadow, or all at once.",
         "status": "What runs, where, and who gets it.",
+        "promote": "Give the candidate of a rollout all traffic.",
+        "pause": "Hold the weight of a canary.",
+        "resume": "Go on with it.",
+        "abort": "End a rollout: all traffic goes back to the stable release.",
         "rollback": "Go back to the release that served before.",
         "logs": "Show the logs of replicas, gateway, controller or stages.",
         "down": "Stop everything in an environment.",

@@ -9,6 +9,7 @@ from typing import Any, TypeVar
 import click
 
 from guideway.core.spec import SpecFile, load
+from guideway.kit.user import user_name
 from guideway.store.home import Home
 
 Command = TypeVar("Command", bound=Callable[..., Any])
@@ -37,6 +38,11 @@ def environment_option(command: Command) -> Command:
 def json_option(command: Command) -> Command:
     """``--json``: print data for machines."""
     return click.option("--json", "as_json", is_flag=True, help="Print JSON.")(command)
+
+
+def by_option(command: Command) -> Command:
+    """``--by``: the person whom the ledger names; by default whom the operating system takes us for."""
+    return click.option("--by", default=user_name, metavar="NAME", help="Who says so, for the ledger.")(command)
 
 
 def opened(path: Path, environment: str) -> tuple[SpecFile, Home]:

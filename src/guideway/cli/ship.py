@@ -8,65 +8,123 @@ from pathlib import Path
 import click
 import msgspec
 
+from guideway.cli.canary import Teller
 from guideway.cli.check import sound
 from guideway.cli.draw import Emit, drawn
-from guideway.cli.project import environment_option, json_option, opened, spec_option
+from guideway.cli.project import by_option, environment_option, json_option, opened, spec_option
 from guideway.core.events import Note
 from guideway.core.release import Release
 from guideway.core.rollout import Rollout
-from guideway.core.spec import SpecFile
+from guideway.core.spec import Gateway, SpecFile
+from guideway.core.spec.rollout import Strategy
 from guideway.fleet import orders
 from guideway.gateway.exposure import rooted, warning
 from guideway.pipeline.admission import admitted
 from guideway.pipeline.workshop import Workshop, open_workshop
+from guideway.standard.overlay import level_of
 from guideway.store import fleet, releases
 
 LOOK = 0.02
 """Seconds between two looks at a running rollout."""
 
 
+TELL = 0.5
+"""Seconds between two lines of progress of a canary."""
+
+
 @click.command("ship")
 @click.argument("release", required=False)
+@click.option(
+    "--strategy",
+    type=click.Choice(["canary", "shadow", "all-at-once"]),
+    help="How it takes over [default: `rollout.strategy`; canary where the environment counts as prod].",
+)
+@click.option("--afresh", default="", metavar="WHY", help="Forget the evidence of an earlier canary of this release.")
+@click.option("--no-wait", is_flag=True, help="Do not wait until it is over: `guideway status -w` shows it.")
+@by_option
 @spec_option
 @environment_option
 @json_option
-def command(release: str | None, path: Path, environment: str, as_json: bool) -> None:
-    """Admit RELEASE (default: the newest) into an environment and move all traffic to it.
+def command(
+    *,
+    release: str | None,
+    strategy: Strategy | None,
+    afresh: str,
+    no_wait: bool,
+    by: str,
+    path: Path,
+    environment: str,
+    as_json: bool,
+) -> None:
+    """Admit RELEASE (default: the newest) into an environment and move traffic to it.
 
-    The release that served before stays warm for `rollout.bake` seconds, so that a rollback is instant.
+    A canary gets a small share first, and more as long as nothing speaks against it; it gets all traffic once it was
+    shown to be no worse. In shadow it answers copies. The release that served before stays warm for `rollout.bake`
+    seconds, so that a rollback is instant. The same release once more is a retry, which keeps its evidence.
     """
     file, home = opened(path, environment)
     shop = open_workshop(home)
     found = releases.find(shop.database, release) if release else releases.newest(shop.database, file.spec.name)
+    how = strategy or file.spec.rollout.strategy or ("canary" if level_of(file) == "prod" else "all-at-once")
     with drawn(as_json=as_json) as emit:
-        ship(file, shop, found, emit)
+        ship(file, shop, found, emit, strategy=how, afresh=afresh and f"{by}: {afresh}", wait=not no_wait)
 
 
-def ship(file: SpecFile, shop: Workshop, release: Release, emit: Emit) -> bool:
+def ship(
+    file: SpecFile,
+    shop: Workshop,
+    release: Release,
+    emit: Emit,
+    *,
+    strategy: Strategy = "all-at-once",
+    afresh: str = "",
+    wait: bool = True,
+) -> bool:
     """Admit and ship *release*, and wait until it serves. False when it served already."""
     environment = file.environment
     route = fleet.route(shop.database, environment)
     if route is None or route.stable is None or route.stable.release != release.digest:
         admitted(shop, file, release, emit)
     sound(file)
-    options = rooted(file.spec.gateway, file.root)
-    if said := warning(options):
-        emit(Note(f"warning: {said}"))
-    wanted = msgspec.structs.replace(file.spec, gateway=options)
-    rollout = orders.ship(shop.database, wanted, environment, release, clock=shop.clock)
+    wanted = msgspec.structs.replace(file.spec, gateway=_options(file, emit))
+    rollout = orders.ship(
+        shop.database, wanted, environment, release, clock=shop.clock, strategy=strategy, afresh=afresh
+    )
     orders.ensure_controller(shop.home)
     if rollout is None:
         emit(Note(f"{releases.label(release)} serves in '{environment}' already"))
         return False
+    if not wait:
+        emit(Note(f"rollout {rollout.id} of {releases.label(release)} has begun: {rollout.strategy}"))
+        return True
     follow(shop, rollout, emit)
     emit(Note(f"{releases.label(release)} serves in '{environment}'", {"release": release.digest}))
     return True
 
 
+def _options(file: SpecFile, emit: Emit) -> Gateway:
+    options = rooted(file.spec.gateway, file.root)
+    if said := warning(options):
+        emit(Note(f"warning: {said}"))
+    return options
+
+
 def follow(shop: Workshop, rollout: Rollout, emit: Emit) -> Rollout:
-    """Wait for *rollout*, saying every phase."""
+    """Wait for *rollout*, saying every phase. Whoever interrupts it leaves the rollout to the controller."""
+    teller, told = Teller(shop.database, emit), time.monotonic()
+
+    def pause(now: Rollout) -> None:
+        nonlocal told
+        time.sleep(LOOK)
+        if now.phase.beside and time.monotonic() > told + TELL:
+            told = time.monotonic()
+            teller.look(now)
 
     def changed(now: Rollout) -> None:
         emit(Note(f"rollout {now.id}: {now.phase}" + (f" ({now.reason})" if now.reason else "")))
 
-    return orders.follow(shop.database, rollout, pause=lambda: time.sleep(LOOK), changed=changed)
+    try:
+        return orders.follow(shop.database, rollout, pause=pause, changed=changed)
+    except KeyboardInterrupt:
+        emit(Note("the rollout goes on; `guideway status -w` shows it, `guideway abort` ends it"))
+        raise

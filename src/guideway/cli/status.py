@@ -9,6 +9,7 @@ from typing import Any
 import click
 import msgspec
 
+from guideway.cli.canary import known_of, show, summary
 from guideway.cli.draw import duration, print_json, table
 from guideway.cli.project import environment_option, json_option, opened, spec_option
 from guideway.core.artifact import short
@@ -33,7 +34,8 @@ def command(watch: bool, path: Path, environment: str, as_json: bool) -> None:
             if watch:
                 click.clear()
             if as_json:
-                print_json(msgspec.to_builtins(found))
+                known = known_of(database, found.rollout)
+                print_json({**msgspec.to_builtins(found), "canary": summary(found.rollout, known)})
             else:
                 _show(home, database, found)
             if not watch:
@@ -53,12 +55,18 @@ def _show(home: Home, database: Database, found: Looked) -> None:
     click.echo(f"controller   {'running' if found.controller else f'not running{alone}'}")
     if found.route and found.route.stable:
         click.echo(f"stable       {_name(database, found.route.stable.release)}  model '{found.route.model}'")
+        if candidate := found.route.candidate:
+            what = "of the requests, as copies" if found.route.shadow else "of the requests"
+            click.echo(f"candidate    {_name(database, candidate.release)}  {found.route.weight:.0%} {what}")
     rollout = found.rollout
     if rollout:
         reason = f": {rollout.reason}" if rollout.reason else ""
         click.echo(
             f"last rollout {rollout.id} {rollout.kind} to {_name(database, rollout.release)}: {rollout.phase}{reason}"
         )
+    known = known_of(database, rollout)
+    if rollout and known:
+        show(rollout, known)
     click.echo()
     now = time.time()
     rows: list[tuple[Any, ...]] = [

@@ -8,13 +8,20 @@ import msgspec
 
 from guideway.core.artifact import Digest
 from guideway.core.spec import Gateway
+from guideway.core.spec.rollout import Rollout as Asked
+from guideway.core.spec.rollout import Strategy
 
 
 class Phase(enum.StrEnum):
-    """Where a rollout is. The last three are final."""
+    """Where a rollout is. The last three are final.
+
+    In CANARY and SHADOW the candidate is on the route beside the stable release.
+    """
 
     PENDING = "pending"
     STARTING = "starting"
+    CANARY = "canary"
+    SHADOW = "shadow"
     SWITCHING = "switching"
     DONE = "done"
     FAILED = "failed"
@@ -25,11 +32,18 @@ class Phase(enum.StrEnum):
         """Nothing more will happen."""
         return self in (Phase.DONE, Phase.FAILED, Phase.REPLACED)
 
+    @property
+    def beside(self) -> bool:
+        """The candidate is on the route, and the stable release too."""
+        return self in (Phase.CANARY, Phase.SHADOW)
+
 
 class Rollout(msgspec.Struct, frozen=True):
     """One rollout in one environment. Times in seconds since 1970; durations in seconds.
 
-    ``kind`` is ``ship`` or ``rollback``; ``previous`` is the release that held all traffic when it began.
+    ``kind`` is ``ship`` or ``rollback``; ``previous`` is the release that held all traffic when it began. ``asked``
+    is what the spec said. A person may have ``paused`` it, or have said that it is to be ``promoted_by`` them.
+    ``afresh``: evidence that an earlier rollout of the same pair left is not looked at.
     """
 
     id: str
@@ -43,6 +57,11 @@ class Rollout(msgspec.Struct, frozen=True):
     bake: float
     kind: str = "ship"
     reason: str = ""
+    strategy: Strategy = "all-at-once"
+    asked: Asked = Asked()
+    paused: bool = False
+    promoted_by: str = ""
+    afresh: bool = False
 
 
 class EnvironmentState(msgspec.Struct, frozen=True):

@@ -36,7 +36,7 @@ class Route(msgspec.Struct, frozen=True):
     ``model`` is the name that clients ask for; ``weight`` is the candidate's share of requests in [0, 1].
     ``rollout`` names the rollout that is under way: arms are drawn by it. ``unit`` says who is assigned to an arm:
     each request by itself, or each caller once. ``shadow``: the candidate answers a copy, which nobody is sent.
-    ``limits`` are those of the rollout on latency, in milliseconds, fixed when it began: who runs past one is told of.
+    ``limits`` of latency, in milliseconds, were fixed before the rollout: who runs past one is told of at once.
     """
 
     environment: str
@@ -50,6 +50,13 @@ class Route(msgspec.Struct, frozen=True):
     unit: Literal["request", "caller"] = "request"
     shadow: bool = False
     limits: tuple[float, ...] = ()
+
+
+def without_candidate(route: Route) -> Route:
+    """*route* with everything for its stable release."""
+    return msgspec.structs.replace(
+        route, candidate=None, weight=0.0, rollout="", unit="request", shadow=False, limits=()
+    )
 
 
 class ApiKey(msgspec.Struct, frozen=True):

@@ -5,8 +5,10 @@ from __future__ import annotations
 import secrets
 import sys
 import threading
+import time
 import traceback
 from collections import Counter
+from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -31,9 +33,13 @@ from guideway.fleet.decide import (
     StopGateway,
     View,
     decide,
+    reroute,
 )
 from guideway.fleet.gateways import Gateways
+from guideway.fleet.hear import Ears
 from guideway.fleet.host import Host
+from guideway.fleet.judge import Judge, Judged
+from guideway.fleet.memory import Memory
 from guideway.fleet.project import project_keys, project_route
 from guideway.kit.process import is_alive, last_words, terminate
 from guideway.store import checkpoints, fleet, ledger, releases
@@ -50,10 +56,25 @@ REFUSED_FOR = 30.0
 
 
 class Controller:
-    """Acts for every environment of one home. Used by one thread; slow work runs in a pool."""
+    """Acts for every environment of one home. Used by one thread; slow work runs in a pool.
 
-    def __init__(self, home: Home, database: Database, host: Host, gateways: Gateways, clock: Clock) -> None:
+    *clock* counts seconds since 1970; *steady* counts seconds too, and never jumps.
+    """
+
+    def __init__(
+        self,
+        home: Home,
+        database: Database,
+        host: Host,
+        gateways: Gateways,
+        clock: Clock,
+        *,
+        steady: Callable[[], float] = time.monotonic,
+    ) -> None:
         self.home, self.database, self.host, self.gateways, self.clock = home, database, host, gateways, clock
+        memory = Memory(database, steady)
+        self.memory, self.ears = memory, Ears(home, database, memory, steady)
+        self.judge = Judge(database, memory, self.ears, clock, steady)
         self.epoch = fleet.take_epoch(database)
         self.began = clock()
         self.stopping = threading.Event()
@@ -104,9 +125,13 @@ class Controller:
         happened = False
         try:
             self._bury(state)
-            for action in decide(self._view(state)):
+            self.ears.hear(state.name)
+            view = self._view(state)
+            for action in decide(view):
                 happened = True
                 self._act(state, action)
+            if not happened:
+                happened = self._judge(state, view)
             self._probe_starting(state.name)
             self._project(state.name)
             self._complaints.pop(state.name, None)
@@ -139,6 +164,7 @@ class Controller:
         name, now = state.name, self.clock()
         rollouts = fleet.rollouts(self.database, name)
         route = fleet.route(self.database, name)
+        running = next((one for one in rollouts if not one.phase.final), None)
         launching = Counter(release for one, release, _ in self._starts.values() if one.name == name)
         return View(
             now=now,
@@ -146,7 +172,7 @@ class Controller:
             routed=self._route_changed(route, now),
             state=state,
             route=route,
-            rollout=next((one for one in rollouts if not one.phase.final), None),
+            rollout=running,
             last_done=next((one for one in rollouts if one.phase is Phase.DONE), None),
             replicas=tuple(one for one in fleet.replicas(self.database, name) if one.id not in self._ending),
             launching=dict(launching),
@@ -158,6 +184,7 @@ class Controller:
             },
             waits=self._waits,
             gateway=self.gateways.standing(state, self.database),
+            beside=self.judge.beside(running),
         )
 
     def _route_changed(self, route: Route | None, now: float) -> float:
@@ -194,6 +221,35 @@ class Controller:
     def _died(self, environment: str, what: str, words: str) -> None:
         before = self._deaths.get((environment, what))
         self._deaths[environment, what] = Death(before.count + 1 if before else 1, self.clock(), words)
+
+    # -- what is judged ------------------------------------------------------------------------------------------
+
+    def _judge(self, state: EnvironmentState, view: View) -> bool:
+        """Judge the canary that runs, and do what follows: the phase, the route and the ledger in one transaction."""
+        self.judge.alarm(view.last_done if view.rollout is None else None)
+        judged = self.judge.judge(view)
+        if judged is None:
+            return False
+        if not judged.moves:
+            self.judge.keep(judged)
+            return False
+        with self.memory.transaction():
+            if not self._is_asked_for(judged):
+                return False
+            self.judge.settle(judged)
+            self._reroute(state)
+        self._project(state.name)
+        return True
+
+    def _is_asked_for(self, judged: Judged) -> bool:
+        """Is the rollout still as it was judged? The command line may have changed it meanwhile."""
+        return fleet.rollout(self.database, judged.rollout.id) == judged.rollout
+
+    def _reroute(self, state: EnvironmentState) -> None:
+        """Make the route what it should be by now, inside the caller's transaction."""
+        wanted = reroute(self._view(state))
+        if wanted:
+            self._write_route(state, wanted)
 
     # -- what is done --------------------------------------------------------------------------------------------
 
@@ -237,18 +293,34 @@ class Controller:
         with self.database.transaction():
             if action.rollout and self._is_over(action.rollout):
                 return
-            old = fleet.route(self.database, state.name)
-            route = Route(
-                environment=state.name,
-                model=state.model,
-                revision=old.revision + 1 if old else 1,
-                epoch=self.epoch,
-                stable=_arm(action.release, action.endpoints, fleet.replicas(self.database, state.name)),
-            )
-            fleet.put_route(self.database, route)
-            if not (old and old.stable and old.stable.release == action.release):
-                self._log("route", action.release, f"{state.name}, {len(action.endpoints)} replicas")
+            route = self._write_route(state, action)
         project_route(self.home, route)
+
+    def _write_route(self, state: EnvironmentState, action: SetRoute) -> Route:
+        old, candidate = fleet.route(self.database, state.name), action.candidate
+        replicas = fleet.replicas(self.database, state.name)
+        route = Route(
+            environment=state.name,
+            model=state.model,
+            revision=old.revision + 1 if old else 1,
+            epoch=self.epoch,
+            stable=_arm(action.release, action.endpoints, replicas),
+        )
+        if candidate:
+            beside = candidate.beside
+            route = msgspec.structs.replace(
+                route,
+                candidate=_arm(candidate.release, candidate.endpoints, replicas),
+                weight=beside.weight,
+                rollout=candidate.rollout,
+                unit=beside.unit,
+                shadow=beside.shadow,
+                limits=beside.limits,
+            )
+        fleet.put_route(self.database, route)
+        if not (old and old.stable and old.stable.release == action.release):
+            self._log("route", action.release, f"{state.name}, {len(action.endpoints)} replicas")
+        return route
 
     def _move(self, state: EnvironmentState, action: Move) -> None:
         with self.database.transaction():
@@ -260,6 +332,8 @@ class Controller:
             if action.phase.final or rollout.phase is Phase.PENDING:
                 why = f"{state.name}: {action.reason}" if action.reason else state.name
                 self._log(f"rollout {action.phase}", rollout.release, why)
+            if action.phase.final and rollout.phase.beside:
+                self._reroute(state)  # whoever kills us now leaves no traffic on a candidate that failed
         if rollout.phase is Phase.PENDING:  # it starts with a clean slate
             for what in (rollout.release, "gateway"):
                 self._deaths.pop((state.name, what), None)

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import enum
+import math
 from collections import Counter
 from collections.abc import Sequence
+from typing import Literal
 
 import msgspec
 
@@ -38,13 +40,26 @@ class Death(msgspec.Struct, frozen=True):
     words: str = ""
 
 
+class Beside(msgspec.Struct, frozen=True):
+    """The candidate's place beside the stable release: its share of the requests now, and the one that comes next.
+
+    ``shadow``: it answers copies. ``limits`` of latency are in milliseconds.
+    """
+
+    weight: float
+    then: float
+    unit: Literal["request", "caller"] = "request"
+    shadow: bool = False
+    limits: tuple[float, ...] = ()
+
+
 class View(msgspec.Struct, frozen=True, kw_only=True):
     """One environment as the controller, which began at ``began``, sees it at ``now``.
 
     ``replicas`` are the rows of processes that live and were not asked to end by this controller; ``launching`` says
     how many more are being started, by release. ``deaths`` tells what ended unasked, by release or under ``gateway``.
     ``refused`` says why a release must not run, and ``waits`` why a starting replica is not ready, by id. ``routed``
-    is when the route last changed.
+    is when the route last changed. ``beside``: the rollout does not take over at once.
     """
 
     now: float
@@ -60,6 +75,7 @@ class View(msgspec.Struct, frozen=True, kw_only=True):
     refused: dict[Digest, str]
     waits: dict[str, str]
     gateway: Standing
+    beside: Beside | None = None
 
     @property
     def stable(self) -> Arm | None:
@@ -84,12 +100,25 @@ class Stop(msgspec.Struct, frozen=True):
     replica: str
 
 
+class Candidate(msgspec.Struct, frozen=True):
+    """Who stands beside the stable release, where, and with what share."""
+
+    release: Digest
+    endpoints: tuple[Endpoint, ...]
+    rollout: str
+    beside: Beside
+
+
 class SetRoute(msgspec.Struct, frozen=True):
-    """Send all traffic to these replicas of a release; on behalf of a rollout, only while that is still running."""
+    """Send all traffic to these replicas of a release, but for what a candidate gets.
+
+    On behalf of a rollout it is only done while that is still running.
+    """
 
     release: Digest
     endpoints: tuple[Endpoint, ...]
     rollout: str = ""
+    candidate: Candidate | None = None
 
 
 class Move(msgspec.Struct, frozen=True):
@@ -116,7 +145,7 @@ def decide(view: View) -> list[Action]:
     if not view.state.up:
         return _down(view)
     serving = serving_releases(view)
-    actions = _route_of_stable(view)
+    actions: list[Action] = [route] if (route := reroute(view)) else []
     for release in serving:
         actions += _missing(view, release)
     return [*actions, *_gateway(view), *_rollout(view), *_surplus(view, serving)]
@@ -130,6 +159,18 @@ def serving_releases(view: View) -> list[Digest]:
     return list(dict.fromkeys(wanted))
 
 
+def wanted(view: View, release: Digest) -> int:
+    """How many replicas of *release* there should be. A candidate beside the stable release has those that its next
+    weight needs: they are warm before it rises.
+    """
+    rollout, all_of_them = view.rollout, view.state.replicas
+    if rollout is None or view.beside is None or release != rollout.release or rollout.phase is Phase.SWITCHING:
+        return all_of_them
+    if view.stable and view.stable.release == release:
+        return all_of_them
+    return max(1, math.ceil(all_of_them * view.beside.then))
+
+
 def warm_release(view: View) -> Digest | None:
     """The release before, which keeps what still runs of it while it bakes: a rollback needs nothing else."""
     done = view.last_done
@@ -140,7 +181,7 @@ def warm_release(view: View) -> Digest | None:
 
 def ready_endpoints(view: View, release: Digest) -> tuple[Endpoint, ...]:
     """Where the ready replicas of *release* listen, as many as are wanted, in the order of their ports."""
-    kept = view.of(release)[: view.state.replicas]
+    kept = view.of(release)[: wanted(view, release)]
     return tuple(Endpoint("127.0.0.1", port) for port in sorted(one.port for one in kept if one.state == "ready"))
 
 
@@ -151,24 +192,50 @@ def _down(view: View) -> list[Action]:
         actions.append(
             Move(view.rollout.id, Phase.FAILED, "the environment was taken down; `guideway up` brings it back")
         )
-    if view.stable and view.stable.endpoints:
+    if view.stable and view.route and (view.stable.endpoints or view.route.candidate):
         actions.append(SetRoute(view.stable.release, ()))
     if view.gateway is not Standing.NONE:
         return [*actions, StopGateway()]
     return [*actions, *(Stop(one.id) for one in view.replicas)]
 
 
-def _route_of_stable(view: View) -> list[Action]:
-    """Keep the route's endpoints equal to the ready replicas of the stable release."""
-    if view.stable is None:
-        return []
+def reroute(view: View) -> SetRoute | None:
+    """The route as it should be: the ready replicas of the stable release, and the candidate beside it; None: it is."""
+    if view.stable is None or view.route is None or _about_to_switch(view):
+        return None
+    candidate = _candidate(view)
     endpoints = ready_endpoints(view, view.stable.release)
-    return [] if endpoints == view.stable.endpoints else [SetRoute(view.stable.release, endpoints)]
+    if (endpoints, candidate) == (view.stable.endpoints, _on_route(view.route)):
+        return None
+    return SetRoute(view.stable.release, endpoints, candidate.rollout if candidate else "", candidate)
+
+
+def _about_to_switch(view: View) -> bool:
+    """Is the next route the one that gives the candidate everything? No other one comes between."""
+    rollout = view.rollout
+    return rollout is not None and rollout.phase is Phase.SWITCHING and bool(ready_endpoints(view, rollout.release))
+
+
+def _candidate(view: View) -> Candidate | None:
+    """Who should stand beside the stable release; nobody before the first weight, and nobody who has no replica."""
+    rollout, beside = view.rollout, view.beside
+    if rollout is None or beside is None or not rollout.phase.beside or not beside.weight:
+        return None
+    endpoints = ready_endpoints(view, rollout.release)
+    return Candidate(rollout.release, endpoints, rollout.id, msgspec.structs.replace(beside, then=0.0))
+
+
+def _on_route(route: Route) -> Candidate | None:
+    """Who stands there."""
+    if route.candidate is None:
+        return None
+    beside = Beside(route.weight, 0.0, route.unit, route.shadow, route.limits)
+    return Candidate(route.candidate.release, route.candidate.endpoints, route.rollout, beside)
 
 
 def _missing(view: View, release: Digest) -> list[Action]:
     """Start what is missing; later, if it just died; not at all, if it must not run."""
-    missing = view.state.replicas - len(view.of(release)) - view.launching.get(release, 0)
+    missing = wanted(view, release) - len(view.of(release)) - view.launching.get(release, 0)
     if missing <= 0 or release in view.refused or _too_soon(view, release):
         return []
     return [Start(release)] * missing
@@ -188,9 +255,10 @@ def _gateway(view: View) -> list[Action]:
 
 def _surplus(view: View, serving: Sequence[Digest]) -> list[Action]:
     """Stop what nobody wants, once no worker can still be sending requests there."""
-    kept = {one.id for release in serving for one in view.of(release)[: view.state.replicas]}
+    kept = {one.id for release in serving for one in view.of(release)[: wanted(view, release)]}
     warm = warm_release(view)
-    routed = {endpoint.port for endpoint in view.stable.endpoints} if view.stable else set()
+    arms = (view.route.stable, view.route.candidate) if view.route else ()
+    routed = {endpoint.port for arm in arms if arm for endpoint in arm.endpoints}
     settled = view.now >= view.routed + SETTLE
     return [
         Stop(one.id)
@@ -225,13 +293,28 @@ def _rollout(view: View) -> list[Action]:
     if rollout.phase is Phase.PENDING:
         return [Move(rollout.id, Phase.STARTING)]
     if rollout.phase is Phase.STARTING:
-        ready = len(endpoints) >= view.state.replicas and view.gateway is Standing.UP
-        return [Move(rollout.id, Phase.SWITCHING)] if ready else []
+        ready = len(endpoints) >= wanted(view, rollout.release) and view.gateway is Standing.UP
+        return [Move(rollout.id, _after_start(view))] if ready else []
+    if rollout.phase.beside:
+        return _beside(view, rollout, len(endpoints))
     if view.route and _serves(view.stable, rollout.release, endpoints) and view.route.model == view.state.model:
         return [Move(rollout.id, Phase.DONE)]
     if not endpoints:
         return [Move(rollout.id, Phase.STARTING, "its replicas died")]
     return [SetRoute(rollout.release, endpoints, rollout.id)]
+
+
+def _after_start(view: View) -> Phase:
+    """What follows once the replicas are ready."""
+    if view.beside is None or view.stable is None:
+        return Phase.SWITCHING
+    return Phase.SHADOW if view.beside.shadow else Phase.CANARY
+
+
+def _beside(view: View, rollout: Rollout, ready: int) -> list[Action]:
+    """A shadow ends when a person says so; of a canary the judge decides."""
+    promoted = rollout.phase is Phase.SHADOW and rollout.promoted_by and ready >= wanted(view, rollout.release)
+    return [Move(rollout.id, Phase.SWITCHING, f"{rollout.promoted_by} promoted it")] if promoted else []
 
 
 def _hopeless(view: View, rollout: Rollout, ready: int) -> str:
@@ -244,6 +327,8 @@ def _hopeless(view: View, rollout: Rollout, ready: int) -> str:
         death = view.deaths.get(what)
         if death and death.count >= DEATHS_ALLOWED:
             return f"{name} died {death.count} times" + (f": {death.words}" if death.words else "")
+    if rollout.phase.beside:  # here it is the judge who counts the time
+        return ""
     if view.now <= max(rollout.updated, view.began) + rollout.ready_within:
         return ""
     return _unready(view, rollout, ready)
@@ -256,7 +341,7 @@ def _unready(view: View, rollout: Rollout, ready: int) -> str:
     seen += sorted({view.waits[one.id] for one in view.of(rollout.release) if view.waits.get(one.id)})
     waits = "" if view.gateway is Standing.UP else "; the gateway is not up"
     within = f"{rollout.ready_within:.0f} s"
-    return f"{ready} of {view.state.replicas} replicas ready after {within} ({', '.join(seen)}){waits}"
+    return f"{ready} of {wanted(view, rollout.release)} replicas ready after {within} ({', '.join(seen)}){waits}"
 
 
 def _serves(arm: Arm | None, release: Digest, endpoints: tuple[Endpoint, ...]) -> bool:

@@ -10,18 +10,22 @@ from collections.abc import Callable
 import msgspec
 
 from guideway.core.artifact import Digest, short
-from guideway.core.errors import GuidewayError, SpecError
+from guideway.core.errors import GuidewayError, Refused, SpecError
 from guideway.core.protocols import Clock
 from guideway.core.release import Release
 from guideway.core.rollout import EnvironmentState, Phase, Rollout
-from guideway.core.route import ApiKey, Arm, Endpoint, Role
+from guideway.core.route import ApiKey, Arm, Endpoint, Role, without_candidate
 from guideway.core.spec import Spec
 from guideway.core.spec.gateway import Limits
+from guideway.core.spec.rollout import Strategy
 from guideway.fleet import owner
+from guideway.fleet.memory import inherited
 from guideway.fleet.project import project_route
 from guideway.gateway.keys import key_digest, new_key
 from guideway.kit.files import locked
 from guideway.kit.process import is_alive, spawn_detached
+from guideway.rollout.plan import plan_of
+from guideway.rollout.verdict import verdicts
 from guideway.signing.keys import pepper
 from guideway.store import fleet, key_orders, ledger
 from guideway.store.database import Database
@@ -46,8 +50,24 @@ def ensure_controller(home: Home) -> None:
     spawn_detached(argv, {**os.environ, **state}, home.logs / "controller.log")
 
 
-def ship(database: Database, spec: Spec, environment: str, release: Release, *, clock: Clock) -> Rollout | None:
-    """Ask for *release* in *environment*; None when it is there already and nothing changed."""
+def ship(
+    database: Database,
+    spec: Spec,
+    environment: str,
+    release: Release,
+    *,
+    clock: Clock,
+    strategy: Strategy = "all-at-once",
+    afresh: str = "",
+) -> Rollout | None:
+    """Ask for *release* in *environment*; None when it is there already and nothing changed.
+
+    Where nothing serves yet, or the same release does, there is nothing to compare with: it takes over at once.
+    *afresh* says who wants evidence of earlier rollouts of the same pair to be forgotten, and why.
+
+    Raises:
+        Refused: that evidence stops a canary before it begins.
+    """
     before = fleet.environment(database, environment)
     state = EnvironmentState(
         name=environment,
@@ -61,9 +81,15 @@ def ship(database: Database, spec: Spec, environment: str, release: Release, *, 
     stable = route.stable.release if route and route.stable else None
     if stable == release.digest and before == state and not fleet.rollouts(database, environment, running=True):
         return None
+    alone = stable is None or stable == release.digest
+    rollout = _new(spec, environment, release.digest, previous=stable, kind="ship", clock=clock)
+    rollout = msgspec.structs.replace(
+        rollout, strategy="all-at-once" if alone else strategy, asked=spec.rollout, afresh=bool(afresh)
+    )
+    _check_evidence(database, rollout)
     with database.transaction():
         fleet.put_environment(database, state)
-        return _begin(database, spec, environment, release.digest, previous=stable, kind="ship", clock=clock)
+        return _begin(database, rollout, why=afresh and f"{environment}, afresh: {afresh}")
 
 
 def rollback(
@@ -85,19 +111,19 @@ def rollback(
     if target is None or target == current:
         raise SpecError(f"no release served before {short(current)} in '{environment}'", try_this="`guideway releases`")
     warm = _warm(database, environment, target)
+    rollout = _new(spec, environment, target, previous=current, kind="rollback", clock=clock)
     with database.transaction():
-        rollout = _begin(database, spec, environment, target, previous=current, kind="rollback", clock=clock)
+        rollout = _begin(database, rollout)
         if warm is None:
             return rollout
         epoch = fleet.take_epoch(database)
         changed = msgspec.structs.replace(
             route,
             stable=warm,
-            candidate=None,
-            weight=0.0,
             epoch=epoch,
             revision=route.revision + 1,
         )
+        changed = without_candidate(changed)
         fleet.put_route(database, changed)
         done = msgspec.structs.replace(rollout, phase=Phase.DONE, updated=clock(), reason="its replicas were warm")
         fleet.put_rollout(database, done)
@@ -179,16 +205,16 @@ def revoke_key(home: Home, database: Database, environment: str, id: str, *, clo
 
 
 def follow(
-    database: Database, rollout: Rollout, *, pause: Callable[[], None], changed: Callable[[Rollout], None]
+    database: Database, rollout: Rollout, *, pause: Callable[[Rollout], None], changed: Callable[[Rollout], None]
 ) -> Rollout:
-    """Wait until *rollout* is final, telling every change; *pause* waits a moment between two looks.
+    """Wait until *rollout* is final, telling every change; *pause* waits a moment, and hears how it was last.
 
     Raises:
         GuidewayError: it failed, or another one replaced it.
     """
     last = rollout
     while not last.phase.final:
-        pause()
+        pause(last)
         now = fleet.rollout(database, rollout.id) or last
         if now != last:
             changed(now)
@@ -198,22 +224,13 @@ def follow(
     return last
 
 
-def _begin(
-    database: Database,
-    spec: Spec,
-    environment: str,
-    release: Digest,
-    *,
-    previous: Digest | None,
-    kind: str,
-    clock: Clock,
-) -> Rollout:
+def _new(spec: Spec, environment: str, release: Digest, *, previous: Digest | None, kind: str, clock: Clock) -> Rollout:
     now = clock()
-    rollout = Rollout(
+    return Rollout(
         id=secrets.token_hex(4),
         environment=environment,
         release=release,
-        previous=previous if previous != release else before(database, environment, release),
+        previous=previous,
         phase=Phase.PENDING,
         created=now,
         updated=now,
@@ -221,9 +238,38 @@ def _begin(
         bake=spec.rollout.bake,
         kind=kind,
     )
+
+
+def _begin(database: Database, rollout: Rollout, why: str = "") -> Rollout:
+    """Write *rollout*, inside the caller's transaction."""
+    if rollout.previous == rollout.release:
+        earlier = before(database, rollout.environment, rollout.release)
+        rollout = msgspec.structs.replace(rollout, previous=earlier)
     fleet.begin_rollout(database, rollout)
-    ledger.append(database, at=now, who="command line", what=kind, subject=release, why=environment)
+    ledger.append(
+        database,
+        at=rollout.created,
+        who="command line",
+        what=rollout.kind,
+        subject=rollout.release,
+        why=why or rollout.environment,
+    )
     return rollout
+
+
+def _check_evidence(database: Database, rollout: Rollout) -> None:
+    """A retry keeps its evidence: one that it would stop at once is refused here, where a person reads why."""
+    if rollout.strategy != "canary":
+        return
+    plan, known = plan_of(rollout.asked), inherited(database, rollout)
+    failed = [one for one in verdicts(plan, known.scores.readings(plan)) if one.failed]
+    if failed:
+        raise Refused(
+            f"an earlier canary of this release was stopped, and its evidence stands: {failed[0].signal}: "
+            f"{failed[0].against}",
+            where=rollout.environment,
+            try_this="mend it and build another one; or `guideway ship --afresh WHY --by NAME`, which the ledger keeps",
+        )
 
 
 def _warm(database: Database, environment: str, release: Digest) -> Arm | None:

@@ -8,7 +8,8 @@ from typing import Literal
 import msgspec
 
 from guideway.core.artifact import Digest
-from guideway.rollout.plan import Plan, Step
+from guideway.core.spec.rollout import Step
+from guideway.rollout.plan import Plan
 from guideway.rollout.score import Reading
 from guideway.rollout.verdict import SignalVerdict, unproven, verdicts
 
@@ -43,7 +44,8 @@ class Situation(msgspec.Struct, frozen=True, kw_only=True):
     ``stable`` is the release that this rollout began from. ``step`` is the place in the plan, -1 before the first.
     ``held`` is how long, and ``units`` for how many units, the present weight has been held. ``ready``: every replica
     of the candidate answers; ``unready_for`` is how long not. ``silent_for`` is the age of the newest unit (None: there
-    was none), ``source_dead_for`` how long outcomes could not be read (0: they can). ``ended``: how the rollout ended.
+    was none), ``source_dead_for`` how long outcomes could not be read (0: they can). ``awaits``: what must be known
+    before the first step. ``promoted_by`` names the person who ends it early. ``ended``: how the rollout ended.
     """
 
     plan: Plan
@@ -57,6 +59,8 @@ class Situation(msgspec.Struct, frozen=True, kw_only=True):
     silent_for: float | None = None
     source_dead_for: float = 0.0
     paused: bool = False
+    awaits: str = ""
+    promoted_by: str = ""
     ended: Literal["", "promoted", "aborted"] = ""
     readings: tuple[Reading, ...] = ()
     guards: tuple[Guard, ...] = ()
@@ -115,7 +119,7 @@ def _ended(now: Situation, found: tuple[SignalVerdict, ...]) -> tuple[Kind, str]
 
 
 def _running(now: Situation, found: tuple[SignalVerdict, ...]) -> tuple[Kind, str]:
-    for kind, reason in (_against(now, found), _obstacle(now), _unfinished(now)):
+    for kind, reason in (_against(now, found), _by_a_person(now), _obstacle(now), _unfinished(now)):
         if reason:
             return kind, reason
     if now.step + 1 < len(now.plan.steps):
@@ -145,6 +149,11 @@ def _against(now: Situation, found: tuple[SignalVerdict, ...]) -> tuple[Kind, st
     return "abort", ""
 
 
+def _by_a_person(now: Situation) -> tuple[Kind, str]:
+    """A person may end a rollout early, but sends nobody where nobody answers."""
+    return "promote", f"{now.promoted_by} promoted it" if now.promoted_by and now.ready else ""
+
+
 def _culprit(found: tuple[SignalVerdict, ...]) -> str:
     """The failed signal that is furthest beyond its threshold, in words; empty: none failed."""
     failed = [one for one in found if one.failed]
@@ -162,6 +171,8 @@ def _obstacle(now: Situation) -> tuple[Kind, str]:
         return "wait", f"outcomes cannot be read ({now.source_dead_for:.0f} of {now.plan.source_within:.0f} s)"
     if now.paused:
         return "hold", "a person paused the rollout"
+    if now.step < 0 and now.awaits:
+        return "wait", now.awaits
     for guard in now.guards:
         if not guard.known:
             return "wait", f"guard {guard.name} (outside alpha) has no data"

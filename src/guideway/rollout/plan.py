@@ -9,40 +9,8 @@ from collections.abc import Iterator
 import msgspec
 
 from guideway.core.errors import SpecError, did_you_mean
+from guideway.core.spec.rollout import MARGIN, REQUIRED, STEPS, Required, Rollout, Step
 from guideway.rollout.signals import NAMES, SHARES
-
-MARGIN, MARGIN_OF_LATENCY = 2.0, 1.2
-"""The ratio of rates below which a candidate must be shown to lie before it gets all traffic."""
-
-
-class Step(msgspec.Struct, frozen=True):
-    """One weight, held until it has seen ``units`` requests of both arms, and at least ``shortest`` seconds.
-
-    After ``longest`` seconds a step that is not over says so; it neither rises by that nor is it undone.
-    """
-
-    weight: float
-    units: int
-    shortest: float = 60.0
-    longest: float = 3600.0
-
-
-class Required(msgspec.Struct, frozen=True):
-    """What promotion asks of one signal: a ratio below ``margin``, or an own rate below ``objective``."""
-
-    signal: str
-    margin: float = MARGIN
-    objective: float | None = None
-
-
-STEPS = (Step(0.05, 500), Step(0.10, 500), Step(0.25, 1000), Step(0.50, 3000))
-"""Most units where a unit tells most: one at 50 % is worth five at 5 % for the proof that promotion asks for."""
-REQUIRED = (
-    Required("errors", MARGIN, objective=0.01),
-    Required("latency_p50", MARGIN_OF_LATENCY),
-    Required("latency_p95", MARGIN),
-)
-"""The median alone would let a candidate pass whose twentieth request hangs. The tail is rare: its margin is wider."""
 
 
 class Plan(msgspec.Struct, frozen=True):
@@ -78,6 +46,19 @@ class Plan(msgspec.Struct, frozen=True):
         """The ratio that *signal* is compared with, whether promotion asks for it or not."""
         required = self.needs(signal)
         return required.margin if required else MARGIN
+
+
+def plan_of(asked: Rollout) -> Plan:
+    """The plan that an environment asks for."""
+    return Plan(
+        steps=asked.steps,
+        required=asked.require,
+        alpha=asked.alpha,
+        alpha_promote=asked.alpha_promote,
+        ready_within=asked.ready_within,
+        fresh_within=asked.fresh_within,
+        source_within=asked.source_within,
+    )
 
 
 def check(plan: Plan) -> None:

@@ -45,7 +45,7 @@ _TAIL = 0.9
 """The quantile of the stable release that makes the limit of first token, time per token and tokens."""
 _SHORT, _LONG = 0.05, 0.95
 """Between these quantiles of the stable release an answer has the usual length."""
-_FEWEST = 200
+FEWEST = 200
 """Requests without which no limit is drawn: the ninety-ninth percentile of fewer is the word of one."""
 _FAILURES = ("connect", "broken", "status", "garbage", "time-out", "no replica")
 """What an arm is to blame for. A client that left is none of them."""
@@ -69,7 +69,7 @@ def limits_from(outcomes: Iterable[Outcome]) -> Limits:
     """The limits that follow from *outcomes* of the stable release before the rollout; failed requests are left out."""
     good = [one for one in outcomes if answered(one) and not one.cached]
     spent = sorted(one.output_tokens for one in good if one.output_tokens is not None)
-    enough = len(spent) >= _FEWEST
+    enough = len(spent) >= FEWEST
     return Limits(
         latency=_quantiles([one.latency for one in good if one.latency is not None]),
         first_token=_tail([one.first_token for one in good if one.stream and one.first_token is not None]),
@@ -164,8 +164,8 @@ def _tokens(outcome: Outcome) -> int | None:
 
 def _quantiles(values: list[float]) -> tuple[float, ...]:
     ordered = sorted(values)
-    return tuple(quantile(ordered, share) for share in QUANTILES) if len(ordered) >= _FEWEST else ()
+    return tuple(quantile(ordered, share) for share in QUANTILES) if len(ordered) >= FEWEST else ()
 
 
 def _tail(values: list[float]) -> float | None:
-    return quantile(sorted(values), _TAIL) if len(values) >= _FEWEST else None
+    return quantile(sorted(values), _TAIL) if len(values) >= FEWEST else None

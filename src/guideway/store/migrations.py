@@ -70,12 +70,18 @@ def _batches(connection: Connection) -> None:
     _create(connection, (tables.files, tables.batches), tables.BATCH_INDEXES)
 
 
+def _canaries(connection: Connection) -> None:
+    """What a canary has seen, and how far the spools of outcomes were read."""
+    _create(connection, (tables.canaries, tables.baselines, tables.spools), ())
+
+
 MIGRATIONS: tuple[Migration, ...] = (
     Migration("first tables", _first),
     Migration("evidence, waivers and checkpoints", _evidence),
     Migration("feedback", _feedback),
     Migration("usage", _usage),
     Migration("files and batches", _batches),
+    Migration("canaries", _canaries),
 )
 
 _APPEND_ONLY = {

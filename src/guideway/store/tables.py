@@ -10,6 +10,7 @@ from sqlalchemy import (
     Double,
     Index,
     Integer,
+    LargeBinary,
     MetaData,
     PrimaryKeyConstraint,
     Table,
@@ -78,6 +79,29 @@ rollouts = Table(
     Column("phase", _TEXT, nullable=False),
     Column("created", Double, nullable=False),
     Column("body", _TEXT, nullable=False),
+)
+
+canaries = Table(
+    "canaries",
+    TABLES,
+    Column("rollout", _TEXT, primary_key=True),
+    Column("environment", _TEXT, nullable=False),
+    Column("body", LargeBinary, nullable=False),
+)
+
+baselines = Table(
+    "baselines",
+    TABLES,
+    Column("environment", _TEXT, primary_key=True),
+    Column("body", LargeBinary, nullable=False),
+)
+
+spools = Table(
+    "spools",
+    TABLES,
+    Column("environment", _TEXT, primary_key=True),
+    Column("segment", _TEXT, primary_key=True),
+    Column("position", _LONG, nullable=False),
 )
 
 routes = Table(

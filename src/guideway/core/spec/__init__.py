@@ -9,7 +9,6 @@ from guideway.core.spec.model import (
     Datasheet,
     Evaluate,
     Requirement,
-    Rollout,
     Serve,
     Source,
     Spec,
@@ -19,6 +18,7 @@ from guideway.core.spec.model import (
     Train,
     build_part,
 )
+from guideway.core.spec.rollout import Rollout
 from guideway.core.spec.schema import json_schema
 
 __all__ = [

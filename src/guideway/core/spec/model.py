@@ -13,6 +13,7 @@ from guideway.core.release import Decoding
 from guideway.core.spec.gateway import Gateway
 from guideway.core.spec.guardrails import Guardrails
 from guideway.core.spec.part import Part, Positive, Share
+from guideway.core.spec.rollout import Rollout
 
 NAME = r"^[a-z0-9][a-z0-9._-]{0,62}$"
 Name = Annotated[str, Meta(pattern=NAME, description="Small letters, digits, '.', '_', '-'.")]
@@ -149,14 +150,6 @@ class Policy(Part, frozen=True):
     limits: str = ""
     oversight: str = ""
     contact: str = ""
-
-
-class Rollout(Part, frozen=True):
-    """How a release takes over. Seconds. ``bake`` is how long the previous release stays warm."""
-
-    strategy: Literal["all-at-once"] = "all-at-once"
-    ready_within: Annotated[float, Meta(gt=0.0)] = 60.0
-    bake: Annotated[float, Meta(ge=0.0)] = 3600.0
 
 
 class Tightening(Part, frozen=True):

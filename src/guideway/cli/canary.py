@@ -1,0 +1,146 @@
+"""How a rollout looks: what each signal says so far, and what the rollout waits for."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import click
+import msgspec
+from rich.text import Text
+
+from guideway.cli.draw import Emit, styled_table
+from guideway.core.events import Note, Progress
+from guideway.core.gate import Verdict
+from guideway.core.rollout import Phase, Rollout
+from guideway.rollout.canary import Canary, Compared
+from guideway.rollout.inferiority import Estimate
+from guideway.rollout.signals import QUALITY
+from guideway.rollout.verdict import SignalVerdict
+from guideway.store import canaries
+from guideway.store.database import Database
+
+_STYLES = {Verdict.PASS: "green", Verdict.FAIL: "bold red", Verdict.UNKNOWN: "yellow"}
+
+
+class Teller:
+    """Says what a canary does while somebody waits for it: every move as a line, the rest as progress."""
+
+    def __init__(self, database: Database, emit: Emit) -> None:
+        self._database, self._emit = database, emit
+        self._said = ("", 0)
+
+    def look(self, rollout: Rollout) -> None:
+        """Tell what is new."""
+        known = canaries.canary(self._database, rollout.id, Canary)
+        if known is None:
+            return
+        if rollout.phase is Phase.SHADOW:
+            compared = known.compared
+            self._emit(Progress("shadow", compared.copies, rollout.asked.compared, _compared(rollout, compared)))
+        elif rollout.phase is Phase.CANARY and known.decision:
+            self._tell(rollout, known)
+
+    def _tell(self, rollout: Rollout, known: Canary) -> None:
+        assert known.decision
+        said = (known.decision.kind, known.step)
+        step = rollout.asked.steps[known.step] if known.step >= 0 else None
+        if said != self._said:
+            self._said = said
+            self._emit(Note(f"{_place(rollout, known)}: {known.decision.kind}: {known.decision.reason}"))
+        if step:
+            units = known.scores.units_at(step.weight)
+            self._emit(Progress("canary", min(units, step.units), step.units, _place(rollout, known)))
+
+
+def show(rollout: Rollout, known: Canary) -> None:
+    """Print what is known of a canary or a shadow."""
+    if rollout.strategy == "shadow":
+        click.echo(f"shadow       {_compared(rollout, known.compared)}")
+        return
+    decision = known.decision
+    paused = "   paused" if rollout.paused else ""
+    click.echo(f"canary       {_place(rollout, known)}, drawn by {known.mode}{paused}")
+    if decision is None:
+        return
+    click.echo(f"             {decision.kind}: {decision.reason}")
+    if known.alerted:
+        requests, errors = known.after
+        click.echo(f"             alert: {errors} of {requests} requests failed since it has all traffic")
+    click.echo()
+    told = [one for one in decision.verdicts if one.required or any(one.reading.requests)]
+    silent = len(decision.verdicts) - len(told)
+    columns = ("SIGNAL", "VERDICT", "STABLE", "CANDIDATE", "RATIO", "E", "STOPS AT")
+    styled_table(columns, [_row(one) for one in told], empty="no signal says anything yet")
+    for one in told:
+        said = one.against or (one.required and (one.proof or one.waits_for))
+        if said:
+            click.echo(f"  {one.signal}: {'' if one.against or one.proof else 'waits for '}{said}")
+    if silent:
+        click.echo(f"  {silent} more signals have nothing to say yet; * is required for all traffic")
+
+
+def summary(rollout: Rollout | None, known: Canary | None) -> dict[str, Any] | None:
+    """The same for machines: not the callers, who are many."""
+    if rollout is None or known is None:
+        return None
+    place = {"step": known.step, "held": known.held, "mode": known.mode, "paused": rollout.paused}
+    found = {"decision": known.decision, "compared": known.compared, "after": known.after, "alerted": known.alerted}
+    plain: dict[str, Any] = msgspec.json.decode(msgspec.json.encode({**place, **found}))
+    return plain
+
+
+def _place(rollout: Rollout, known: Canary) -> str:
+    steps = rollout.asked.steps
+    if known.step < 0:
+        return f"before step 1 of {len(steps)}"
+    step = steps[known.step]
+    units = known.scores.units_at(step.weight)
+    held = f"{known.held:.0f} s"
+    return f"step {known.step + 1} of {len(steps)} at {step.weight:.0%}, {units} of {step.units} units, {held}"
+
+
+def _row(one: SignalVerdict) -> list[Text]:
+    reading, counted = one.reading, one.signal != QUALITY
+    stable, candidate = zip(reading.events, reading.requests, strict=True)
+    return [
+        Text(one.signal + ("*" if one.required else ""), style="bold" if one.required else ""),
+        Text(one.verdict, style=_STYLES[one.verdict]),
+        Text(_of(*stable) if counted else f"{reading.requests[0]} pairs"),
+        Text(_of(*candidate) if counted else ""),
+        Text(_ratio(reading.ratio) if counted else ""),
+        Text(_power(reading.log_peak), style=_STYLES[one.verdict] if one.failed else ""),
+        Text(_power(one.log_threshold)),
+    ]
+
+
+def _of(events: int, requests: int) -> str:
+    return f"{events:,} of {requests:,}"
+
+
+def _ratio(found: Estimate) -> str:
+    value = "?" if found.value is None else f"{found.value:.2f}"
+    return f"{value} [{found.low:.2f}, {'∞' if found.high is None else f'{found.high:.2f}'}]"
+
+
+def _power(log_value: float) -> str:
+    return f"{math.exp(log_value):,.2g}" if log_value < math.log(10.0) else f"{math.exp(min(log_value, 700.0)):,.0f}"
+
+
+def _compared(rollout: Rollout, compared: Compared) -> str:
+    """What the copies were like, in one line."""
+    if not compared.copies:
+        return f"0 of {rollout.asked.compared} copies compared"
+    same = f", {compared.same / compared.known:.1%} of {compared.known} say the same" if compared.known else ""
+    enough = "; `guideway promote` or `guideway abort`" if compared.copies >= rollout.asked.compared else ""
+    return (
+        f"{compared.copies} of {rollout.asked.compared} copies compared: {compared.failed} failed{same}, "
+        f"{compared.late / compared.copies:.1%} slower than 95 % of the stable release's{enough}"
+    )
+
+
+def known_of(database: Database, rollout: Rollout | None) -> Canary | None:
+    """What is known of the canary of *rollout*, as long as it has something to say."""
+    if rollout is None or rollout.strategy == "all-at-once":
+        return None
+    return canaries.canary(database, rollout.id, Canary)

@@ -1,0 +1,100 @@
+"""Hear what became of requests: count what the workers left, and write down how far we read, in one transaction."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+from guideway.core.artifact import short
+from guideway.core.outcome import Outcome
+from guideway.core.rollout import Phase, Rollout
+from guideway.fleet.memory import Memory
+from guideway.store import canaries, fleet, outcomes
+from guideway.store.database import Database
+from guideway.store.home import Home
+
+LISTEN = 0.1
+"""Seconds between two looks into the spool of one environment."""
+LONGEST = 5.0
+"""Seconds that may pass between two looks for them to count: a machine that slept has seen nothing."""
+
+
+class Ears:
+    """Reads the spools of one home; used by the controller's thread alone. *steady* is a clock that never jumps."""
+
+    def __init__(self, home: Home, database: Database, memory: Memory, steady: Callable[[], float]) -> None:
+        self._home, self._database, self._memory, self._steady = home, database, memory, steady
+        self._listened: dict[str, float] = {}
+        self._deaf: dict[str, float] = {}
+
+    def deaf_for(self, environment: str) -> float:
+        """Seconds for which the spool could not be read; 0: it can."""
+        return self._deaf.get(environment, 0.0)
+
+    def hear(self, environment: str) -> bool:
+        """Count what the workers of *environment* left since the last time; was there anything?"""
+        now, last = self._steady(), self._listened.get(environment)
+        if last is not None and now - last < LISTEN:
+            return False
+        self._listened[environment] = now
+        folder = self._home.environment(environment) / "outcomes"
+        read = canaries.positions(self._database, environment)
+        try:
+            found = _news(folder, read)
+        except OSError:
+            passed = LISTEN if last is None else min(now - last, LONGEST)
+            self._deaf[environment] = self._deaf.get(environment, 0.0) + passed
+            return False
+        self._deaf.pop(environment, None)
+        if found:
+            self._commit(environment, found)
+        self._clear(environment, folder, {**read, **{name: reading.offset for name, reading in found.items()}})
+        return any(reading.records for reading in found.values())
+
+    def _commit(self, environment: str, found: dict[str, outcomes.Reading]) -> None:
+        news = [one for reading in found.values() for one in reading.records]
+        with self._memory.transaction():
+            self._count(environment, news)
+            positions = {name: reading.offset for name, reading in found.items()}
+            canaries.put_positions(self._database, environment, positions)
+
+    def _count(self, environment: str, news: list[Outcome]) -> None:
+        route = fleet.route(self._database, environment)
+        stable = short(route.stable.release) if route and route.stable else ""
+        baseline = self._memory.baseline(environment)
+        for outcome in news:
+            baseline.take(outcome, stable)
+            baseline.meet(outcome.unit, outcome.at)
+        canaries.put_baseline(self._database, environment, baseline)
+        for rollout in fleet.rollouts(self._database, environment)[:1]:
+            self._tell(rollout, stable, news)
+
+    def _tell(self, rollout: Rollout, stable: str, news: list[Outcome]) -> None:
+        """Tell the canary or shadow of *rollout* the *news*, if it has begun and can still learn from them."""
+        known = self._memory.begun(rollout) if rollout.phase.beside else self._memory.canary(rollout)
+        if known is None or rollout.phase in (Phase.FAILED, Phase.REPLACED):
+            return
+        if rollout.phase is not Phase.DONE:
+            if sum([known.take(outcome, rollout.id) for outcome in news]):
+                self._memory.watch(rollout).unit = self._steady()
+        elif stable == short(rollout.release):
+            for outcome in news:
+                known.take_after(outcome, stable)
+        self._memory.write(rollout, known)
+
+    def _clear(self, environment: str, folder: Path, read: dict[str, int]) -> None:
+        """Remove what was read to its end, and forget what is gone."""
+        gone = set(outcomes.remove(folder, read)) | {name for name in read if not (folder / name).exists()}
+        if gone:
+            with self._database.transaction():
+                canaries.drop_positions(self._database, environment, gone)
+
+
+def _news(folder: Path, read: dict[str, int]) -> dict[str, outcomes.Reading]:
+    """What every segment holds behind where it was *read* to: those that hold more, by name."""
+    found = {}
+    for name in outcomes.segments(folder):
+        reading = outcomes.read(folder, name, read.get(name, 0))
+        if reading.offset != read.get(name, 0):
+            found[name] = reading
+    return found

@@ -1,0 +1,1 @@
+"""Numbers that others measure: what a Prometheus server says of a release while a rollout runs."""
