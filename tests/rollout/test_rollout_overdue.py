@@ -9,6 +9,8 @@ import pytest
 from rollout_facts import outcome, requests
 
 from guideway.rollout import overdue
+from guideway.rollout.baseline import Baseline
+from guideway.rollout.canary import Canary
 from guideway.rollout.overdue import Overdue
 from guideway.rollout.plan import Plan
 from guideway.rollout.score import Scores
@@ -134,6 +136,20 @@ def test_a_candidate_that_hangs_is_stopped_though_none_of_its_requests_ends():
         if peak >= Plan().log_threshold("latency_p99"):
             break
     assert taken < 200
+
+
+def test_an_early_record_is_no_request_of_a_release_that_was_promoted():
+    canary = Canary()
+    for one in (early(100.0, release="c"), over(release="c")):
+        canary.take_after(one, "c")
+    assert canary.after == (1, 0)
+
+
+def test_an_early_record_draws_no_limit_and_changes_no_baseline():
+    baseline = Baseline(release="s")
+    baseline.take(early(100.0, release="s"), "s")
+    assert baseline.outcomes == []
+    assert limits_from([early(100.0)] * 500) == Limits()
 
 
 def outcome_of(one, name):
