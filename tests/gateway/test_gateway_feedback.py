@@ -13,6 +13,8 @@ from hypothesis import strategies as st
 
 from guideway.core.feedback import Judgement
 from guideway.core.route import ApiKey
+from guideway.core.spec.gateway import Gateway, Masking
+from guideway.core.terms import Terms
 from guideway.gateway.errors import ApiError
 from guideway.gateway.feedback import (
     BODY_BYTES,
@@ -29,6 +31,7 @@ from guideway.gateway.feedback import (
     read,
     secret_of,
 )
+from guideway.gateway.prepare import masking_of
 from guideway.store.feedback_spool import Spool, records
 
 SECRET = secret_of(bytes(32), "dev")
@@ -178,6 +181,39 @@ def test_only_the_tenant_that_made_a_request_may_judge_it(desk):
 def test_an_id_that_is_guessed_and_one_of_somebody_else_are_answered_alike(desk):
     guessed = json.dumps({"request_id": "0" * 48, "thumb": "up"}).encode()
     assert desk.say(guessed) is desk.say(body(thumb="up"), ApiKey(id="k2", digest="")) is NO_REQUEST
+
+
+MAIL = "zhang.wei@example.com"
+
+
+@pytest.fixture
+def masked(desk):
+    """A desk whose environment masks addresses of mail, and blocks numbers of cards."""
+    options = Gateway(masking=Masking(entities={"email": "mask", "card": "block"}))
+    desk.feedback._mask = masking_of(options, Terms()).texts
+    return desk
+
+
+def test_what_is_said_is_kept_without_personal_data(masked):
+    said = {"label": f"by {MAIL}", "correction": f"ask {MAIL}, not a@example.org", "comment": f"{MAIL} was right"}
+    assert masked.say(body(thumb="up", **said)) is None
+    (kept,) = masked.kept()
+    assert (kept.label, kept.comment) == ("by [EMAIL_1]", "[EMAIL_1] was right")
+    assert kept.correction == "ask [EMAIL_1], not [EMAIL_2]"
+    assert MAIL.encode() not in (masked.folder / "worker.spool").read_bytes()
+
+
+def test_a_judgement_with_data_that_must_not_be_kept_is_refused(masked):
+    refused = masked.say(body(comment="my card is 4111 1111 1111 1111"))
+    assert (refused.status, refused.code) == (400, "personal_data")
+    assert masked.kept() == []
+    assert masked.say(body(thumb="up")) is None
+
+
+def test_where_something_cannot_be_masked_nothing_is_kept(desk):
+    desk.feedback._mask = masking_of(Gateway(masking=Masking(entities={"name": "mask"})), Terms()).texts
+    assert desk.say(body(comment="nice")).status == 503
+    assert desk.kept() == []
 
 
 @pytest.mark.parametrize(("days", "taken"), [(-2, False), (-1, True), (0, True), (DAYS, True), (DAYS + 1, False)])

@@ -98,7 +98,7 @@ class Replay:
         prepared = self._prepared(arm, asked)
         body = self._body(arm, asked.path.decode(), prepared.body, given_up)
         try:
-            return _text(rewritten(prepared, body))
+            return _text(rewritten(prepared, body).body)
         except ValueError as error:
             raise NoAnswer(str(error)) from None
 

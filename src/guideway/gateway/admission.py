@@ -7,10 +7,12 @@ and what cannot wait is told so at once: the replicas stay as busy as at their p
 from __future__ import annotations
 
 import math
+from bisect import bisect_left
 from collections import OrderedDict
 from collections.abc import Callable
 from typing import Literal, NamedTuple, Protocol
 
+from guideway.core.load import WAITS
 from guideway.core.spec.gateway import Admission as Asked
 from guideway.gateway.errors import ApiError
 
@@ -45,11 +47,28 @@ class _Place(NamedTuple):
     until: float
 
 
+class Counts:
+    """Of one priority: how many run, how many have run, and how long they waited, by the bounds of ``WAITS``."""
+
+    __slots__ = ("finished", "running", "seconds", "waits")
+
+    def __init__(self) -> None:
+        self.running = self.finished = 0
+        self.waits = [0] * (len(WAITS) + 1)
+        self.seconds = 0.0
+
+    def waited(self, seconds: float) -> None:
+        """One was let in, or was refused, after so long."""
+        self.waits[bisect_left(WAITS, seconds)] += 1
+        self.seconds += seconds
+
+
 class Admission:
     """The gate of one worker. Every call costs the same, however many wait; *clock* is monotonic, in seconds."""
 
     def __init__(self, limit: int, queue: int, wait: float, clock: Callable[[], float]) -> None:
         self.running = 0
+        self.counts: dict[Priority, Counts] = {"live": Counts(), "batch": Counts()}
         self.crowded = False
         """Somebody was refused, and no place has become free since."""
         self._limit, self._queue, self._wait, self._clock = limit, queue, wait, clock
@@ -66,6 +85,9 @@ class Admission:
         """True: run now. False: it waits, and is ``admitted`` or ``refused`` later. An error: there is no room."""
         if self.running < self._limit and not self._places:
             self.running += 1
+            counts = self.counts[priority]
+            counts.running += 1
+            counts.waits[0] += 1
             return True
         if len(self._places) >= self._queue and not self._make_room(call.owner, priority):
             self.crowded = True
@@ -74,9 +96,12 @@ class Admission:
         self._lines[priority].add(call)
         return False
 
-    def leave(self) -> None:
+    def leave(self, priority: Priority = "live") -> None:
         """A request that ran is over: the next one runs."""
         self.running -= 1
+        counts = self.counts[priority]
+        counts.running -= 1
+        counts.finished += 1
         self.crowded = False
         if self._places:
             self._fill()
@@ -85,6 +110,10 @@ class Admission:
     def refusal(self) -> ApiError:
         """What is told to whoever finds no room."""
         return self._error
+
+    def waiting_of(self, priority: Priority) -> int:
+        """How many of *priority* wait."""
+        return len(self._lines[priority])
 
     def waits(self, call: Call) -> bool:
         """Does *call* wait?"""
@@ -104,6 +133,7 @@ class Admission:
             if place.until > now:
                 return
             self.cancel(call)
+            self.counts[place.priority].waited(self._wait)
             call.refused(self._error)
 
     def resize(self, limit: int) -> None:
@@ -115,8 +145,11 @@ class Admission:
     def _fill(self) -> None:
         while self.running < self._limit and self._places:
             call = (self._lines["live"] or self._lines["batch"]).next()
-            del self._places[call]
+            place = self._places.pop(call)
             self.running += 1
+            counts = self.counts[place.priority]
+            counts.running += 1
+            counts.waited(self._clock() - place.until + self._wait)
             call.admitted()
 
     def _make_room(self, owner: str, priority: Priority) -> bool:
@@ -140,6 +173,9 @@ class Line:
 
     def __bool__(self) -> bool:
         return bool(self._owners)
+
+    def __len__(self) -> int:
+        return self._size
 
     def add(self, call: Call) -> None:
         """Put *call* behind those of its owner."""

@@ -8,6 +8,7 @@ from typing import Protocol
 
 from guideway.gateway import errors, usage, wire
 from guideway.gateway.errors import ApiError
+from guideway.gateway.opening import Opening, finish_of
 from guideway.gateway.prepare import Prepared
 from guideway.gateway.record import Record
 from guideway.gateway.upstream import Head
@@ -69,6 +70,7 @@ class Answer:
         "_flows",
         "_gathered",
         "_held",
+        "_opening",
         "_parts",
         "_prepared",
         "_rewriter",
@@ -96,6 +98,7 @@ class Answer:
         self._prepared = prepared
         self._rewriter = prepared.rewriter() if prepared is not None else None
         self._gathered: list[bytes] | None = [] if keeps else None
+        self._opening = way.record.opening if self._are_events else None
         self._way, self._version, self._write = way, version, way.writer
         self._strip = prepared is not None and prepared.strip
         self._style = Style.COLLECTED
@@ -172,6 +175,8 @@ class Answer:
             return False
         if self._gathered is not None:
             self._gather(event, False)
+        if self._opening is not None:
+            self._open(event)
         if new:
             record = self._way.record
             record.pieces += 1
@@ -198,13 +203,14 @@ class Answer:
             record.usage = found or record.usage
         if self._gathered is not None:
             self._gather(data, done)
+        self._note(data, record)
         if self._rewriter is not None:
             try:
                 data = self._rewriter.feed(data) + (self._rewriter.end() if done else b"")
             except ValueError:
                 self._way.spoiled(errors.UPSTREAM_BROKE)
                 return
-            done = done or self._stopped()
+            done = self._stopped() or done
         record.pieces += data.count(b"data:")
         if record.said is not None:
             record.said.add(data)
@@ -214,6 +220,18 @@ class Answer:
             self._begin(data, at)
             if done:
                 self._pass(b"", done)
+
+    def _note(self, data: bytes, record: Record) -> None:
+        """Note how the answer begins and why it ended."""
+        if self._opening is not None:
+            self._open(data)
+        if not record.finish:
+            record.finish = finish_of(data)
+
+    def _open(self, data: bytes) -> None:
+        """Keep how the answer begins, as the replica says it."""
+        if isinstance(self._opening, Opening) and not self._opening.add(data):
+            self._opening = None
 
     def _gather(self, data: bytes, done: bool) -> None:
         """Keep the events for others, if there are not too many."""
@@ -232,6 +250,7 @@ class Answer:
         stopped = self._rewriter is not None and self._rewriter.stopped
         if stopped:
             self._gathered = None
+            self._way.record.guarded, self._way.record.kind = True, "answer"
             self._way.let_go()
         return stopped
 

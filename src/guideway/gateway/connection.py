@@ -13,6 +13,7 @@ from guideway.gateway.judging import Judging
 from guideway.gateway.mishap import tell
 from guideway.gateway.plane import Plane
 from guideway.gateway.reader import RequestReader
+from guideway.gateway.record import Record
 from guideway.gateway.request import Request, unasked
 from guideway.gateway.side import SideExchange
 
@@ -128,6 +129,11 @@ class ClientConnection(asyncio.Protocol):
         """Does it stand on *transport*?"""
         return self._transport is transport
 
+    @property
+    def under_way(self) -> Record | None:
+        """What is noted of the request that a replica is to answer, if there is one."""
+        return self._exchange.record if isinstance(self._exchange, Exchange) else None
+
     def idle_since(self) -> float | None:
         """Since when it has waited for its next request; None: one is under way."""
         return self._since if self._exchange is None and not self._reader.partial else None
@@ -224,7 +230,9 @@ class ClientConnection(asyncio.Protocol):
             return
         wanted = request.refusal or self._plane.admit(request)
         if isinstance(wanted, ApiError):
-            self.reply(request, wanted, self._plane.id_line(request))
+            id = self._plane.new_id(None, request.owner)
+            self._plane.reports.refused(request, wanted, id)
+            self.reply(request, wanted, b"x-request-id: %b\r\n" % id)
             return
         self._exchange = exchange = Exchange(self._plane, self, request, wanted, self._read_at)
         try:

@@ -8,26 +8,32 @@ import os
 import random
 import time
 from collections.abc import Callable
+from functools import cache, partial
 from pathlib import Path
 
 import msgspec
 
 from guideway.core.route import GatewaySettings, KeyFile
+from guideway.core.spec.gateway import Gateway
+from guideway.core.terms import Terms
 from guideway.gateway import log
 from guideway.gateway.backend import Backend
-from guideway.gateway.feedback import Feedback
+from guideway.gateway.feedback import Feedback, Mask
 from guideway.gateway.follow import FollowedFile
 from guideway.gateway.limits.line import Line
 from guideway.gateway.limits.start import socket_of
+from guideway.gateway.load import LoadTeller, places
 from guideway.gateway.metrics import Metrics, Publisher
 from guideway.gateway.outcomes import Spool
 from guideway.gateway.plane import Plane
+from guideway.gateway.prepare import masking_of
 from guideway.gateway.probing import LOOK_SECONDS, Prober
 from guideway.gateway.reports import FLUSH_SECONDS, Reports
 from guideway.gateway.traces import Traces
 from guideway.gateway.verdicts import hear, tell
 from guideway.kit.files import write_atomic
 from guideway.store.feedback_spool import Spool as FeedbackSpool
+from guideway.store.load import FOLDER as LOAD
 
 _CACHE_LABEL = b"guideway: shared cache, 1"
 
@@ -39,7 +45,7 @@ class Equipment:
         self.plane, self.reports = plane, reports
         self.files: tuple[FollowedFile, ...] = ()
         self._prober, self._folder = prober, folder
-        self._publisher = Publisher(reports.metrics, folder / "metrics") if folder is not None else None
+        self._publisher = _publisher(plane, folder) if folder is not None else None
         self._timers: dict[str, asyncio.TimerHandle] = {}
 
     def start(self) -> None:
@@ -111,7 +117,7 @@ def equip(settings: GatewaySettings, slot: int, seed: int) -> Equipment:
     )
     if folder is not None:
         spool = FeedbackSpool(folder / "feedback", f"{os.getpid()}-{seed:x}")
-        plane.feedback = Feedback(plane.ids, spool, settings.environment)
+        plane.feedback = Feedback(plane.ids, spool, settings.environment, _mask(options))
     if options.telemetry.traces:
         plane.traces = Traces(options.telemetry.traces, options.telemetry.sample, settings.environment, dice.random)
     health = folder / "health.json" if folder is not None else None
@@ -139,6 +145,21 @@ def _reports(settings: GatewaySettings, folder: Path | None, slot: int) -> Repor
     )
 
 
+def _publisher(plane: Plane, folder: Path) -> Publisher:
+    teller = LoadTeller(folder / LOAD, plane.admission)
+
+    def load(now: float) -> Callable[[], None]:
+        return partial(teller.write, teller.told(now, plane.model))
+
+    return Publisher(plane.reports.metrics, folder / "metrics", load)
+
+
+def _mask(options: Gateway) -> Mask:
+    """What the environment masks, whatever a release adds; what reads it is made when it is first needed."""
+    made = cache(lambda: masking_of(options, Terms()))
+    return lambda texts: made().texts(texts)
+
+
 def _prober(plane: Plane, health: Path | None, every: float, *, leads: bool) -> Prober:
     def changed(backend: Backend) -> None:
         if backend.ejected_until > plane.clock():
@@ -160,6 +181,7 @@ def _gauges(reports: Reports, plane: Plane) -> None:
     metrics, counts = reports.metrics, plane.cache.counts
     metrics.gauge("in_flight", lambda: plane.admission.running)
     metrics.gauge("queue", lambda: plane.admission.waiting)
+    metrics.places = lambda: places(plane.admission, plane.model)
     metrics.read_counter("log_drops", log.dropped)
     metrics.read_counter("spool_drops", lambda: reports.spool.dropped if reports.spool else 0, "outcomes")
     metrics.read_counter("spool_drops", lambda: plane.feedback.dropped if plane.feedback else 0, "feedback")

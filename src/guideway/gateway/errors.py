@@ -8,7 +8,10 @@ import msgspec
 
 
 class ApiError(msgspec.Struct, frozen=True):
-    """An answer that is an error. ``lines`` are further header lines, each with its line end."""
+    """An answer that is an error. ``lines`` are further header lines, each with its line end.
+
+    ``kind`` says for our own counters, and nobody else, which rule or limit it was: one of a few words.
+    """
 
     status: int
     message: str
@@ -16,6 +19,7 @@ class ApiError(msgspec.Struct, frozen=True):
     param: str | None = None
     code: str | None = None
     lines: bytes = b""
+    kind: str = ""
 
     def body(self) -> bytes:
         """The JSON text that the client gets."""

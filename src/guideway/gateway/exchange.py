@@ -22,10 +22,11 @@ from guideway.gateway.limits.key_lease import Reservation
 from guideway.gateway.limits.meter import Waiting
 from guideway.gateway.masking import FAILED, LARGE
 from guideway.gateway.mishap import tell
+from guideway.gateway.opening import Opening, note
 from guideway.gateway.plane import Plane
-from guideway.gateway.prepare import Prepared, rewritten
+from guideway.gateway.prepare import Prepared, Rewritten, rewritten
 from guideway.gateway.record import Record
-from guideway.gateway.reports import operation
+from guideway.gateway.reports import INVALID, operation
 from guideway.gateway.request import Peek, Request
 from guideway.gateway.routing import ServingArm
 from guideway.gateway.said import Said
@@ -169,6 +170,8 @@ class Exchange:
         if plane.options.telemetry.prompts:
             record.prompt = prepared.asked.decode()
         self._plan = plan = plane.plan(arm, self._request, self._wanted, record, prepared)
+        if not record.why_not:
+            plane.watch(record, prepared)
         if plan is None or not plan.reads:
             record.cache = "bypass"
             self._enter()
@@ -257,6 +260,8 @@ class Exchange:
             keeps = self._plan is not None and self._plan.keeps
             if head.is_event_stream and self._arm is not None and self._arm.terms.tokenizer:
                 self.record.said = Said()
+            if head.is_event_stream and not self.record.why_not:
+                self.record.opening = Opening()
             self._answer = answer = Answer(self, head, self._request.version, prepared=prepared, keeps=keeps)
         answer.feed(parts, done, at)
 
@@ -269,25 +274,33 @@ class Exchange:
             record.usage = told.usage
         elif head.status == 200:
             record.said = Said(body)
+        if head.status == 200:
+            note(record, told, body)
         self.keep(head, body)
         if prepared is None or prepared.passes(body, told):
             self._send(head, at, body)
         elif len(body) <= LARGE:
             try:
-                body = rewritten(prepared, body)
+                found = rewritten(prepared, body)
             except ValueError:
                 self._fail(errors.UPSTREAM_BROKE)
                 return
-            self._send(head, at, body)
+            self._rewritten(head, at, found)
         else:
             work = partial(rewritten, prepared, body)
-            self._beside(len(body), work, partial(self._send, head, at), errors.UPSTREAM_BROKE)
+            self._beside(len(body), work, partial(self._rewritten, head, at), errors.UPSTREAM_BROKE)
 
-    def _send(self, head: Head, at: float, body: bytes | ApiError) -> None:
-        """Answer with the whole *body*."""
-        if isinstance(body, ApiError):
-            self._fail(body)
+    def _rewritten(self, head: Head, at: float, found: Rewritten | ApiError) -> None:
+        """Answer with what became of the body."""
+        if isinstance(found, ApiError):
+            self._fail(found)
             return
+        if found.stopped:
+            self.record.guarded, self.record.kind = True, "answer"
+        self._send(head, at, found.body)
+
+    def _send(self, head: Head, at: float, body: bytes) -> None:
+        """Answer with the whole *body*."""
         self._client.write(self.render(head, wire.length(len(body)), at) + body)
         self.over(head.status)
 
@@ -311,7 +324,8 @@ class Exchange:
 
     def again(self, arm: ServingArm) -> None:
         """Another replica begins anew, of *arm*: the answer of another release is not the one that others wait for."""
-        self._answer = None
+        self._answer = self.record.opening = None
+        self.record.finish = ""
         if self._arm is None or arm.digest != self._arm.digest:
             self._arm, self._plan = arm, None
             self._leave_seat(0)
@@ -449,12 +463,12 @@ class Exchange:
         record.status, record.body_bytes = status, len(self._request.body)
         record.ended = record.ended or plane.clock()
         if error is not None:
-            record.ended, record.error = plane.clock(), error.code or ""
+            record.ended, record.error, record.kind = plane.clock(), error.code or INVALID, error.kind
         try:
             if self._job is not None:
                 self._job.drop()
             if self._admitted:
-                plane.admission.leave()
+                plane.admission.leave("batch" if record.batch else "live")
             elif self._queued:
                 plane.admission.cancel(self)
         except Exception as fault:

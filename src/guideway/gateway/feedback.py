@@ -12,7 +12,7 @@ import contextlib
 import hashlib
 import hmac
 import struct
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Literal
 
@@ -111,14 +111,19 @@ class Said(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     comment: str | None = None
 
 
+Mask = Callable[[Sequence[str]], "list[str] | ApiError"]
+"""Makes texts such as may be kept, or says why they may not."""
+
 _decode = msgspec.json.Decoder(Said).decode
+_TEXTS = ("label", "correction", "comment")
 
 
 class Feedback:
-    """Takes judgements on behalf of one worker. Only the disk is waited for, in a thread of its own."""
+    """Takes judgements on behalf of one worker. Only *mask* and the disk are waited for, in a thread of its own."""
 
-    def __init__(self, ids: RequestIds, spool: Spool, environment: str) -> None:
+    def __init__(self, ids: RequestIds, spool: Spool, environment: str, mask: Mask = list) -> None:
         self.ids = ids
+        self._mask = mask
         self.dropped = 0
         self._spool, self._environment = spool, environment
         self._pending = 0
@@ -137,7 +142,7 @@ class Feedback:
         else:
             self._pending += 1
             loop = asyncio.get_running_loop()
-            written = loop.run_in_executor(self._thread, self._spool.append, msgspec.msgpack.encode(found))
+            written = loop.run_in_executor(self._thread, self._keep, found)
             written.add_done_callback(lambda done: self._written(done, answer))
 
     def _judgement(self, key: ApiKey, body: bytes, now: float) -> Judgement | ApiError:
@@ -161,13 +166,23 @@ class Feedback:
             comment=said.comment,
         )
 
-    def _written(self, done: asyncio.Future[None], answer: Callable[[ApiError | None], None]) -> None:
+    def _keep(self, found: Judgement) -> ApiError | None:
+        """Write *found* down without personal data; or why it is refused. On the thread."""
+        given = {name: text for name in _TEXTS if (text := getattr(found, name)) is not None}
+        masked = self._mask(list(given.values()))
+        if isinstance(masked, ApiError):
+            return masked
+        kept = msgspec.structs.replace(found, **dict(zip(given, masked, strict=True)))
+        self._spool.append(msgspec.msgpack.encode(kept))
+        return None
+
+    def _written(self, done: asyncio.Future[ApiError | None], answer: Callable[[ApiError | None], None]) -> None:
         self._pending -= 1
         if done.cancelled():
             return
         error = done.exception()
         if error is None:
-            answer(None)
+            answer(done.result())
         else:
             self._failed(getattr(error, "strerror", None) or type(error).__name__, answer)
 

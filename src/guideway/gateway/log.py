@@ -44,7 +44,10 @@ Fact = str | float | bool | list[str] | None
 
 
 class RequestLine(msgspec.Struct, gc=False):
-    """The line about one request. ``key`` is the id of a key; ``prompt``, if the policy wants it, is masked."""
+    """The line about one request. ``key`` is the id of a key; ``prompt``, if the policy wants it, is masked.
+
+    ``error`` is the code of the error that the client was told.
+    """
 
     at: float
     id: str
@@ -60,6 +63,7 @@ class RequestLine(msgspec.Struct, gc=False):
     masked: tuple[str, ...] = ()
     prompt: str | msgspec.UnsetType = msgspec.UNSET
     pid: int = 0
+    error: str | msgspec.UnsetType = msgspec.UNSET
     event: str = "request"
 
 
@@ -88,7 +92,7 @@ def rendered(line: dict[str, Fact] | RequestLine) -> bytes:
     try:
         data = _encode(line)
     except UnicodeEncodeError:  # half a surrogate pair, as in the name of a file
-        data = json.dumps(msgspec.structs.asdict(line) if isinstance(line, RequestLine) else line).encode()
+        data = json.dumps(msgspec.to_builtins(line)).encode()
     if len(data) > LINE_BYTES:
         data = _encode({**_short(msgspec.to_builtins(line)), "cut": len(data)})
     if data.isascii() and not any(mark in data for mark in _MARKS):

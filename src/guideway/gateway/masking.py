@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 import msgspec
@@ -100,6 +100,18 @@ class Masking:
             return errors.bad_body("the body is not JSON")
         except RecursionError:
             return errors.bad_body("the body is nested too deeply")
+        except Exception:
+            return FAILED
+
+    def texts(self, texts: Sequence[str]) -> list[str] | ApiError:
+        """*texts* of one writer, masked for good; or why they are refused."""
+        if self._lacking:
+            return LACKING
+        vault = Vault(self._actions, self._finder)
+        try:
+            return [vault.mask(text) for text in texts]
+        except Blocked as verdict:
+            return _refusal(verdict)
         except Exception:
             return FAILED
 

@@ -17,6 +17,7 @@ from typing import Literal
 
 import msgspec
 
+from guideway.core.load import WAITS
 from guideway.kit.files import write_atomic
 from guideway.kit.process import start_time
 
@@ -29,6 +30,7 @@ Counter = Literal[
     "cache",
     "limited",
     "guarded",
+    "errors",
     "shadows",
     "usage_estimated",
     "spool_drops",
@@ -86,17 +88,31 @@ class Shape(msgspec.Struct):
             getattr(self, name).add(getattr(other, name))
 
 
+class Places(msgspec.Struct):
+    """Requests that run at replicas, that wait to, and how long those had waited that do no more."""
+
+    running: int
+    waiting: int
+    waits: Histogram
+
+
 class Snapshot(msgspec.Struct):
-    """All numbers of one worker. ``requests``: (operation, model, arm, status class, cache) → how many."""
+    """All numbers of one worker. ``requests``: (operation, model, arm, status class, cache) → how many.
+
+    ``places`` are by (model, priority).
+    """
 
     at: float = 0.0
     requests: dict[Labels, int] = {}
     shapes: dict[Labels, Shape] = {}
     counters: dict[str, dict[str, float]] = {}
     gauges: dict[str, float] = {}
+    places: dict[Labels, Places] = {}
 
     def add(self, other: Snapshot) -> None:
         """Add what another worker counted; its gauges are left out, for they say what is, not what was."""
+        for labels, theirs in other.places.items():
+            self.places.setdefault(labels, Places(0, 0, Histogram.over(WAITS))).waits.add(theirs.waits)
         for labels, count in other.requests.items():
             self.requests[labels] = self.requests.get(labels, 0) + count
         for labels, shape in other.shapes.items():
@@ -126,6 +142,8 @@ class Metrics:
         self._counters: dict[str, dict[str, int]] = {name: {} for name in Counter.__args__}  # type: ignore[attr-defined]
         self._read_counters: list[tuple[Counter, str, Callable[[], float]]] = []
         self._gauges: list[tuple[Gauge, Callable[[], float]]] = []
+        self.places: Callable[[], dict[Labels, Places]] = dict
+        """What the places at replicas are asked for."""
         self.read_counter("worker_cpu_seconds", _cpu_seconds)
         self.gauge("worker_memory_bytes", _memory_bytes)
 
@@ -199,7 +217,7 @@ class Metrics:
         for name, label, read in self._read_counters:
             counters[name][label] = read()
         gauges: dict[str, float] = {name: read() for name, read in self._gauges}
-        return Snapshot(at, requests, self._shapes, counters, gauges)
+        return Snapshot(at, requests, self._shapes, counters, gauges, self.places())
 
 
 def _observe(histogram: Histogram, bounds: tuple[float, ...], value: float) -> None:
@@ -221,22 +239,32 @@ def _memory_bytes() -> float:
 
 
 class Publisher:
-    """Leaves the snapshots of this process in *folder*, in order, by a thread: the loop does not wait for a disk."""
+    """Leaves the snapshots of this process in *folder*, in order, by a thread: the loop does not wait for a disk.
 
-    def __init__(self, metrics: Metrics, folder: Path) -> None:
-        self._metrics, self._folder = metrics, folder
+    *beside* gives for a time what else is to be written then.
+    """
+
+    def __init__(
+        self, metrics: Metrics, folder: Path, beside: Callable[[float], Callable[[], None]] | None = None
+    ) -> None:
+        self._metrics, self._folder, self._beside = metrics, folder, beside
         self._thread = ThreadPoolExecutor(1, "metrics")
         self._last: Future[None] | None = None
 
     def publish(self, now: float) -> None:
         """Leave a snapshot, unless the one before is still being written; *now* in seconds since 1970."""
         if self._last is None or self._last.done():
-            self._last = self._thread.submit(write_snapshot, self._folder, encode(self._metrics.snapshot(now)))
+            self._write(now)
 
     def close(self, now: float) -> None:
         """Leave the last snapshot and wait until it is there; after this nothing may be counted."""
-        self._thread.submit(write_snapshot, self._folder, encode(self._metrics.snapshot(now)))
+        self._write(now)
         self._thread.shutdown()
+
+    def _write(self, now: float) -> None:
+        if self._beside is not None:
+            self._thread.submit(self._beside(now))
+        self._last = self._thread.submit(write_snapshot, self._folder, encode(self._metrics.snapshot(now)))
 
 
 def write_snapshot(folder: Path, data: bytes) -> None:
@@ -260,7 +288,8 @@ def decode(data: bytes) -> Snapshot:
         ValueError: it is none, or of another version.
     """
     snapshot = _decoder.decode(data)
-    if any(_wrong(shape) for shape in snapshot.shapes.values()):
+    waits = [len(one.waits.counts) for one in snapshot.places.values()]
+    if any(_wrong(shape) for shape in snapshot.shapes.values()) or any(count != len(WAITS) + 1 for count in waits):
         raise ValueError("a histogram has other bounds")
     return snapshot
 

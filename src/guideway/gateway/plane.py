@@ -30,6 +30,7 @@ from guideway.gateway.limits.key_lease import Waiter as Debtor
 from guideway.gateway.limits.line import Line
 from guideway.gateway.limits.meter import Taken
 from guideway.gateway.log import log
+from guideway.gateway.opening import READ_BYTES
 from guideway.gateway.pools import Pools
 from guideway.gateway.prepare import Preparation, Prepared
 from guideway.gateway.record import Record
@@ -156,6 +157,7 @@ class Plane:
         arms = [arm for arm in (route.stable, route.candidate) if arm is not None]
         self._preparations = {arm.release: self._preparation(arm) for arm in arms}
         self.table = table = self.pools.apply(route)
+        self.reports.watches = bool(route.limits) and table.candidate is not None
         self.shadowing = self.copies.under(table)
         self._marks.clear()
         workers = self.options.workers
@@ -168,6 +170,11 @@ class Plane:
             made = Preparation(self.options, arm.terms)
         self._terms[arm.release] = (arm.terms, made)
         return made
+
+    @property
+    def model(self) -> str:
+        """The name that clients ask for; empty before there is a route."""
+        return self.table.route.model if self.table is not None else ""
 
     # What a request needs, in the order in which it needs it.
 
@@ -278,6 +285,13 @@ class Plane:
         if plan is not None and self._seen.look(plan.unit):
             record.why_not = record.why_not or "seen before"
         return plan
+
+    def watch(self, record: Record, prepared: Prepared) -> None:
+        """*record* is surely a unit of a rollout: note what is asked, and the limits that are kept for it."""
+        if len(prepared.asked) <= READ_BYTES:
+            record.asked = prepared.asked
+        if self.table is not None:
+            record.limits = self.table.route.limits
 
     def tick(self) -> None:
         """Once a second: the date, the day in request ids, what has become old."""

@@ -10,7 +10,7 @@ import re
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import msgspec
 
@@ -75,7 +75,7 @@ class Preparation:
     def __init__(self, options: Gateway, terms: Terms) -> None:
         classifier = Path(terms.classifier).read_bytes() if terms.classifier else None
         self.guard = Guard(terms.guardrails, terms.system, classifier)
-        self.masking = Masking(options.masking, terms.masking, _with_names() if options.masking.presidio else find)
+        self.masking = masking_of(options, terms)
         self._system = bool(terms.system)
         self._gate, self._hide = self.guard.gate, self.guard.hide
         looked_at = self.guard.looks or self.masking.looks
@@ -156,14 +156,26 @@ class Preparation:
         return True
 
 
-def rewritten(prepared: Prepared, body: bytes) -> bytes:
+class Rewritten(NamedTuple):
+    """A whole answer as the client may see it; ``stopped``: a rule ended it."""
+
+    body: bytes
+    stopped: bool
+
+
+def rewritten(prepared: Prepared, body: bytes) -> Rewritten:
     """The whole answer *body* as the client may see it.
 
     Raises:
         ValueError: it cannot be looked at.
     """
     rewriter = prepared.rewriter()
-    return rewriter.whole(body) if rewriter is not None else body
+    return Rewritten(rewriter.whole(body), rewriter.stopped) if rewriter is not None else Rewritten(body, False)
+
+
+def masking_of(options: Gateway, terms: Terms) -> Masking:
+    """What *options* of the environment and *terms* of a release demand together."""
+    return Masking(options.masking, terms.masking, _with_names() if options.masking.presidio else find)
 
 
 def _with_names() -> Any:

@@ -8,6 +8,7 @@ from guideway.core.assignment import Exclusion
 from guideway.core.outcome import Failure
 from guideway.core.route import ApiKey
 from guideway.gateway.limits.key_lease import Reservation
+from guideway.gateway.opening import Beginning, Opening
 from guideway.gateway.said import Said
 from guideway.gateway.traces import Trace
 from guideway.gateway.usage import Usage
@@ -23,6 +24,10 @@ class Record(msgspec.Struct, gc=False):
     counts the events of a stream that were passed on. ``free``: its key has no limits, so nothing was reserved.
     ``prompt`` is the masked one, if the policy wants it in the log. ``said`` is the answer as far as it came, while
     its tokens may have to be counted.
+
+    ``kind`` says of which kind an error is, for counters. Of a unit of a rollout: ``limits`` are those of its route,
+    in milliseconds, of which ``overdue`` were told to have run out before the end; ``opening`` is how the answer
+    begins, and ``asked`` the body that it answers. ``finish`` is why the answer ended.
     """
 
     path: bytes
@@ -58,3 +63,9 @@ class Record(msgspec.Struct, gc=False):
     trace: Trace | None = None
     prompt: str | None = None
     said: Said | None = None
+    kind: str = ""
+    finish: str = ""
+    opening: Opening | Beginning | None = None
+    asked: bytes = b""
+    limits: tuple[float, ...] = ()
+    overdue: int = 0

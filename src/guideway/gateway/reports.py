@@ -3,21 +3,26 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
 import msgspec
 
-from guideway.core.outcome import Outcome
+from guideway.core.outcome import Outcome, exceeded
+from guideway.gateway.errors import ApiError
 from guideway.gateway.limits.amounts import Used
 from guideway.gateway.limits.key_lease import Reservation
 from guideway.gateway.log import RequestLine, log_requests
 from guideway.gateway.metrics import Metrics
 from guideway.gateway.mishap import tell
+from guideway.gateway.opening import manner
 from guideway.gateway.outcomes import Spool
 from guideway.gateway.record import FREE, Record
+from guideway.gateway.request import Request
 from guideway.gateway.settling import settled
 
 FLUSH_SECONDS = 0.2
+INVALID = "invalid_request"
+"""The code of an error that has none: the body cannot be meant."""
 _TOGETHER = 64
 _PID = os.getpid()  # asking the kernel for every line costs more than the line
 _OPERATIONS = {b"/v1/chat/completions": "chat", b"/v1/completions": "text_completion", b"/v1/embeddings": "embeddings"}
@@ -38,9 +43,14 @@ class Reports:
     ) -> None:
         self.metrics = metrics or Metrics()
         self.settle: Callable[[Reservation, Used], None] = lambda reservation, used: None
+        self.under_way: Callable[[], Iterable[Record]] = tuple
+        """The requests that are not over."""
+        self.watches = False
+        """Does a rollout want to know of those that take too long, before they are over?"""
         self._clock, self._wall, self._environment = clock, wall, environment
         self.spool, self._logs = spool, logs
         self._records: list[Record] = []
+        self._lines: list[RequestLine] = []
         self._settled = 0
         """So many of them have been settled already."""
 
@@ -54,8 +64,10 @@ class Reports:
 
     def flush(self) -> None:
         """Tell of all that were added; a few times a second."""
-        if self._records:
+        if self._records or self._lines:
             self._tell()
+        if self.watches and self.spool is not None:
+            self._warn(self.spool)
         if self.spool is not None:
             self.spool.tick()
 
@@ -87,8 +99,29 @@ class Reports:
                     self.spool.add(self._outcome(record, shift))
             except Exception as error:  # the others are to be told of all the same
                 tell(error, record.id)
+        lines, self._lines = self._lines, []
         if self._logs:
-            log_requests([_line(record, now) for record in records])
+            log_requests(lines + [_line(record, now) for record in records])
+
+    def refused(self, request: Request, error: ApiError, id: bytes) -> None:
+        """*request* got *error* at the door. What nobody with a key sent is counted, and makes no line."""
+        code = error.code or INVALID
+        self.metrics.count("errors", code)
+        if self._logs and request.key is not None:
+            at, key = round(self._wall(), 3), request.key.id
+            self._lines.append(RequestLine(at, id.decode(), key, "", "", error.status, 0.0, 0.0, pid=_PID, error=code))
+            if len(self._lines) >= _TOGETHER:
+                self._tell()
+
+    def _warn(self, spool: Spool) -> None:
+        """Leave early records of units that ran past further limits of their rollout and go on."""
+        now = self._clock()
+        shift = self._wall() - now
+        for record in self.under_way():
+            limits = exceeded((now - record.begun) * 1e3, record.limits) if record.limits else ()
+            if len(limits) > record.overdue:
+                record.overdue = len(limits)
+                spool.add(self._early(record, limits, shift))
 
     def _count(self, record: Record) -> None:
         found = record.usage
@@ -112,14 +145,34 @@ class Reports:
         for kind in record.masked:
             self.metrics.count("masked", kind)
         if record.guarded:
-            self.metrics.count("guarded")
+            self.metrics.count("guarded", record.kind or record.error)
         if record.error == "rate_limit_exceeded":
-            self.metrics.count("limited")
+            self.metrics.count("limited", record.kind)
+        if record.status >= 400 and record.status != 499:
+            self.metrics.count("errors", record.error or "replica")
+
+    def _early(self, record: Record, limits: tuple[float, ...], shift: float) -> Outcome:
+        return Outcome(
+            at=record.begun + shift,
+            environment=self._environment,
+            rollout=record.rollout,
+            arm="candidate" if record.arm == "candidate" else "stable",
+            share=record.share,
+            request=record.id.decode(),
+            key=record.key.id if record.key else "",
+            unit=record.unit,
+            exceeded=limits,
+            stream=record.stream,
+            release=record.release,
+            overdue="running",
+        )
 
     def _outcome(self, record: Record, shift: float) -> Outcome:
         found = record.usage
         output = found.completion_tokens if found else record.pieces or None
         streaming = record.ended - record.first
+        latency = (record.ended - record.begun) * 1e3
+        how = manner(record.opening, record.finish, record.asked)
         return Outcome(
             at=record.begun + shift,
             environment=self._environment,
@@ -134,15 +187,20 @@ class Reports:
             first_status=record.first_status,
             failure=record.failure or ("client left" if record.status == 499 else ""),
             retried=record.retried,
-            latency=(record.ended - record.begun) * 1e3,
+            latency=latency,
             first_token=(record.first - record.begun) * 1e3 if record.first else None,
             per_token=streaming * 1e3 / output if record.stream and output and record.first else None,
             input_tokens=found.prompt_tokens if found else None,
             output_tokens=output,
+            finish_reason=how.finish,
+            exceeded=exceeded(latency, record.limits) if record.limits else (),
             cached=record.cache if record.cache in FREE else "",  # type: ignore[arg-type]
+            refused=how.refused,
             guarded=record.guarded,
             stream=record.stream,
             release=record.release,
+            other_language=how.other_language,
+            overdue="over" if record.overdue else "",
         )
 
 
@@ -163,6 +221,7 @@ def _line(record: Record, now: float) -> RequestLine:
         record.masked,
         msgspec.UNSET if record.prompt is None else record.prompt,
         _PID,
+        record.error or msgspec.UNSET,
     )
 
 

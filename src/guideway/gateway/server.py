@@ -12,6 +12,7 @@ from guideway.gateway.crowd import Crowd
 from guideway.gateway.door import Door
 from guideway.gateway.mishap import tell
 from guideway.gateway.plane import Plane
+from guideway.gateway.record import Record
 
 BACKLOG = 2048
 FOLLOW_SECONDS = 0.02
@@ -61,6 +62,7 @@ class Server:
         """Nothing is accepted yet. At most *most* connections are; without it as many as the options say."""
         self.plane = plane
         self.crowd: Crowd[ClientConnection] = Crowd(most or plane.options.connections, plane.clock)
+        plane.reports.under_way = self._under_way
         self._equipment = equipment
         self._identity = identity
         self._files = files
@@ -72,6 +74,10 @@ class Server:
     def connections(self) -> set[ClientConnection]:
         """Those that are open."""
         return self.crowd.members
+
+    def _under_way(self) -> list[Record]:
+        """What is noted of the requests that replicas are to answer."""
+        return [record for one in self.crowd.members if (record := one.under_way) is not None]
 
     async def listen(self, listening: socket.socket) -> None:
         """Accept connections, with an identity only encrypted ones; the files are read once before."""

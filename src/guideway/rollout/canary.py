@@ -71,7 +71,7 @@ class Canary(msgspec.Struct):
 
     def take_after(self, outcome: Outcome, release: str) -> None:
         """Count one request of the promoted *release* (short digest), which nothing is compared with any more."""
-        if outcome.release != release or outcome.why_not not in COUNTED:
+        if outcome.release != release or outcome.why_not not in COUNTED or outcome.overdue == "running":
             return
         requests, errors = self.after
         self.after = requests + 1, errors + bool(events(outcome, Limits()).get("errors"))

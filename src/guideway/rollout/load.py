@@ -6,6 +6,11 @@ from collections.abc import Sequence
 
 import msgspec
 
+from guideway.core.load import WAITS
+from guideway.core.load import Load as Told
+
+WAITED = 0.95
+"""The share of waits that a reading tells the limit of."""
 ENOUGH = 10
 """Fewer requests than this do not say how long a request takes: the short ones end first."""
 
@@ -28,6 +33,38 @@ class Reading(msgspec.Struct, frozen=True, kw_only=True):
     batch_in_flight: float = 0.0
     batch_queued: float = 0.0
     cold_start: float | None = None
+
+
+def reading_of(told: Told, now: float, *, ready: int, cold_start: float | None = None, batch: bool = False) -> Reading:
+    """The reading that follows from what the workers of a gateway told, *now* in seconds.
+
+    *batch*: batches count among those that ended, as they must where ``Rules.batch`` lets them start replicas.
+    """
+    return Reading(
+        at=now,
+        in_flight=float(told.running) if told.workers else None,
+        queued=float(told.waiting),
+        finished=float(told.finished + (told.batch_finished if batch else 0)),
+        waited=waited(told.waits),
+        ready=ready,
+        batch_in_flight=float(told.batch_running),
+        batch_queued=float(told.batch_waiting),
+        cold_start=cold_start,
+    )
+
+
+def waited(waits: Sequence[int], share: float = WAITED) -> float | None:
+    """The seconds that *share* of *waits*, counted by ``WAITS``, did not exceed; None: nobody was let in.
+
+    Within a bucket they are taken as spread evenly; in the first nobody waited, and the last has no upper end.
+    """
+    rank, before = share * sum(waits), 0
+    for number, count in enumerate(waits):
+        if count and before + count >= rank:
+            low, high = WAITS[max(0, number - 1)], WAITS[min(number, len(WAITS) - 1)]
+            return low + (high - low) * (rank - before) / count if number else 0.0
+        before += count
+    return None
 
 
 class Point(msgspec.Struct, frozen=True, array_like=True):

@@ -9,9 +9,10 @@ import msgspec
 from guideway.core.outcome import Outcome
 from guideway.rollout.eprocess import EProcess, Tally
 from guideway.rollout.inferiority import Estimate, log_inferiority, rate_upper, ratio
+from guideway.rollout.overdue import Overdue
 from guideway.rollout.plan import Plan
 from guideway.rollout.quality import Pairs
-from guideway.rollout.signals import NAMES, QUALITY, TOLERATED, Limits, events, late
+from guideway.rollout.signals import NAMES, QUALITY, TOLERATED, Limits, events, late, run_out
 from guideway.rollout.units import Callers, Trials
 
 
@@ -49,6 +50,7 @@ class Scores(msgspec.Struct):
     """The evidence of one pair of releases. It runs through all steps; only a named person starts it anew.
 
     ``units`` counts by weight: of (stable, candidate). ``bounded`` names the signals whose own rate is bounded.
+    ``overdue`` remembers the requests that were told of before they were over.
     """
 
     limits: Limits = Limits()
@@ -57,21 +59,31 @@ class Scores(msgspec.Struct):
     pairs: Pairs = msgspec.field(default_factory=Pairs)
     units: dict[float, tuple[int, int]] = msgspec.field(default_factory=dict)
     newest: float | None = None
+    overdue: Overdue = msgspec.field(default_factory=Overdue)
 
     def take(self, outcome: Outcome) -> None:
-        """Count one request; one that is no unit changes nothing."""
+        """Count one request; one that is no unit changes nothing.
+
+        Of one that ran past a limit there may be several records, in any order: it counts once, and so does each of
+        its events.
+        """
         if outcome.why_not:
             return
+        found = (run_out if outcome.overdue == "running" else events)(outcome, self.limits)
+        is_new = True
+        if outcome.overdue:
+            is_new, found = self.overdue.news(outcome, found)
         self.newest = max(self.newest or outcome.at, outcome.at)
-        self.units[outcome.share] = _plus(self.units.get(outcome.share, (0, 0)), outcome)
-        self._count(outcome, events(outcome, self.limits))
+        if is_new:
+            self.units[outcome.share] = _plus(self.units.get(outcome.share, (0, 0)), outcome)
+        self._count(outcome, found)
 
     def take_late(
         self, outcome: Outcome, thumb: Literal["up", "down"] | None = None, other_language: bool | None = None
     ) -> None:
-        """Count what was only learnt after the request that *outcome* tells of."""
+        """Count what was only learnt after the request that *outcome* tells of, and what it does not say itself."""
         if not outcome.why_not:
-            self._count(outcome, late(thumb, other_language))
+            self._count(outcome, late(thumb, other_language if outcome.other_language is None else None))
 
     def again(self) -> None:
         """Go on with this evidence in a retry of the same pair: all steps are taken anew, with draws of their own."""

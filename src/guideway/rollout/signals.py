@@ -102,8 +102,13 @@ def events(outcome: Outcome, limits: Limits) -> dict[str, bool]:
     return {name: event for name, event in said.items() if event is not None}
 
 
+def run_out(outcome: Outcome, limits: Limits) -> dict[str, bool]:
+    """The events of a request that is still under way: the limits on latency that it ran past, and nothing else."""
+    return {name: True for name, limit in zip(LATENCY, limits.latency, strict=False) if limit in outcome.exceeded}
+
+
 def late(thumb: Literal["up", "down"] | None = None, other_language: bool | None = None) -> dict[str, bool]:
-    """Events that are only known after the request: what its user says, and whether it was in an unusual language."""
+    """Events that are only known after the request: what its user says, or that it was in an unusual language."""
     said = {"feedback": None if thumb is None else thumb == "down", "language": other_language}
     return {name: event for name, event in said.items() if event is not None}
 
@@ -116,6 +121,7 @@ def _of_the_answer(outcome: Outcome, limits: Limits) -> dict[str, bool | None]:
         "empty": None if spent is None else spent == 0,
         "truncated": outcome.finish_reason == "length" if outcome.finish_reason else None,
         "length": None if spent is None or usual is None else not usual[0] <= spent <= usual[1],
+        "language": outcome.other_language,
     }
 
 

@@ -10,6 +10,7 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Histo
 from prometheus_client.exposition import choose_encoder
 from prometheus_client.registry import Collector
 
+from guideway.core.load import WAITS
 from guideway.gateway.admin.totals import Live
 from guideway.gateway.metrics import DURATION, FIRST_TOKEN, TOKENS, Histogram, Shape, Snapshot
 
@@ -24,8 +25,9 @@ COUNTERS = {
     "crowded": ("Connections that were closed or refused because there were too many.", "what"),
     "masked": ("Personal data that was found in prompts and answers.", "entity"),
     "cache": ("What the cache said.", "result"),
-    "limited": ("Requests refused because a limit was reached.", "reason"),
+    "limited": ("Requests refused because a limit was reached.", "limit"),
     "guarded": ("Requests and answers that a guardrail stopped.", "rule"),
+    "errors": ("Requests that ended with an error, by the code that the client was told.", "code"),
     "shadows": ("Copies of requests for a candidate in shadow.", "result"),
     "usage_estimated": ("Requests whose tokens were estimated: nobody told them, and they could not be counted.", ""),
     "spool_drops": ("Records that found no room in a spool.", "spool"),
@@ -67,6 +69,7 @@ def families(total: Snapshot, live: Sequence[Live], now: float) -> Iterator[Metr
     yield from _generative(total)
     for name, (text, label) in COUNTERS.items():
         yield _counter(name, text, label, total.counters.get(name, {}))
+    yield from _places(total, live)
     for name, text in GAUGES.items():
         yield _by_worker(name, text, ((one.pid, one.snapshot.gauges.get(name, 0.0)) for one in live))
     ages = ((one.pid, max(0.0, now - one.snapshot.at)) for one in live)
@@ -93,6 +96,20 @@ def _generative(total: Snapshot) -> Iterator[Metric]:
         for kind, histogram in _by_type(shape):
             _add(tokens, (*labels, kind), histogram, TOKENS)
     yield from (duration, first, tokens)
+
+
+def _places(total: Snapshot, live: Sequence[Live]) -> Iterator[Metric]:
+    labels = ("model", "priority")
+    waits = HistogramMetricFamily(f"{_PREFIX}queue_time_seconds", "Time until a place at a replica.", labels=labels)
+    for values, one in total.places.items():
+        _add(waits, values, one.waits, WAITS)
+    running = GaugeMetricFamily(f"{_PREFIX}requests_running", "Requests at replicas.", labels=(*labels, "worker"))
+    waiting = GaugeMetricFamily(f"{_PREFIX}requests_waiting", "Requests without a place.", labels=(*labels, "worker"))
+    for worker in live:
+        for values, one in worker.snapshot.places.items():
+            running.add_metric([*values, str(worker.pid)], one.running)
+            waiting.add_metric([*values, str(worker.pid)], one.waiting)
+    yield from (waits, running, waiting)
 
 
 def _by_type(shape: Shape) -> tuple[tuple[str, Histogram], ...]:

@@ -129,7 +129,7 @@ class Guard:
         if broken == "failed":
             message = "the request could not be checked"
         param = "prompt" if broken == "tokens" else None
-        return ApiError(400, message, param=param, code="content_filter")
+        return ApiError(400, message, param=param, code="content_filter", kind=broken)
 
 
 class AnswerGuard:

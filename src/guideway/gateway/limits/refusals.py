@@ -32,7 +32,7 @@ def beyond(budget: Budget, need: Amounts) -> ApiError:
     )
     limit = _shown(NAMES[number], (budget.minute if period == "minute" else budget.day)[number])
     message = f"this request may use more {NAMES[number]} than this key has a {period}: {limit}"
-    return ApiError(429, message, NAMES[number], code=CODE, lines=NEVER)
+    return ApiError(429, message, NAMES[number], code=CODE, lines=NEVER, kind=f"{NAMES[number]} a {period}")
 
 
 def used_up(budget: Budget, refuse: Refuse) -> ApiError:
@@ -41,7 +41,7 @@ def used_up(budget: Budget, refuse: Refuse) -> ApiError:
     limit = _shown(name, limits[refuse.short])
     again = f"try again in {brief(refuse.retry)}"
     message = f"the limit of {limit} {name} a {refuse.period} of this key is reached; {again}"
-    return ApiError(429, message, name, code=CODE, lines=_lines(limits, refuse))
+    return ApiError(429, message, name, code=CODE, lines=_lines(limits, refuse), kind=f"{name} a {refuse.period}")
 
 
 def _lines(limits: Amounts, refuse: Refuse) -> bytes:
