@@ -12,11 +12,13 @@ from typing import TypeVar
 import msgspec
 
 from guideway.core.launch import Launch, Probe, Process, Replica
+from guideway.core.load import Load
 from guideway.core.rollout import EnvironmentState, Phase, Rollout
 from guideway.core.spec import Gateway
 from guideway.fleet.controller import Controller
 from guideway.fleet.gateways import Gateways
 from guideway.fleet.host import Host
+from guideway.fleet.scaler import Scaler
 from guideway.kit.process import free_port, is_alive, outputs, terminate
 from guideway.store import fleet, releases
 from guideway.store.database import Database
@@ -84,6 +86,7 @@ class Fleet:
         self.database = Database(self.home.database)
         self.now = time.time
         self.steadily = 0.0
+        self.load = Load()
         self.how: dict[str, str] = {}
         self.controller = self.new_controller()
 
@@ -94,6 +97,7 @@ class Fleet:
         self.controller = Controller(
             self.home, self.database, self.host, self.gateways, self._clock, steady=lambda: self.steadily
         )
+        self.controller.scaler = Scaler(self.home, self.database, self._clock, lambda state, now: self.load)
         self.controller._adopt()
         return self.controller
 
@@ -118,7 +122,7 @@ class Fleet:
 
     def ship(self, release: str = NEW, *, admitted: bool = True, environment: str = "dev", **changes) -> Rollout:
         """Ask for a release, the way the command line does."""
-        more = {key: changes.pop(key) for key in ("replicas", "gateway") if key in changes}
+        more = {key: changes.pop(key) for key in ("replicas", "gateway", "scale") if key in changes}
         state = EnvironmentState(environment, "m", "local", **{"replicas": 2, "gateway": Gateway(port=0), **more})
         before = fleet.environment(self.database, environment)
         if before and before.gateway.port == state.gateway.port:

@@ -68,7 +68,8 @@ class Rollout(msgspec.Struct, frozen=True):
 class EnvironmentState(msgspec.Struct, frozen=True):
     """What should run in one environment: written by ``ship`` and ``down``, read by the controller.
 
-    ``up`` is False after ``down``. With ``scale`` the load decides, and ``replicas`` is where it begins. ``port`` is the port that the gateway was given, kept over restarts.
+    ``up`` is False after ``down``. With ``scale`` the load decides, and ``replicas`` is where it begins. ``port`` is
+    the port that the gateway was given, kept over restarts.
     """
 
     name: str

@@ -37,6 +37,7 @@ class Route(msgspec.Struct, frozen=True):
     ``rollout`` names the rollout that is under way: arms are drawn by it. ``unit`` says who is assigned to an arm:
     each request by itself, or each caller once. ``shadow``: the candidate answers a copy, which nobody is sent.
     ``limits`` of latency, in milliseconds, were fixed before the rollout: who runs past one is told of at once.
+    ``wakes``: where no replica runs, the first request starts one, and requests wait for it so many seconds.
     """
 
     environment: str
@@ -50,6 +51,7 @@ class Route(msgspec.Struct, frozen=True):
     unit: Literal["request", "caller"] = "request"
     shadow: bool = False
     limits: tuple[float, ...] = ()
+    wakes: float = 0.0
 
 
 def without_candidate(route: Route) -> Route:

@@ -8,10 +8,10 @@ import threading
 import time
 import traceback
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import msgspec
 
@@ -42,6 +42,7 @@ from guideway.fleet.host import Host
 from guideway.fleet.judge import Judge, Judged
 from guideway.fleet.memory import Memory
 from guideway.fleet.project import project_keys, project_route
+from guideway.fleet.scaler import Scaler
 from guideway.kit.process import is_alive, last_words, terminate
 from guideway.store import checkpoints, fleet, ledger, releases
 from guideway.store.database import Database
@@ -54,6 +55,15 @@ FADE = 60.0
 """Seconds without another death after which earlier ones no longer count."""
 REFUSED_FOR = 30.0
 """Seconds until a release that must not run is looked at again: somebody may have repaired it."""
+
+
+class _Order(NamedTuple):
+    """A replica that is being started, and when that was ordered."""
+
+    state: EnvironmentState
+    release: Digest
+    id: str
+    at: float
 
 
 class Controller:
@@ -76,12 +86,12 @@ class Controller:
         memory = Memory(database, steady)
         self.memory, self.ears = memory, Ears(home, database, memory, steady)
         self.judge = Judge(database, memory, self.ears, clock, steady)
-        self.company = Company(memory)
+        self.company, self.scaler = Company(memory), Scaler(home, database, clock)
         self.epoch = fleet.take_epoch(database)
         self.began = clock()
         self.stopping = threading.Event()
         self._pool = ThreadPoolExecutor(max_workers=16, thread_name_prefix="hands")
-        self._starts: dict[Future[tuple[Launch, Process]], tuple[EnvironmentState, Digest, str]] = {}
+        self._starts: dict[Future[tuple[Launch, Process]], _Order] = {}
         self._probing: dict[Future[ProbeResult], str] = {}
         self._ending: dict[str, Future[Any]] = {}
         self._deaths: dict[tuple[str, str], Death] = {}
@@ -166,8 +176,9 @@ class Controller:
         name, now = state.name, self.clock()
         rollouts = fleet.rollouts(self.database, name)
         route = fleet.route(self.database, name)
+        replicas = tuple(one for one in fleet.replicas(self.database, name) if one.id not in self._ending)
         running = next((one for one in rollouts if not one.phase.final), None)
-        launching = Counter(release for one, release, _ in self._starts.values() if one.name == name)
+        launching = Counter(one.release for one in self._starts.values() if one.state.name == name)
         return View(
             now=now,
             began=self.began,
@@ -176,7 +187,7 @@ class Controller:
             route=route,
             rollout=running,
             last_done=next((one for one in rollouts if one.phase is Phase.DONE), None),
-            replicas=tuple(one for one in fleet.replicas(self.database, name) if one.id not in self._ending),
+            replicas=replicas,
             launching=dict(launching),
             deaths={what: death for (where, what), death in self._deaths.items() if where == name},
             refused={
@@ -187,6 +198,7 @@ class Controller:
             waits=self._waits,
             gateway=self.gateways.standing(state, self.database),
             beside=self.judge.beside(running),
+            size=self.scaler.size(state, _ready(replicas, route)),
         )
 
     def _route_changed(self, route: Route | None, now: float) -> float:
@@ -217,7 +229,7 @@ class Controller:
 
     def _unmap(self, release: Digest) -> None:
         running = any(one.release == release for one in fleet.replicas(self.database))
-        if not running and not any(one == release for _, one, _ in self._starts.values()):
+        if not running and not any(one.release == release for one in self._starts.values()):
             self.host.unmapped(release)
 
     def _died(self, environment: str, what: str, words: str) -> None:
@@ -278,7 +290,8 @@ class Controller:
             self._refused[state.name, release] = (f"it was never admitted into '{state.name}'", self.clock())
             return
         id = secrets.token_hex(3)
-        self._starts[self._pool.submit(self.host.start, state, release, id)] = (state, release, id)
+        order = _Order(state, release, id, self.clock())
+        self._starts[self._pool.submit(self.host.start, state, release, id)] = order
 
     def _start_gateway(self, state: EnvironmentState) -> None:
         self._project(state.name)
@@ -308,6 +321,7 @@ class Controller:
             revision=old.revision + 1 if old else 1,
             epoch=self.epoch,
             stable=_arm(action.release, action.endpoints, replicas),
+            wakes=state.scale.wake if state.up and state.scale and not state.scale.min else 0.0,
         )
         if candidate:
             beside = candidate.beside
@@ -380,7 +394,7 @@ class Controller:
         return bool(started or probed or ended)
 
     def _started(self, future: Future[tuple[Launch, Process]]) -> None:
-        state, release, id = self._starts.pop(future)
+        state, release, id, ordered = self._starts.pop(future)
         try:
             launch, process = future.result()
         except (Corrupt, Refused, SpecError) as error:
@@ -390,7 +404,7 @@ class Controller:
         else:
             log = str(self.host.log(state.name, id))
             row = Replica(
-                id, state.name, release, launch.port, process, "starting", log, self.clock(), launch.probe, launch.terms
+                id, state.name, release, launch.port, process, "starting", log, ordered, launch.probe, launch.terms
             )
             try:
                 fleet.put_replica(self.database, row)
@@ -412,6 +426,12 @@ class Controller:
                 self._waits[id] = result.why
                 if result.ready:
                     fleet.put_replica(self.database, msgspec.structs.replace(replica, state="ready"))
+                    self._started_in(replica)
+
+    def _started_in(self, replica: Replica) -> None:
+        state = fleet.environment(self.database, replica.environment)
+        if state:
+            self.scaler.started(state, self.clock() - replica.since)
 
     def _ended(self, key: str) -> None:
         error = self._ending.pop(key).exception()
@@ -460,6 +480,12 @@ def wanted(database: Database) -> bool:
 
 def _gateway_key(environment: str) -> str:
     return f"gateway of {environment}"
+
+
+def _ready(replicas: Iterable[Replica], route: Route | None) -> int:
+    """Replicas of the stable release that serve."""
+    stable = route.stable.release if route and route.stable else None
+    return sum(one.release == stable and one.state == "ready" for one in replicas)
 
 
 def _arm(release: Digest, endpoints: tuple[Endpoint, ...], replicas: list[Replica]) -> Arm:

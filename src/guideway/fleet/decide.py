@@ -59,7 +59,8 @@ class View(msgspec.Struct, frozen=True, kw_only=True):
     ``replicas`` are the rows of processes that live and were not asked to end by this controller; ``launching`` says
     how many more are being started, by release. ``deaths`` tells what ended unasked, by release or under ``gateway``.
     ``refused`` says why a release must not run, and ``waits`` why a starting replica is not ready, by id. ``routed``
-    is when the route last changed. ``beside``: the rollout does not take over at once.
+    is when the route last changed. ``beside``: the rollout does not take over at once. ``size``: so many replicas the
+    load asks for, instead of the fixed number.
     """
 
     now: float
@@ -76,6 +77,13 @@ class View(msgspec.Struct, frozen=True, kw_only=True):
     waits: dict[str, str]
     gateway: Standing
     beside: Beside | None = None
+    size: int | None = None
+
+    @property
+    def all_replicas(self) -> int:
+        """How many replicas a release has that has all traffic; at least one while a rollout looks at them."""
+        size = self.state.replicas if self.size is None else self.size
+        return max(1, size) if self.rollout else size
 
     @property
     def stable(self) -> Arm | None:
@@ -163,7 +171,7 @@ def wanted(view: View, release: Digest) -> int:
     """How many replicas of *release* there should be. A candidate beside the stable release has those that its next
     weight needs: they are warm before it rises.
     """
-    rollout, all_of_them = view.rollout, view.state.replicas
+    rollout, all_of_them = view.rollout, view.all_replicas
     if rollout is None or view.beside is None or release != rollout.release or rollout.phase is Phase.SWITCHING:
         return all_of_them
     if view.stable and view.stable.release == release:

@@ -61,7 +61,8 @@ class Host:
         check_admission(self._blobs, release, trusted(self.home.keys), environment=state.name)
         folder = self._unpacked(release)
         settings = msgspec.json.decode((folder / "serve.json").read_bytes(), type=ServeSettings)
-        threads = max(1, len(os.sched_getaffinity(0)) // state.replicas)
+        most = state.scale.max if state.scale else state.replicas
+        threads = max(1, len(os.sched_getaffinity(0)) // most)
         launch = engine(settings.engine).launch(folder, settings, port=free_port(), threads=threads)
         launch = msgspec.structs.replace(launch, terms=terms_of(folder, settings))
         return launch, self.target(state.target).start(launch, self.log(state.name, id))

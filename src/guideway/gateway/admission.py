@@ -45,6 +45,7 @@ class Call(Protocol):
 class _Place(NamedTuple):
     priority: Priority
     until: float
+    wait: float
 
 
 class Counts:
@@ -92,7 +93,7 @@ class Admission:
         if len(self._places) >= self._queue and not self._make_room(call.owner, priority):
             self.crowded = True
             return self._error
-        self._places[call] = _Place(priority, self._clock() + self._wait)
+        self._places[call] = _Place(priority, self._clock() + self._wait, self._wait)
         self._lines[priority].add(call)
         return False
 
@@ -133,12 +134,12 @@ class Admission:
             if place.until > now:
                 return
             self.cancel(call)
-            self.counts[place.priority].waited(self._wait)
+            self.counts[place.priority].waited(place.wait)
             call.refused(self._error)
 
-    def resize(self, limit: int) -> None:
-        """So many may run from now on; those that run go on."""
-        self._limit = limit
+    def resize(self, limit: int, wait: float | None = None) -> None:
+        """So many may run from now on, and who comes may *wait* so many seconds; those that run go on."""
+        self._limit, self._wait = limit, self._wait if wait is None else wait
         self.crowded = False
         self._fill()
 
@@ -149,7 +150,7 @@ class Admission:
             self.running += 1
             counts = self.counts[place.priority]
             counts.running += 1
-            counts.waited(self._clock() - place.until + self._wait)
+            counts.waited(self._clock() - place.until + place.wait)
             call.admitted()
 
     def _make_room(self, owner: str, priority: Priority) -> bool:

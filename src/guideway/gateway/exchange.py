@@ -231,6 +231,12 @@ class Exchange:
         self._queued, self._admitted = False, True
         arm, prepared = self._arm, self._prepared
         assert arm is not None and prepared is not None
+        if not arm.backends:
+            awake = self._plane.awake(arm)
+            if awake is None:
+                self._fail(errors.NO_REPLICA)
+                return
+            arm = self._arm = awake
         self.active = self._plane.clock()  # it may have waited for a budget, an answer, or a place
         shadowing = self._plane.shadowing
         asker = self if shadowing is None else shadowing.beside(self, self._request, prepared)

@@ -160,8 +160,10 @@ class Plane:
         self.reports.watches = bool(route.limits) and table.candidate is not None
         self.shadowing = self.copies.under(table)
         self._marks.clear()
-        workers = self.options.workers
-        self.admission.resize(limit_of(self.options.admission, len(table.answering()), workers))
+        asked, there = self.options.admission, len(table.answering())
+        asleep = route.wakes > 0.0 and not there
+        limit = 0 if asleep else limit_of(asked, there, self.options.workers)
+        self.admission.resize(limit, max(asked.wait, route.wakes) if asleep else asked.wait)
 
     def _preparation(self, arm: Arm) -> Preparation:
         """The steps of one release; those of one that stays are kept, for its rules may take a while to read."""
@@ -228,6 +230,11 @@ class Plane:
         if arm is not None:
             record.arm, record.release = arm.name, arm.release
         return arm
+
+    def awake(self, arm: ServingArm) -> ServingArm | None:
+        """*arm*, which was asleep, as it is now; None where another release serves: the request was not made for it."""
+        now = self.table.again(arm) if self.table is not None else None
+        return now if now is not None and now.digest == arm.digest else None
 
     def new_id(self, arm: ServingArm | None, owner: str) -> bytes:
         """A request id that proves later whose request it was, and of which release."""

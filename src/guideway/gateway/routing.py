@@ -18,7 +18,8 @@ from guideway.gateway.backend import Backend
 class ServingArm(msgspec.Struct, frozen=True):
     """One arm of the route with the backends of its endpoints.
 
-    ``release`` is the short digest; ``line`` is the header line that names it.
+    ``release`` is the short digest; ``line`` is the header line that names it. Without backends it is asleep: who asks
+    for it waits until it has some.
     """
 
     name: ArmName
@@ -101,13 +102,15 @@ def compile_route(route: Route, backend: Callable[[Endpoint], Backend]) -> Table
     """The table of *route*; *backend* gives the one object that stands for an endpoint."""
     return Table(
         route=route,
-        stable=_serving("stable", route.stable, backend),
+        stable=_serving("stable", route.stable, backend, asleep=route.wakes > 0.0),
         candidate=_serving("candidate", route.candidate, backend),
     )
 
 
-def _serving(name: ArmName, arm: Arm | None, backend: Callable[[Endpoint], Backend]) -> ServingArm | None:
-    if arm is None or not arm.endpoints:
+def _serving(
+    name: ArmName, arm: Arm | None, backend: Callable[[Endpoint], Backend], *, asleep: bool = False
+) -> ServingArm | None:
+    if arm is None or not (arm.endpoints or asleep):
         return None
     backends = tuple(backend(endpoint) for endpoint in arm.endpoints)
     for one in backends:

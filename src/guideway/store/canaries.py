@@ -1,4 +1,4 @@
-"""What canaries have seen, and how far the spools of outcomes were read: both are written in one transaction.
+"""What canaries and scaling know, and how far the spools of outcomes were read: in one transaction with it.
 
 Rows hold MessagePack of nouns that only the rooms above know; they say the type when they read.
 """
@@ -14,7 +14,8 @@ from sqlalchemy import delete, select
 from guideway.store import tables
 from guideway.store.database import Database
 
-_CANARIES, _BASELINES, _SPOOLS = tables.canaries, tables.baselines, tables.spools
+_CANARIES, _BASELINES = tables.canaries, tables.baselines
+_SCALINGS, _SPOOLS = tables.scalings, tables.spools
 Noun = TypeVar("Noun", bound=msgspec.Struct)
 
 
@@ -37,6 +38,17 @@ def put_baseline(database: Database, environment: str, baseline: msgspec.Struct)
 def baseline(database: Database, environment: str, type: type[Noun]) -> Noun | None:
     """What was seen of the release that serves; None before anything was."""
     row = database.row(select(_BASELINES.c.body).where(_BASELINES.c.environment == environment))
+    return msgspec.msgpack.decode(row.body, type=type) if row else None
+
+
+def put_scaling(database: Database, environment: str, scaling: msgspec.Struct) -> None:
+    """Write what the scaling of an environment knows."""
+    database.put(_SCALINGS, environment=environment, body=msgspec.msgpack.encode(scaling))
+
+
+def scaling(database: Database, environment: str, type: type[Noun]) -> Noun | None:
+    """What the scaling of an environment knows; None: it never decided anything."""
+    row = database.row(select(_SCALINGS.c.body).where(_SCALINGS.c.environment == environment))
     return msgspec.msgpack.decode(row.body, type=type) if row else None
 
 

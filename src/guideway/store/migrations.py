@@ -71,8 +71,8 @@ def _batches(connection: Connection) -> None:
 
 
 def _canaries(connection: Connection) -> None:
-    """What a canary has seen, and how far the spools of outcomes were read."""
-    _create(connection, (tables.canaries, tables.baselines, tables.spools), ())
+    """What a canary has seen, how far the spools of outcomes were read, and what scaling knows."""
+    _create(connection, (tables.canaries, tables.baselines, tables.spools, tables.scalings), ())
 
 
 MIGRATIONS: tuple[Migration, ...] = (
@@ -81,7 +81,7 @@ MIGRATIONS: tuple[Migration, ...] = (
     Migration("feedback", _feedback),
     Migration("usage", _usage),
     Migration("files and batches", _batches),
-    Migration("canaries", _canaries),
+    Migration("canaries and scaling", _canaries),
 )
 
 _APPEND_ONLY = {

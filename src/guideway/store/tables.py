@@ -96,6 +96,13 @@ baselines = Table(
     Column("body", LargeBinary, nullable=False),
 )
 
+scalings = Table(
+    "scalings",
+    TABLES,
+    Column("environment", _TEXT, primary_key=True),
+    Column("body", LargeBinary, nullable=False),
+)
+
 spools = Table(
     "spools",
     TABLES,

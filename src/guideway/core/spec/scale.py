@@ -14,15 +14,15 @@ Seconds = Annotated[float, Meta(gt=0.0)]
 class Scale(Part, frozen=True):
     """Between ``min`` and ``max`` replicas, as many as the load needs. Durations in seconds.
 
-    ``places`` is how many requests one replica works on at once; ``target`` how many it should have in the mean, if
-    that is to decide too. At most the share ``late`` of requests shall wait longer than ``queue`` for a place. Less
-    must have been enough for ``settle`` before a replica goes, and an hour has at most so many ``changes``. With
-    ``min`` 0 an idle release has none, if one is known to start within ``wake``; the first request waits for it.
+    A replica works on ``gateway.admission.concurrent`` requests at once; ``target`` is how many it should have in the
+    mean, if that is to decide too. At most the share ``late`` of requests shall wait longer than ``queue`` for a
+    place. Less must have been enough for ``settle`` before a replica goes, and an hour has at most so many
+    ``changes``. With ``min`` 0 an idle release has none, if one is known to start within ``wake``; the first request
+    waits for it. Batches start replicas only with ``batches``.
     """
 
     min: Annotated[int, Meta(ge=0)] = 1
     max: Positive = 4
-    places: Positive = 8
     target: Seconds | None = None
     queue: Seconds = 1.0
     late: Share = 0.01
