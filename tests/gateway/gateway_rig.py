@@ -163,11 +163,19 @@ class Gateway:
         weight: float = 0.0,
         terms: Terms = TERMS,
         shadow: bool = False,
+        wakes: float = 0.0,
     ) -> None:
         """Route to these replicas."""
         self._revision += 1
         ports = [[one.port for one in some] for some in (replicas, candidate)]
         new = route(*ports, weight=weight, revision=self._revision, terms=terms, shadow=shadow)
+        self.loop.call(self.plane.set_route, msgspec.json.encode(msgspec.structs.replace(new, wakes=wakes)))
+
+    def serve_release(self, release: str, *replicas: Listening) -> None:
+        """Route everything to these replicas of another release."""
+        self._revision += 1
+        arm = Arm(release, tuple(Endpoint("127.0.0.1", one.port) for one in replicas), TERMS)
+        new = msgspec.structs.replace(route(revision=self._revision), stable=arm)
         self.loop.call(self.plane.set_route, msgspec.json.encode(new))
 
     def later(self, seconds: float) -> None:
