@@ -25,7 +25,7 @@ def pauses(seat, times, status, lived=0.5):
     for _ in range(times):
         seat.current = Companion(now)
         now += lived
-        seat.died(now, status)
+        seat.died(seat.current, now, status)
         found.append(seat.start_at - now)
     return [round(pause, 6) for pause in found]
 

@@ -23,6 +23,8 @@ from guideway.fleet.decide import (
     Action,
     Death,
     Move,
+    ReloadGateway,
+    RestoreGateway,
     SetRoute,
     Standing,
     Start,
@@ -158,6 +160,7 @@ class Controller:
             },
             waits=self._waits,
             gateway=self.gateways.standing(state, self.database),
+            refusal=self.gateways.refusal(state.name),
         )
 
     def _route_changed(self, route: Route | None, now: float) -> float:
@@ -209,6 +212,10 @@ class Controller:
                 self._move(state, action)
             case StartGateway():
                 self._start_gateway(state)
+            case ReloadGateway():
+                self.gateways.reload(state)
+            case RestoreGateway():
+                self.gateways.restore(state, self.database)
             case StopGateway():
                 key = _gateway_key(state.name)
                 if key not in self._ending:

@@ -22,12 +22,19 @@ READY_WITHIN = 60.0
 
 
 class Standing(enum.StrEnum):
-    """How the gateway of an environment stands. ``other``: it serves with settings that are no longer wanted."""
+    """How the gateway of an environment stands.
+
+    ``stale``: it serves with settings that are no longer wanted; ``other``: so too, and it can take up no others while
+    it runs; ``changing``: it takes up what is wanted; ``refused``: it cannot, and serves as before.
+    """
 
     NONE = "none"
     COMING = "coming"
     UP = "up"
     OTHER = "other"
+    STALE = "stale"
+    CHANGING = "changing"
+    REFUSED = "refused"
 
 
 class Death(msgspec.Struct, frozen=True):
@@ -43,8 +50,8 @@ class View(msgspec.Struct, frozen=True, kw_only=True):
 
     ``replicas`` are the rows of processes that live and were not asked to end by this controller; ``launching`` says
     how many more are being started, by release. ``deaths`` tells what ended unasked, by release or under ``gateway``.
-    ``refused`` says why a release must not run, and ``waits`` why a starting replica is not ready, by id. ``routed``
-    is when the route last changed.
+    ``refused`` says why a release must not run, and ``waits`` why a starting replica is not ready, by id; ``refusal``
+    is why the gateway refused its settings. ``routed`` is when the route last changed.
     """
 
     now: float
@@ -60,6 +67,7 @@ class View(msgspec.Struct, frozen=True, kw_only=True):
     refused: dict[Digest, str]
     waits: dict[str, str]
     gateway: Standing
+    refusal: str = ""
 
     @property
     def stable(self) -> Arm | None:
@@ -108,7 +116,15 @@ class StopGateway(msgspec.Struct, frozen=True):
     """Stop the gateway, letting it finish what it answers."""
 
 
-Action = Start | Stop | SetRoute | Move | StartGateway | StopGateway
+class ReloadGateway(msgspec.Struct, frozen=True):
+    """Let the gateway take up the settings that are wanted, while it serves."""
+
+
+class RestoreGateway(msgspec.Struct, frozen=True):
+    """Want the settings again that the gateway serves with."""
+
+
+Action = Start | Stop | SetRoute | Move | StartGateway | StopGateway | ReloadGateway | RestoreGateway
 
 
 def decide(view: View) -> list[Action]:
@@ -183,6 +199,10 @@ def _too_soon(view: View, what: str) -> bool:
 def _gateway(view: View) -> list[Action]:
     if view.gateway is Standing.OTHER:
         return [StopGateway()]
+    if view.gateway is Standing.STALE:
+        return [ReloadGateway()]
+    if view.gateway is Standing.REFUSED:  # whoever asked is told first: who looks then knows what happened
+        return [] if view.rollout else [RestoreGateway()]
     return [StartGateway()] if view.gateway is Standing.NONE and not _too_soon(view, "gateway") else []
 
 
@@ -240,6 +260,8 @@ def _hopeless(view: View, rollout: Rollout, ready: int) -> str:
         return view.refused[rollout.release]
     if rollout.phase is Phase.PENDING:
         return ""
+    if view.gateway is Standing.REFUSED:
+        return f"the gateway keeps its settings: {view.refusal}"
     for what, name in ((rollout.release, "a replica"), ("gateway", "the gateway")):
         death = view.deaths.get(what)
         if death and death.count >= DEATHS_ALLOWED:
