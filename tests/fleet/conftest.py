@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from fleet_rig import Fleet
 
-sys.path.append(str(Path(__file__).parents[1] / "store"))
+sys.path += [str(Path(__file__).parents[1] / other) for other in ("store", "gateway")]
 
 from postgres_rig import postgres
 

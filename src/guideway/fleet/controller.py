@@ -215,7 +215,9 @@ class Controller:
             case ReloadGateway():
                 self.gateways.reload(state)
             case RestoreGateway():
-                self.gateways.restore(state, self.database)
+                with self.database.transaction():
+                    if not fleet.rollouts(self.database, state.name, running=True):
+                        self.gateways.restore(state, self.database)
             case StopGateway():
                 key = _gateway_key(state.name)
                 if key not in self._ending:
@@ -264,6 +266,8 @@ class Controller:
                 return
             moved = msgspec.structs.replace(rollout, phase=action.phase, updated=self.clock(), reason=action.reason)
             fleet.put_rollout(self.database, moved)
+            if action.restore:
+                self.gateways.restore(state, self.database)
             if action.phase.final or rollout.phase is Phase.PENDING:
                 why = f"{state.name}: {action.reason}" if action.reason else state.name
                 self._log(f"rollout {action.phase}", rollout.release, why)

@@ -101,11 +101,15 @@ class SetRoute(msgspec.Struct, frozen=True):
 
 
 class Move(msgspec.Struct, frozen=True):
-    """Take a rollout into another phase, unless something else has ended it meanwhile."""
+    """Take a rollout into another phase, unless something else has ended it meanwhile.
+
+    ``restore``: the gateway refused what it asked for; at the same moment the settings that serve are wanted again.
+    """
 
     rollout: str
     phase: Phase
     reason: str = ""
+    restore: bool = False
 
 
 class StartGateway(msgspec.Struct, frozen=True):
@@ -201,7 +205,7 @@ def _gateway(view: View) -> list[Action]:
         return [StopGateway()]
     if view.gateway is Standing.STALE:
         return [ReloadGateway()]
-    if view.gateway is Standing.REFUSED:  # whoever asked is told first: who looks then knows what happened
+    if view.gateway is Standing.REFUSED:  # with a rollout under way this goes with its end: whoever asked is told
         return [] if view.rollout else [RestoreGateway()]
     return [StartGateway()] if view.gateway is Standing.NONE and not _too_soon(view, "gateway") else []
 
@@ -241,7 +245,7 @@ def _rollout(view: View) -> list[Action]:
     endpoints = ready_endpoints(view, rollout.release)
     reason = _hopeless(view, rollout, len(endpoints))
     if reason and rollout.phase is not Phase.SWITCHING:
-        return [Move(rollout.id, Phase.FAILED, reason)]
+        return [Move(rollout.id, Phase.FAILED, reason, restore=view.gateway is Standing.REFUSED)]
     if rollout.phase is Phase.PENDING:
         return [Move(rollout.id, Phase.STARTING)]
     if rollout.phase is Phase.STARTING:

@@ -82,7 +82,10 @@ class Gateways:
                 os.kill(running.pid, signal.SIGHUP)
 
     def restore(self, state: EnvironmentState, database: Database) -> None:
-        """Want again what serves, after the gateway of an environment refused what was wanted."""
+        """Want again what serves, after the gateway of an environment refused what was wanted; tell it, too.
+
+        Whoever wants the same once more is then not answered by the refusal of before.
+        """
         running, served = gateway_state(self.home, state.name), served_gateway(self.home, state.name)
         if running is None or served is None:
             return
@@ -90,6 +93,7 @@ class Gateways:
         with database.transaction():
             if fleet.environment(database, state.name) == state:
                 fleet.put_environment(database, serves)
+                self.reload(serves)
 
     def stop(self, environment: str) -> None:
         """Stop the gateway of an environment, draining it. Returns when it is gone."""
