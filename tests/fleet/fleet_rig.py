@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import subprocess
 import sys
 import time
 from collections.abc import Callable, Sequence
@@ -25,6 +26,8 @@ from guideway.targets.local import LocalTarget
 
 T = TypeVar("T")
 OLD, NEW = "sha256:" + "0" * 64, "sha256:" + "1" * 64
+
+MORTAL = Path(__file__).with_name("mortal_controller.py")
 
 MODEL = r"""
 import socket, sys
@@ -195,6 +198,12 @@ class Fleet:
                 for pid, started in found:
                     terminate(pid, started, 0.0)
         self.database.close()
+
+
+def run_controller(fleet: Fleet, at: int) -> subprocess.CompletedProcess[str]:
+    """Run a controller that is killed at point *at*, or never."""
+    argv = [sys.executable, str(MORTAL), str(fleet.home.path), str(at)]
+    return subprocess.run(argv, capture_output=True, text=True, timeout=60, check=False)
 
 
 def alive(replica: Replica) -> bool:

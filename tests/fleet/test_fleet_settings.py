@@ -9,7 +9,7 @@ import socket
 from pathlib import Path
 
 import pytest
-from fleet_rig import NEW, OLD, Fleet
+from fleet_rig import NEW, OLD, Fleet, run_controller
 from gateway_rig import wait_for
 from system_rig import Load, drill
 
@@ -155,6 +155,21 @@ def test_down_stops_a_gateway_that_takes_up_settings(fleet, taken):
     fleet.down()
     fleet.until(fleet.controller._all_down)
     assert fleet.processes() == set()
+
+
+@pytest.mark.parametrize("possible", [True, False])
+@pytest.mark.parametrize("at", range(1, 18, drill(3, 1)))
+def test_a_controller_that_is_killed_anywhere_in_a_change_is_followed_by_one_that_ends_it(fleet, taken, at, possible):
+    fleet.served(OLD)
+    other = Gateway(port=free_port() if possible else taken)
+    rollout = fleet.ship(NEW, gateway=other)
+    killed = run_controller(fleet, at)
+    assert killed.returncode in (0, -signal.SIGKILL), killed.stderr
+    fleet.new_controller()
+    over = fleet.until(lambda: (now := fleet.rollout(rollout.id)).phase.final and now)
+    fleet.until(lambda: settled(fleet))
+    assert over.phase is (Phase.DONE if possible else Phase.FAILED)
+    assert wanted(fleet).gateway.port == (other.port if possible else 0)
 
 
 # Real gateways.
