@@ -253,7 +253,7 @@ class Parent:
 
     def _listen(self, signals: socket.socket) -> None:
         due = [slot.start_at for slot in self._serving.slots if not slot.current and not self._stopping]
-        due += [seat.start_at for seat in self._seats if not seat.current and not self._stopping]
+        due += [seat.start_at for seat in self._seats if not seat.companions and not self._stopping]
         due += [at for at, _ in self._later]
         due += [child.deadline for child in self._workers() + self._companions()]
         patience = min(due, default=0.0) - time.monotonic()
