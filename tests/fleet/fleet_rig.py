@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import os
+import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TypeVar
 
@@ -28,6 +29,8 @@ from guideway.targets.local import LocalTarget
 T = TypeVar("T")
 OLD, NEW = "sha256:" + "0" * 64, "sha256:" + "1" * 64
 
+MORTAL = Path(__file__).with_name("mortal_controller.py")
+
 MODEL = r"""
 import socket, sys
 port, how = int(sys.argv[1]), sys.argv[2]
@@ -44,17 +47,38 @@ GATEWAY = r"""
 import json, os, signal, socket, sys
 from pathlib import Path
 from guideway.kit.process import start_time
+
 path = Path(sys.argv[-1])
-settings = json.loads(path.read_bytes())
-try:
-    server = socket.create_server(("127.0.0.1", settings["port"]))
-except OSError as error:
-    sys.exit(f"port {settings['port']}: {os.strerror(error.errno)}")
-state = path.with_name(path.name + ".state")
-me = {"pid": os.getpid(), "started": start_time(os.getpid()), "port": server.getsockname()[1]}
-state.with_suffix(".new").write_text(json.dumps(me))
-state.with_suffix(".new").rename(state)
-signal.pause()
+kept, state = path.with_name(path.name + ".served"), path.with_name(path.name + ".state")
+signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGHUP})
+serving = server = refused = None
+
+def put(file, data):
+    file.with_suffix(".new").write_text(json.dumps(data))
+    file.with_suffix(".new").rename(file)
+
+def take_up(settings):
+    global serving, server, refused
+    port = server.getsockname()[1] if server else 0
+    if server is None or settings["port"] not in (0, port):
+        server = socket.create_server(("127.0.0.1", settings["port"]))
+    serving, refused = settings, None
+    put(kept, {**settings, "port": server.getsockname()[1]})
+
+while True:
+    wanted = json.loads(path.read_bytes())
+    try:
+        take_up(wanted)
+    except OSError as error:
+        why = f"port {wanted['port']}: {os.strerror(error.errno)}"
+        if serving is None and not kept.exists():
+            sys.exit(why)
+        if serving is None:
+            take_up(json.loads(kept.read_bytes()))
+        refused = {"generation": wanted["generation"], "why": why}
+    me = {"pid": os.getpid(), "started": start_time(os.getpid()), "port": server.getsockname()[1]}
+    put(state, {**me, "generation": serving["generation"], "refused": refused})
+    signal.sigwait({signal.SIGHUP})
 """
 PROGRAM = (sys.executable, "-c", GATEWAY)
 
@@ -80,9 +104,9 @@ class TinyHost(Host):
 class Fleet:
     """One home with a controller that a test steps by hand."""
 
-    def __init__(self, folder: Path, url: str = "") -> None:
+    def __init__(self, folder: Path, url: str = "", program: Sequence[str] = PROGRAM) -> None:
         os.environ.pop("GUIDEWAY_HOME", None)
-        self.home = Home.of(folder, url)
+        self.home, self.program = Home.of(folder, url), program
         self.database = Database(self.home.database)
         self.now = time.time
         self.steadily = 0.0
@@ -93,7 +117,7 @@ class Fleet:
     def new_controller(self) -> Controller:
         """Another controller, as if the one before had been killed."""
         self.host = TinyHost(self.home, self.how)
-        self.gateways = Gateways(self.home, PROGRAM)
+        self.gateways = Gateways(self.home, self.program)
         self.controller = Controller(
             self.home, self.database, self.host, self.gateways, self._clock, steady=lambda: self.steadily
         )
@@ -182,6 +206,12 @@ class Fleet:
                 for pid, started in found:
                     terminate(pid, started, 0.0)
         self.database.close()
+
+
+def run_controller(fleet: Fleet, at: int) -> subprocess.CompletedProcess[str]:
+    """Run a controller that is killed at point *at*, or never."""
+    argv = [sys.executable, str(MORTAL), str(fleet.home.path), str(at)]
+    return subprocess.run(argv, capture_output=True, text=True, timeout=60, check=False)
 
 
 def alive(replica: Replica) -> bool:

@@ -18,7 +18,7 @@ from guideway.core.spec import Gateway
 from guideway.fleet.decide import Standing
 from guideway.fleet.look import gateway_state
 from guideway.fleet.project import projected_gateway
-from guideway.kit.process import is_alive
+from guideway.kit.process import free_port, is_alive
 from guideway.store import fleet as rows
 from guideway.store import ledger
 
@@ -155,17 +155,26 @@ def test_a_port_in_use_fails_the_rollout_with_the_words_of_the_gateway(fleet):
     assert failed.reason == f"the gateway died 3 times: port {port}: Address already in use"
 
 
-def test_a_changed_port_moves_the_gateway(fleet):
+def test_a_changed_port_moves_the_gateway_which_goes_on(fleet):
     fleet.served()
     before = gateway_state(fleet.home, "dev")
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        port = free.getsockname()[1]
-    fleet.served(gateway=Gateway(port=port))
+    port = free_port()
+    assert fleet.served(gateway=Gateway(port=port)).phase is Phase.DONE
     after = gateway_state(fleet.home, "dev")
     assert after.port == port != before.port
-    assert not is_alive(before.pid, before.started)
+    assert after.pid == before.pid
     assert rows.environment(fleet.database, "dev").port == port
     assert projected_gateway(fleet.home, "dev").port == port
+
+
+def test_a_gateway_that_can_take_up_nothing_while_it_runs_is_exchanged(fleet):
+    fleet.served()
+    before = gateway_state(fleet.home, "dev")
+    told = fleet.home.environment("dev") / "gateway.json.state"
+    told.write_bytes(msgspec.json.encode({"pid": before.pid, "started": before.started, "port": before.port}))
+    assert fleet.served(gateway=Gateway(port=0, workers=2)).phase is Phase.DONE
+    assert gateway_state(fleet.home, "dev").pid != before.pid
+    assert not is_alive(before.pid, before.started)
 
 
 def test_an_unchanged_gateway_is_left_alone(fleet):

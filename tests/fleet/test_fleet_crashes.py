@@ -4,13 +4,10 @@ from __future__ import annotations
 
 import os
 import signal
-import subprocess
-import sys
-from pathlib import Path
 
 import msgspec
 import pytest
-from fleet_rig import NEW, OLD, Fleet, alive
+from fleet_rig import NEW, OLD, Fleet, alive, run_controller
 
 from guideway.core.errors import Unavailable
 from guideway.core.rollout import Phase
@@ -20,15 +17,8 @@ from guideway.fleet.project import project_route
 from guideway.store import fleet as rows
 from guideway.store import ledger
 
-MORTAL = Path(__file__).with_name("mortal_controller.py")
 POINTS = 16
 """How many of them lie on the way of a rollout."""
-
-
-def run_controller(fleet: Fleet, at: int) -> subprocess.CompletedProcess[str]:
-    """Run a controller that is killed at point *at*, or never."""
-    argv = [sys.executable, str(MORTAL), str(fleet.home.path), str(at)]
-    return subprocess.run(argv, capture_output=True, text=True, timeout=60, check=False)
 
 
 def everything_is_right(fleet: Fleet, rollout: str) -> None:

@@ -14,6 +14,8 @@ from guideway.core.spec import Gateway
 from guideway.fleet.decide import (
     Death,
     Move,
+    ReloadGateway,
+    RestoreGateway,
     SetRoute,
     Standing,
     Start,
@@ -61,9 +63,31 @@ CASES = {
     "nothing was shipped": ({}, []),
     "the gateway is missing": ({"gateway": Standing.NONE}, [StartGateway()]),
     "the gateway is coming: wait": ({"gateway": Standing.COMING}, []),
-    "the gateway serves with other settings: it goes, and the next look starts another": (
+    "the gateway can take up nothing while it runs: it goes, and the next look starts another": (
         {"gateway": Standing.OTHER},
         [StopGateway()],
+    ),
+    "other settings are wanted: the gateway takes them up": ({"gateway": Standing.STALE}, [ReloadGateway()]),
+    "it takes them up: wait": (
+        {"gateway": Standing.CHANGING, "rollout": rollout(Phase.STARTING), "replicas": BOTH_NEW},
+        [],
+    ),
+    "it refuses them: whoever asked is told": (
+        {
+            "gateway": Standing.REFUSED,
+            "refusal": "port 80 is in use",
+            "rollout": rollout(Phase.STARTING),
+            "replicas": BOTH_NEW,
+        },
+        [Move("r", Phase.FAILED, "the gateway keeps its settings: port 80 is in use", restore=True)],
+    ),
+    "whoever asked has not begun to wait: first the rollout begins": (
+        {"gateway": Standing.REFUSED, "rollout": rollout(Phase.PENDING), "replicas": BOTH_NEW},
+        [Move("r", Phase.STARTING)],
+    ),
+    "whoever asked was told: the settings that serve are wanted again": (
+        {"gateway": Standing.REFUSED},
+        [RestoreGateway()],
     ),
     "a rollout begins: its replicas start in parallel": (
         {"rollout": rollout(Phase.PENDING)},

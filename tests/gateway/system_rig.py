@@ -58,10 +58,33 @@ class Running:
             environment=environment,
             folder=str(folder) if environment else "",
         )
+        self.wanted = settings
         self.settings.write_bytes(msgspec.json.encode(settings))
         self.prepare()
-        self.log = (folder / "gateway.log").open("wb")
+        self.log = (folder / "gateway.log").open("ab")
+        self.start()
+
+    def start(self):
         self.process = subprocess.Popen(self.argv, stderr=self.log)
+
+    def want(self, **changes):
+        """Write other settings down, as the next generation; *options* are changes of the options."""
+        options = msgspec.structs.replace(self.wanted.options, **changes.pop("options", {}))
+        generation = self.wanted.generation + 1
+        self.wanted = msgspec.structs.replace(self.wanted, options=options, generation=generation, **changes)
+        write_atomic(self.settings, msgspec.json.encode(self.wanted), durable=False)
+
+    def change(self, **changes):
+        """Ask for other settings, and wait until they are taken up or refused; the state."""
+        self.want(**changes)
+        self.signal(signal.SIGHUP)
+        wait_for(self.answered, 60, "an answer to the settings that are wanted")
+        return self.state()
+
+    def answered(self):
+        """Does the gateway serve what is wanted, or say that it cannot?"""
+        state, wanted = self.state(), self.wanted.generation
+        return state["generation"] == wanted or (state["refused"] or {}).get("generation") == wanted
 
     def prepare(self):
         self.keys(key_file())
@@ -168,7 +191,8 @@ class System(Running):
         for path in Path("/proc").iterdir():
             try:
                 words = (path / "cmdline").read_bytes().split(b"\0")
-                if module in words and str(self.settings).encode() in words and b"guideway.gateway.companion" in words:
+                ours = any(word.startswith(str(self.settings).encode()) for word in words)
+                if module in words and ours and b"guideway.gateway.companion" in words:
                     return int(path.name)
             except (OSError, ValueError):
                 continue

@@ -192,8 +192,8 @@ def test_a_replacement_that_cannot_start_leaves_the_old_worker_at_work(served):
     good = served.settings.read_bytes()
     served.settings.write_text("{")
     served.signal(signal.SIGHUP)
-    log = served.folder / "gateway.log"
-    wait_for(lambda: log.read_text().count("worker died") == 2, 20)
+    wait_for(lambda: served.state()["refused"], 20)
+    assert "the settings make no sense" in served.state()["refused"]["why"]
     assert served.probe() == 200
     assert served.workers == before
     served.settings.write_bytes(good)
@@ -377,7 +377,9 @@ def beside(folder):
         f"sys.path.insert(0, {str(folder)!r})\n"
         "from guideway.gateway.listen import bind\n"
         "from guideway.gateway.parent import Parent\n"
-        "Parent(pathlib.Path(sys.argv[1]), bind('127.0.0.1', 0, 1), ['seen_beside']).run()\n"
+        "from guideway.gateway.settings import Versions, read_settings\n"
+        "path = pathlib.Path(sys.argv[1])\n"
+        "Parent(Versions(path), read_settings(path), bind('127.0.0.1', 0, 1), ['seen_beside']).run()\n"
     )
     return script
 

@@ -6,7 +6,9 @@ import asyncio
 import json
 
 import pytest
-from gateway_rig import AUTHORIZED, Client, wait_for
+from gateway_rig import AUTHORIZED, Client, request, wait_for
+
+from guideway.gateway import side
 
 
 class Service:
@@ -160,7 +162,18 @@ def test_a_client_that_leaves_frees_the_service(service, gateway):
     wait_for(lambda: service.closed == 1)
 
 
-def test_without_the_service_the_answer_is_503(gateway, client, tmp_path):
+def test_a_request_waits_for_a_service_that_is_exchanged(gateway, client, loop, tmp_path):
+    gateway.plane.batches = str(tmp_path / "later")
+    client.send(request("GET", "/v1/batches"))
+    wait_for(lambda: gateway.server.connections)
+    made = Service(loop, tmp_path / "later")
+    made_known = client.reply()
+    assert (made_known.status, made_known.json()["target"]) == (200, "/v1/batches")
+    loop.call(made.server.close)
+
+
+def test_without_the_service_the_answer_is_503(gateway, client, tmp_path, monkeypatch):
+    monkeypatch.setattr(side, "PATIENCE_SECONDS", 0.1)
     gateway.plane.batches = str(tmp_path / "nothing")
     reply = client.ask("GET", "/v1/batches")
     assert reply.status == 503

@@ -352,6 +352,10 @@ def _encrypted(pair, folder):
         (lambda pair, folder: pair.key.write_text("x") and None, "there is no private key in PEM form"),
         (lambda pair, folder: pair.certificate.write_text("x") and None, "there is no certificate in PEM form"),
         (lambda pair, folder: Pair(pair.key, pair.key), "there is no certificate in PEM form"),
+        (
+            lambda pair, folder: Pair(pair.certificate, pair.certificate),
+            r"server\.crt: there is a certificate without its key \(set gateway\.tls\.key",
+        ),
         (_other_key, "the key does not belong to the certificate"),
         (_encrypted, "the private key is encrypted"),
         (lambda pair, folder: written(folder, now=time.time() - 91 * DAY), r"expired on 20\d\d-\d\d-\d\d \(renew it\)"),

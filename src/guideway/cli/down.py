@@ -7,7 +7,7 @@ from pathlib import Path
 
 import click
 
-from guideway.cli.project import environment_option, opened, spec_option
+from guideway.cli.project import environment_option, spec_option, state_of
 from guideway.cli.state import writing
 from guideway.core.errors import GuidewayError
 from guideway.fleet import orders
@@ -22,7 +22,7 @@ PATIENCE = 30.0
 @environment_option
 def command(path: Path, environment: str) -> None:
     """Stop gateway, replicas and controller of an environment. Releases, keys and state stay."""
-    _, home = opened(path, environment)
+    home, _ = state_of(path, environment)
     deadline = time.monotonic() + PATIENCE
     with writing(home) as database:
         orders.down(database, environment, clock=time.time)

@@ -13,7 +13,7 @@ import click
 import msgspec
 
 from guideway.cli.draw import print_json, table
-from guideway.cli.project import environment_option, json_option, opened, spec_option
+from guideway.cli.project import environment_option, json_option, spec_option, state_of
 from guideway.cli.state import writing
 from guideway.core.errors import SpecError
 from guideway.core.route import ApiKey
@@ -76,7 +76,7 @@ def new(
     now = time.time()
     terms: dict[str, Any] = {"tenant": tenant, "role": role, "models": models, "limits": _limits(limits)}
     terms["expires"] = now + _seconds(expires) if expires else None
-    _, home = opened(path, environment)
+    home, _ = state_of(path, environment)
     with writing(home) as database:
         key = orders.make_key(home, database, environment, label, clock=time.time, **terms)
     id = orders.id_of(home, key)
@@ -109,7 +109,7 @@ def _seconds(text: str) -> int:
 def list_(path: Path, environment: str, as_json: bool) -> None:
     """List the keys of an environment, and what each used today (UTC)."""
     now = time.time()
-    _, home = opened(path, environment)
+    home, _ = state_of(path, environment)
     with Database(home.database) as database:
         found = api_keys.all_of(database, environment)
         used = usage.of_day(database, int(now // _DAY))
@@ -151,7 +151,7 @@ def _standing(key: ApiKey, now: float) -> str:
 @environment_option
 def revoke(id: str, path: Path, environment: str) -> None:
     """Make the key ID worthless."""
-    _, home = opened(path, environment)
+    home, _ = state_of(path, environment)
     with writing(home) as database:
         orders.revoke_key(home, database, environment, id, clock=time.time)
     click.echo(f"key {id} is revoked")

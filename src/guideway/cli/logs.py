@@ -8,7 +8,7 @@ from pathlib import Path
 
 import click
 
-from guideway.cli.project import environment_option, opened, spec_option
+from guideway.cli.project import environment_option, spec_option, state_of
 from guideway.core.errors import SpecError, did_you_mean
 
 
@@ -22,7 +22,7 @@ from guideway.core.errors import SpecError, did_you_mean
 @environment_option
 def command(name: str | None, lines: int, follow: bool, path: Path, environment: str) -> None:
     """Show the end of the log NAME; without a name, list what there is, the newest first."""
-    _, home = opened(path, environment)
+    home, _ = state_of(path, environment)
     logs = {str(one.relative_to(home.logs).with_suffix("")): one for one in home.logs.rglob("*.log")}
     others = tuple(f"{one.name}/" for one in (home.run / "env").glob("*") if one.name != environment)
     logs = {known: one for known, one in logs.items() if not known.startswith(others)}

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
 import click
 
-from guideway.core.spec import SpecFile, load
+from guideway.core.errors import SpecError
+from guideway.core.spec import SpecFile, load, state_url
 from guideway.kit.user import user_name
 from guideway.store.home import Home
 
@@ -49,6 +51,28 @@ def opened(path: Path, environment: str) -> tuple[SpecFile, Home]:
     """The spec as it holds in *environment*, and the state folder beside it."""
     file = load(path, environment)
     return file, Home.of(file.root, file.spec.state.url)
+
+
+def state_of(path: Path, environment: str) -> tuple[Home, SpecError | None]:
+    """The state folder beside the spec, and what is wrong with the spec: what runs can be seen and stopped without it.
+
+    Raises:
+        SpecError: the spec is wrong, and of *environment* nothing is known here, or its rows are elsewhere.
+    """
+    try:
+        return opened(path, environment)[1], None
+    except SpecError as error:
+        root = path.absolute().parent
+        folder = Path(os.environ.get("GUIDEWAY_HOME") or root / ".guideway")
+        known = folder if environment == "dev" else folder / "run" / "env" / environment
+        if not known.is_dir():
+            raise
+        from guideway.store.address import Address  # with it comes a library that others need not wait for
+
+        home = Home.of(root, state_url(path, environment))
+        if home.noted not in {"", Address.of(home.database).label}:
+            raise
+        return home, error
 
 
 def signer_option(command: Command) -> Command:

@@ -11,7 +11,7 @@ import msgspec
 
 from guideway.cli.canary import known_of, show, summary
 from guideway.cli.draw import duration, print_json, table
-from guideway.cli.project import environment_option, json_option, opened, spec_option
+from guideway.cli.project import environment_option, json_option, spec_option, state_of
 from guideway.core.artifact import short
 from guideway.fleet.look import Looked, look
 from guideway.gateway.exposure import url
@@ -27,7 +27,9 @@ from guideway.store.home import Home
 @json_option
 def command(watch: bool, path: Path, environment: str, as_json: bool) -> None:
     """What runs in an environment, where, and who gets it."""
-    _, home = opened(path, environment)
+    home, broken = state_of(path, environment)
+    if broken:
+        click.echo(f"warning: {broken}; what runs does not depend on it, but nothing can be shipped", err=True)
     with Database(home.database) as database:
         while True:
             found = look(home, database, environment)

@@ -86,7 +86,10 @@ class ApiKey(msgspec.Struct, frozen=True):
 
 
 class GatewaySettings(msgspec.Struct, frozen=True):
-    """What a gateway is started with: addresses, and the files that its workers follow."""
+    """What a gateway is started with: addresses, and the files that its workers follow.
+
+    ``generation`` counts the settings that one environment was asked to take up, so that an answer names its question.
+    """
 
     host: str
     port: int
@@ -97,6 +100,7 @@ class GatewaySettings(msgspec.Struct, frozen=True):
     environment: str = ""
     folder: str = ""
     """Where sockets, spools and batches of this gateway lie."""
+    generation: int = 0
 
 
 class KeyFile(msgspec.Struct, frozen=True):

@@ -26,6 +26,8 @@ from guideway.fleet.decide import (
     Action,
     Death,
     Move,
+    ReloadGateway,
+    RestoreGateway,
     SetRoute,
     Standing,
     Start,
@@ -199,6 +201,7 @@ class Controller:
             gateway=self.gateways.standing(state, self.database),
             beside=self.judge.beside(running),
             size=self.scaler.size(state, _ready(replicas, route)),
+            refusal=self.gateways.refusal(state.name),
         )
 
     def _route_changed(self, route: Route | None, now: float) -> float:
@@ -280,6 +283,12 @@ class Controller:
                 self._move(state, action)
             case StartGateway():
                 self._start_gateway(state)
+            case ReloadGateway():
+                self.gateways.reload(state)
+            case RestoreGateway():
+                with self.database.transaction():
+                    if not fleet.rollouts(self.database, state.name, running=True):
+                        self.gateways.restore(state, self.database)
             case StopGateway():
                 key = _gateway_key(state.name)
                 if key not in self._ending:
@@ -347,6 +356,8 @@ class Controller:
             reason = action.reason or (rollout.reason if action.phase is Phase.DONE else "")
             moved = msgspec.structs.replace(rollout, phase=action.phase, updated=self.clock(), reason=reason)
             fleet.put_rollout(self.database, moved)
+            if action.restore:
+                self.gateways.restore(state, self.database)
             if action.phase.final or rollout.phase is Phase.PENDING:
                 why = f"{state.name}: {reason}" if reason else state.name
                 self._log(f"rollout {action.phase}", rollout.release, why)

@@ -24,12 +24,19 @@ READY_WITHIN = 60.0
 
 
 class Standing(enum.StrEnum):
-    """How the gateway of an environment stands. ``other``: it serves with settings that are no longer wanted."""
+    """How the gateway of an environment stands.
+
+    ``stale``: it serves with settings that are no longer wanted; ``other``: so too, and it can take up no others while
+    it runs; ``changing``: it takes up what is wanted; ``refused``: it cannot, and serves as before.
+    """
 
     NONE = "none"
     COMING = "coming"
     UP = "up"
     OTHER = "other"
+    STALE = "stale"
+    CHANGING = "changing"
+    REFUSED = "refused"
 
 
 class Death(msgspec.Struct, frozen=True):
@@ -58,9 +65,9 @@ class View(msgspec.Struct, frozen=True, kw_only=True):
 
     ``replicas`` are the rows of processes that live and were not asked to end by this controller; ``launching`` says
     how many more are being started, by release. ``deaths`` tells what ended unasked, by release or under ``gateway``.
-    ``refused`` says why a release must not run, and ``waits`` why a starting replica is not ready, by id. ``routed``
-    is when the route last changed. ``beside``: the rollout does not take over at once. ``size``: so many replicas the
-    load asks for, instead of the fixed number.
+    ``refused`` says why a release must not run, and ``waits`` why a starting replica is not ready, by id; ``refusal``
+    is why the gateway refused its settings. ``routed`` is when the route last changed. ``beside``: the rollout does
+    not take over at once. ``size``: so many replicas the load asks for, instead of the fixed number.
     """
 
     now: float
@@ -76,6 +83,7 @@ class View(msgspec.Struct, frozen=True, kw_only=True):
     refused: dict[Digest, str]
     waits: dict[str, str]
     gateway: Standing
+    refusal: str = ""
     beside: Beside | None = None
     size: int | None = None
 
@@ -130,11 +138,15 @@ class SetRoute(msgspec.Struct, frozen=True):
 
 
 class Move(msgspec.Struct, frozen=True):
-    """Take a rollout into another phase, unless something else has ended it meanwhile."""
+    """Take a rollout into another phase, unless something else has ended it meanwhile.
+
+    ``restore``: the gateway refused what it asked for; at the same moment the settings that serve are wanted again.
+    """
 
     rollout: str
     phase: Phase
     reason: str = ""
+    restore: bool = False
 
 
 class StartGateway(msgspec.Struct, frozen=True):
@@ -145,7 +157,15 @@ class StopGateway(msgspec.Struct, frozen=True):
     """Stop the gateway, letting it finish what it answers."""
 
 
-Action = Start | Stop | SetRoute | Move | StartGateway | StopGateway
+class ReloadGateway(msgspec.Struct, frozen=True):
+    """Let the gateway take up the settings that are wanted, while it serves."""
+
+
+class RestoreGateway(msgspec.Struct, frozen=True):
+    """Want the settings again that the gateway serves with."""
+
+
+Action = Start | Stop | SetRoute | Move | StartGateway | StopGateway | ReloadGateway | RestoreGateway
 
 
 def decide(view: View) -> list[Action]:
@@ -258,6 +278,10 @@ def _too_soon(view: View, what: str) -> bool:
 def _gateway(view: View) -> list[Action]:
     if view.gateway is Standing.OTHER:
         return [StopGateway()]
+    if view.gateway is Standing.STALE:
+        return [ReloadGateway()]
+    if view.gateway is Standing.REFUSED:  # with a rollout under way this goes with its end: whoever asked is told
+        return [] if view.rollout else [RestoreGateway()]
     return [StartGateway()] if view.gateway is Standing.NONE and not _too_soon(view, "gateway") else []
 
 
@@ -297,7 +321,7 @@ def _rollout(view: View) -> list[Action]:
     endpoints = ready_endpoints(view, rollout.release)
     reason = _hopeless(view, rollout, len(endpoints))
     if reason and rollout.phase is not Phase.SWITCHING:
-        return [Move(rollout.id, Phase.FAILED, reason)]
+        return [Move(rollout.id, Phase.FAILED, reason, restore=view.gateway is Standing.REFUSED)]
     if rollout.phase is Phase.PENDING:
         return [Move(rollout.id, Phase.STARTING)]
     if rollout.phase is Phase.STARTING:
@@ -331,6 +355,8 @@ def _hopeless(view: View, rollout: Rollout, ready: int) -> str:
         return view.refused[rollout.release]
     if rollout.phase is Phase.PENDING:
         return ""
+    if view.gateway is Standing.REFUSED:
+        return f"the gateway keeps its settings: {view.refusal}"
     for what, name in ((rollout.release, "a replica"), ("gateway", "the gateway")):
         death = view.deaths.get(what)
         if death and death.count >= DEATHS_ALLOWED:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
+import signal
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -11,10 +13,9 @@ import msgspec
 
 from guideway.core.launch import Process
 from guideway.core.rollout import EnvironmentState
-from guideway.core.route import GatewaySettings
 from guideway.fleet.decide import Standing
 from guideway.fleet.look import GatewayState, gateway_state
-from guideway.fleet.project import gateway_settings, project_gateway, projected_gateway
+from guideway.fleet.project import gateway_settings, means, project_gateway, projected_gateway, served_gateway
 from guideway.kit.process import is_alive, last_words, spawn_detached, terminate, writers
 from guideway.store import fleet
 from guideway.store.database import Database
@@ -52,12 +53,15 @@ class Gateways:
         if running is None:
             return Standing.COMING if self._runs(state.name) else Standing.NONE
         self._processes[state.name] = Process(running.pid, running.started)
-        given = self._given(state, running)
-        if given is None:
-            return Standing.OTHER
-        if given != state.port:
-            _write_port(database, state, given)
-        return Standing.UP
+        found = self._compared(state, running)
+        if found is Standing.UP and running.port != state.port:
+            _write_port(database, state, running.port)
+        return found
+
+    def refusal(self, environment: str) -> str:
+        """Why the gateway of an environment cannot take up what it was asked to; empty where it said nothing."""
+        running = gateway_state(self.home, environment)
+        return running.refused.why if running and running.refused else ""
 
     def start(self, state: EnvironmentState) -> None:
         """Start the gateway of an environment.
@@ -69,12 +73,34 @@ class Gateways:
         argv = [*self._argv, "--settings", str(settings)]
         self._processes[state.name] = Process(*spawn_detached(argv, dict(os.environ), self.log(state.name)))
 
+    def reload(self, state: EnvironmentState) -> None:
+        """Ask the gateway of an environment to take up the settings that are wanted; it says what became of that."""
+        running = gateway_state(self.home, state.name)
+        if running is not None:
+            project_gateway(self.home, state, running.generation or 0)
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(running.pid, signal.SIGHUP)
+
+    def restore(self, state: EnvironmentState, database: Database) -> None:
+        """Want again what serves, after the gateway of an environment refused what was wanted; tell it, too.
+
+        Whoever wants the same once more is then not answered by the refusal of before.
+        """
+        running, served = gateway_state(self.home, state.name), served_gateway(self.home, state.name)
+        if running is None or served is None:
+            return
+        serves = msgspec.structs.replace(state, gateway=served.options, port=running.port)
+        with database.transaction():
+            if fleet.environment(database, state.name) == state:
+                fleet.put_environment(database, serves)
+                self.reload(serves)
+
     def stop(self, environment: str) -> None:
         """Stop the gateway of an environment, draining it. Returns when it is gone."""
         process = self._processes.get(environment)
         if process:
-            settings = projected_gateway(self.home, environment)
-            lame_duck = settings.options.lame_duck if settings else 0.0
+            known = (projected_gateway(self.home, environment), served_gateway(self.home, environment))
+            lame_duck = max((one.options.lame_duck for one in known if one), default=0.0)
             terminate(process.pid, process.started, DRAIN + lame_duck)
 
     def buried(self, environment: str) -> bool:
@@ -88,15 +114,18 @@ class Gateways:
         process = self._processes.get(environment)
         return process is not None and is_alive(process.pid, process.started)
 
-    def _given(self, state: EnvironmentState, running: GatewayState) -> int | None:
-        """The port of a gateway that serves with the settings that are wanted now; None for another one."""
-        wanted, has = gateway_settings(self.home, state), projected_gateway(self.home, state.name)
-        same_port = wanted.port in (0, running.port)
-        return running.port if has and same_port and _but_port(wanted) == _but_port(has) else None
-
-
-def _but_port(settings: GatewaySettings) -> GatewaySettings:
-    return msgspec.structs.replace(settings, port=0)
+    def _compared(self, state: EnvironmentState, running: GatewayState) -> Standing:
+        """What is wanted against what was asked for, and against what became of that."""
+        wanted, asked = gateway_settings(self.home, state), projected_gateway(self.home, state.name)
+        if running.generation is None:
+            return Standing.UP if asked and means(asked, wanted, running.port) else Standing.OTHER
+        if asked is None or not means(asked, wanted, running.port):
+            return Standing.STALE
+        if running.generation == asked.generation:
+            return Standing.UP
+        if running.refused and running.refused.generation == asked.generation:
+            return Standing.REFUSED
+        return Standing.CHANGING if running.taking == asked.generation else Standing.STALE
 
 
 def _write_port(database: Database, state: EnvironmentState, port: int) -> None:

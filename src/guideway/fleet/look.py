@@ -28,13 +28,27 @@ class Looked(msgspec.Struct, frozen=True):
     controller: bool
 
 
+class Refused(msgspec.Struct, frozen=True):
+    """Settings that a gateway could not take up, by their generation, and why."""
+
+    generation: int
+    why: str
+
+
 class GatewayState(msgspec.Struct, frozen=True):
-    """What the gateway's parent says of itself in ``gateway.json.state``."""
+    """What the gateway's parent says of itself in ``gateway.json.state``.
+
+    ``generation`` is that of the settings that serve, None where it can take up no others while it runs; ``taking`` is
+    that of those which it takes up.
+    """
 
     pid: int
     started: str
     port: int
     workers: tuple[int, ...] = ()
+    generation: int | None = None
+    taking: int | None = None
+    refused: Refused | None = None
 
 
 def look(home: Home, database: Database, environment: str) -> Looked:

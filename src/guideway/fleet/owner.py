@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 from guideway.core.errors import Unavailable
 from guideway.fleet.host import Host
 from guideway.kit.files import write_atomic
@@ -21,12 +19,12 @@ def take(home: Home, database: Database) -> None:
     Raises:
         Unavailable: what runs here was started for another database, or a controller on another machine acts.
     """
-    before = _served(home)
-    if before not in (None, database.address.label) and Host(home).strays(set()):
+    before = home.noted
+    if before not in ("", database.address.label) and Host(home).strays(set()):
         raise _other(home, before)
     if not database.claim(_CONTROLLER):
         raise Unavailable("a controller on another machine acts for this state", where=database.address.label)
-    write_atomic(_note(home), database.address.label.encode())
+    write_atomic(home.owner, database.address.label.encode())
 
 
 def check(home: Home) -> None:
@@ -35,22 +33,12 @@ def check(home: Home) -> None:
     Raises:
         Unavailable: it acts for another one.
     """
-    before = _served(home)
-    if before not in (None, Address.of(home.database).label):
+    before = home.noted
+    if before not in ("", Address.of(home.database).label):
         raise _other(home, before)
 
 
-def _served(home: Home) -> str | None:
-    """The database that the last controller of *home* acted for."""
-    path = _note(home)
-    return path.read_text(encoding="utf-8") if path.exists() else None
-
-
-def _note(home: Home) -> Path:
-    return home.run / "controller.database"
-
-
-def _other(home: Home, before: str | None) -> Unavailable:
+def _other(home: Home, before: str) -> Unavailable:
     return Unavailable(
         f"what runs in this folder belongs to the state in {before}",
         where=str(home.path),

@@ -8,6 +8,7 @@ import msgspec
 
 from guideway.core.rollout import EnvironmentState
 from guideway.core.route import GatewaySettings, Route
+from guideway.gateway.settings import served_file
 from guideway.kit.files import write_atomic
 from guideway.store import key_orders
 from guideway.store.database import Database
@@ -41,16 +42,38 @@ def gateway_settings(home: Home, state: EnvironmentState) -> GatewaySettings:
     )
 
 
-def project_gateway(home: Home, state: EnvironmentState) -> Path:
-    """Write the settings for a gateway that is about to start; the file."""
+def project_gateway(home: Home, state: EnvironmentState, least: int = 0) -> Path:
+    """Write the settings that a gateway is to start with or to take up; the file.
+
+    Other settings than those before are another generation, above *least*.
+    """
     path = home.environment(state.name) / "gateway.json"
-    write_atomic(path, msgspec.json.encode(gateway_settings(home, state)))
+    wanted, before = gateway_settings(home, state), projected_gateway(home, state.name)
+    if before is None or not means(before, wanted):
+        generation = max(before.generation if before else 0, least) + 1
+        write_atomic(path, msgspec.json.encode(msgspec.structs.replace(wanted, generation=generation)))
     return path
 
 
+def means(asked: GatewaySettings, wanted: GatewaySettings, given: int = 0) -> bool:
+    """Do settings that were *asked* for mean those that are *wanted*? *given*: the port that came of a free one."""
+    same_port = wanted.port in {0, asked.port or given}
+    alike = msgspec.structs.replace(asked, port=wanted.port, generation=wanted.generation)
+    return same_port and alike == wanted
+
+
 def projected_gateway(home: Home, environment: str) -> GatewaySettings | None:
-    """What the gateway of an environment was started with the last time."""
-    data = _read(home.environment(environment) / "gateway.json")
+    """What the gateway of an environment was asked to serve with the last time."""
+    return _settings(home.environment(environment) / "gateway.json")
+
+
+def served_gateway(home: Home, environment: str) -> GatewaySettings | None:
+    """What the gateway of an environment served with the last time."""
+    return _settings(served_file(home.environment(environment) / "gateway.json"))
+
+
+def _settings(path: Path) -> GatewaySettings | None:
+    data = _read(path)
     try:
         return msgspec.json.decode(data, type=GatewaySettings) if data else None
     except msgspec.DecodeError:

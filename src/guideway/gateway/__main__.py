@@ -3,21 +3,25 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import importlib.util
+import socket
 import sys
+import time
 from pathlib import Path
 
-import msgspec
-
-from guideway.core.errors import GuidewayError, SpecError, Unavailable
+from guideway.core.errors import GuidewayError, Unavailable
 from guideway.core.route import GatewaySettings
 from guideway.gateway import rlimits
-from guideway.gateway.exposure import identity_of
+from guideway.gateway.generation import check
 from guideway.gateway.listen import bind
 from guideway.gateway.log import log
-from guideway.gateway.parent import Parent
-from guideway.gateway.soundness import check_options
+from guideway.gateway.parent import Parent, Refusal
+from guideway.gateway.settings import Versions, read_settings, same
 from guideway.kit.files import locked
+
+TRIES, PAUSE_SECONDS = 30, 0.1
+"""How often, and how far apart, a port is asked for that workers of a gateway before may still hold."""
 
 COMPANIONS = {
     "guideway.gateway.admin": ("starlette", "uvicorn", "prometheus_client"),
@@ -31,17 +35,16 @@ def main() -> int:
     parser.add_argument("--settings", required=True, type=Path, help="gateway settings, as JSON")
     path: Path = parser.parse_args().settings.absolute()
     try:
-        settings = read_settings(path)
+        read_settings(path)
         with locked(path.with_name(path.name + ".lock"), wait=False) as alone:
             if not alone:
                 advice = "stop the one that runs, or wait until it has drained"
                 raise Unavailable("a gateway runs with these settings", where=str(path), try_this=advice)
-            check_options(settings.options)
             rlimits.check_files()
             rlimits.leave_no_core()
-            identity_of(settings)  # what is wrong with it is told here, in one line, and not by workers that die
-            sockets = bind(settings.host, settings.port, settings.workers)
-            Parent(path, sockets, companions(settings)).run()
+            versions = Versions(path)
+            settings, sockets, refused = first(versions)
+            Parent(versions, settings, sockets, companions(settings), refused).run()
     except GuidewayError as error:
         sys.stderr.write(f"{error}\n")
         return error.exit_code
@@ -62,21 +65,35 @@ def companions(settings: GatewaySettings) -> list[str]:
     return found
 
 
-def read_settings(path: Path) -> GatewaySettings:
-    """The settings in the file *path*.
+def first(versions: Versions) -> tuple[GatewaySettings, list[socket.socket], Refusal | None]:
+    """What a gateway starts with, its sockets, and what it cannot start with: then it is what served last.
 
     Raises:
-        SpecError: they are missing, or make no sense.
+        GuidewayError: nothing can be started, and why not what is wanted.
     """
+    wanted, served = read_settings(versions.wanted), versions.served()
     try:
-        settings = msgspec.json.decode(path.read_bytes(), type=GatewaySettings)
-    except OSError as error:
-        raise SpecError(f"the settings cannot be read: {error.strerror}", where=str(path)) from None
-    except msgspec.DecodeError as error:
-        raise SpecError(f"the settings make no sense: {error}", where=str(path)) from None
-    if settings.workers < 1 or not 0 <= settings.port <= 65535:
-        raise SpecError("there must be at least one worker, and a port from 0 to 65535", where=str(path))
-    return settings
+        check(wanted)
+        return wanted, _bind(wanted, served is not None), None
+    except GuidewayError as error:
+        if served is None or same(served, wanted):
+            raise
+        try:
+            check(served)
+            sockets = _bind(served, again=True)
+        except GuidewayError:
+            raise error from None
+        log("settings refused", generation=wanted.generation, why=str(error))
+        return served, sockets, Refusal(wanted.generation, str(error))
+
+
+def _bind(settings: GatewaySettings, again: bool) -> list[socket.socket]:
+    """Where one served before, its workers may need a moment until they have let the port go."""
+    for _ in range(TRIES if again else 0):
+        with contextlib.suppress(Unavailable):
+            return bind(settings.host, settings.port, settings.workers)
+        time.sleep(PAUSE_SECONDS)
+    return bind(settings.host, settings.port, settings.workers)
 
 
 if __name__ == "__main__":

@@ -57,8 +57,13 @@ def load(pair: Pair, now: float) -> Loaded:
     Raises:
         SpecError: a file is missing, unreadable, no PEM, open to others or expired, or the two do not match.
     """
-    chain, secret = _read(pair.certificate), _read(pair.key, secret=True)
-    leaf, key = _leaf(chain, pair.certificate), _key(secret, pair.key)
+    chain = _read(pair.certificate)
+    leaf = _leaf(chain, pair.certificate)
+    if pair.key == pair.certificate and b"PRIVATE KEY-----" not in chain:
+        advice = "set gateway.tls.key, or put the key into this file too"
+        raise SpecError("there is a certificate without its key", where=str(pair.certificate), try_this=advice)
+    secret = _read(pair.key, secret=True)
+    key = _key(secret, pair.key)
     if _public(leaf, pair.certificate) != key.public_key().public_bytes(_PEM, _SPKI):
         raise SpecError("the key does not belong to the certificate", where=str(pair.key), try_this="give the pair")
     begins, ends = leaf.not_valid_before_utc.timestamp(), leaf.not_valid_after_utc.timestamp()

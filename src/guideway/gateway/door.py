@@ -12,6 +12,8 @@ from guideway.gateway.connection import ClientConnection
 
 SHUTDOWN_SECONDS = 2.0
 PAUSE_SECONDS = 0.1
+QUEUED = 2048
+"""So many may wait to be let in."""
 
 
 class Door:
@@ -32,24 +34,28 @@ class Door:
         self._open()
 
     def close(self) -> None:
-        """Accept no more."""
+        """Accept no more, but for those who wait already: the socket may be closed for good, and they with it."""
         if self._listening.fileno() >= 0:
             self._loop.remove_reader(self._listening)
+            for _ in range(QUEUED):
+                if not self._accept():
+                    break
             self._listening.close()
 
     def _open(self) -> None:
         if self._listening.fileno() >= 0:
             self._loop.add_reader(self._listening, self._accept)
 
-    def _accept(self) -> None:
+    def _accept(self) -> bool:
+        """Let one in. False: nobody waits, or nobody can be let in."""
         try:
             given, _ = self._listening.accept()
         except (BlockingIOError, ConnectionError):  # somebody else took it, or it has gone again
-            return
+            return False
         except OSError:  # no descriptor is left: the client waits in the queue of the socket
             self._loop.remove_reader(self._listening)
             self._loop.call_later(PAUSE_SECONDS, self._open)
-            return
+            return False
         given.setblocking(False)
         client = self._make()
         if client.arrived(_Handshake(given)):
@@ -59,6 +65,7 @@ class Door:
         else:
             given.close()
             client.connection_lost(None)
+        return True
 
     async def _shake(self, given: socket.socket, client: ClientConnection) -> None:
         inside = None

@@ -2,16 +2,29 @@
 
 from __future__ import annotations
 
+import contextlib
+import ctypes
 import errno
 import socket
+import struct
+from collections.abc import Sequence
 
 from guideway.core.errors import Unavailable
 
 BACKLOG = 2048
+_ATTACH, _DETACH = 51, 68
+"""SO_ATTACH_REUSEPORT_CBPF and SO_DETACH_REUSEPORT_BPF of Linux, which Python has no names for."""
+_LOAD, _MODULO, _RETURN = 0x20, 0x94, 0x16
+"""Classic BPF: load a word, divide by a constant and keep the rest, return it: the number of the socket."""
+_RANDOM = 0xFFFFF000 + 56
+"""The place from which a program loads a random word."""
 
 
-def bind(host: str, port: int, count: int) -> list[socket.socket]:
-    """*count* listening sockets on one address; *port* 0 takes a free one.
+def bind(host: str, port: int, count: int, *, ours: bool = False, listen: bool = True) -> list[socket.socket]:
+    """*count* sockets on one address; *port* 0 takes a free one.
+
+    *ours*: we hold the port ourselves already. Without *listen* nobody can connect until a worker listens, so that no
+    client waits for one that never comes.
 
     Raises:
         Unavailable: the address cannot be had.
@@ -19,16 +32,34 @@ def bind(host: str, port: int, count: int) -> list[socket.socket]:
     sockets: list[socket.socket] = []
     try:
         family = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0][0]
-        if port:
+        if port and not ours:
             _refuse_if_taken(family, host, port)
         for _ in range(count):
-            sockets.append(_listening(family, host, port))
+            sockets.append(_bound(family, host, port, listen))
             port = sockets[0].getsockname()[1]
     except OSError as error:
         for one in sockets:
             one.close()
         raise _unavailable(error, host, port) from None
     return sockets
+
+
+def steer(sockets: Sequence[socket.socket]) -> None:
+    """Send new connections only to *sockets*, those of their address that listened first, in this order.
+
+    Where the kernel cannot do that, it spreads them as before.
+    """
+    lines = [(_LOAD, _RANDOM), (_MODULO, len(sockets)), (_RETURN, 0)]
+    program = ctypes.create_string_buffer(b"".join(struct.pack("HBBI", code, 0, 0, value) for code, value in lines))
+    with contextlib.suppress(OSError):
+        given = struct.pack("HL", len(lines), ctypes.addressof(program))
+        sockets[0].setsockopt(socket.SOL_SOCKET, _ATTACH, given)
+
+
+def steer_no_more(sockets: Sequence[socket.socket]) -> None:
+    """Spread new connections over all of *sockets* again."""
+    with contextlib.suppress(OSError):
+        sockets[0].setsockopt(socket.SOL_SOCKET, _DETACH, 0)
 
 
 def _refuse_if_taken(family: int, host: str, port: int) -> None:
@@ -38,13 +69,14 @@ def _refuse_if_taken(family: int, host: str, port: int) -> None:
         probe.bind((host, port))
 
 
-def _listening(family: int, host: str, port: int) -> socket.socket:
+def _bound(family: int, host: str, port: int, listen: bool) -> socket.socket:
     one = socket.socket(family, socket.SOCK_STREAM)
     try:
         one.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         one.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
         one.bind((host, port))
-        one.listen(BACKLOG)
+        if listen:
+            one.listen(BACKLOG)
     except OSError:
         one.close()
         raise

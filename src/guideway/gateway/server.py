@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import socket
 import ssl
 from typing import Protocol
@@ -67,6 +68,7 @@ class Server:
         self._identity = identity
         self._files = files
         self._listener: asyncio.Server | Door | None = None
+        self._queue: socket.socket | None = None
         self._follower: asyncio.TimerHandle | None = None
         self._ticker: asyncio.TimerHandle | None = None
 
@@ -86,8 +88,10 @@ class Server:
         if self._equipment is not None:
             self._equipment.start()
         if self._identity is not None:
+            listening.listen(BACKLOG)
             self._listener = Door(listening, self._identity.context, self._connection, HANDSHAKE_SECONDS)
             return
+        self._queue = listening.dup()
         loop = asyncio.get_running_loop()
         self._listener = await loop.create_server(self._connection, sock=listening, backlog=BACKLOG)
 
@@ -100,8 +104,7 @@ class Server:
         Returns the number of connections that had to be cut after *seconds*.
         """
         self.plane.draining = True
-        if self._listener is not None:
-            self._listener.close()
+        await self._shut()
         deadline = self.plane.clock() + seconds
         while self.connections and self.plane.clock() < deadline:
             self.check()
@@ -119,6 +122,19 @@ class Server:
         if self._equipment is not None:
             self._equipment.close()
         return len(left)
+
+    async def _shut(self) -> None:
+        """Accept no more, but for those who wait already: the socket may be closed for good, and they with it."""
+        if self._listener is not None:
+            self._listener.close()
+        queue, self._queue = self._queue, None
+        if queue is None:
+            return
+        loop = asyncio.get_running_loop()
+        with queue, contextlib.suppress(OSError):
+            queue.setblocking(False)
+            for _ in range(BACKLOG):
+                await loop.connect_accepted_socket(self._connection, queue.accept()[0])
 
     def check(self) -> None:
         """Apply the time limits to every connection."""

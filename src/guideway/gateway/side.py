@@ -17,6 +17,8 @@ from guideway.gateway.record import Record
 from guideway.gateway.request import Request
 from guideway.gateway.upstream import Head, PipedConnection, connect_unix
 
+PATIENCE_SECONDS, PAUSE_SECONDS = 8.0, 0.05
+"""How long a service is waited for that is exchanged, and the pause between two tries: the one before may drain."""
 _PASSED = (b"content-type", b"accept")
 
 
@@ -88,7 +90,7 @@ class SideExchange:
         backend = Backend(Endpoint("batches", 0))
         backend.retire()
         try:
-            connection = await connect_unix(path, backend, self._clock)
+            connection = await self._connected(path, backend)
         except Exception as error:  # whatever it is, the client waits
             if not isinstance(error, OSError):
                 tell(error, self.record.id)
@@ -103,6 +105,21 @@ class SideExchange:
         self._client.hold(False)
         if self._request.stream is not None:
             self._request.stream.take(self._piece)
+
+    async def _connected(self, path: str, backend: Backend) -> PipedConnection:
+        """Connect; where nobody is, wait for who follows: the service is exchanged when its settings change.
+
+        Raises:
+            OSError: nobody came in time.
+        """
+        deadline = self._clock() + PATIENCE_SECONDS
+        while True:
+            try:
+                return await connect_unix(path, backend, self._clock)
+            except OSError:
+                if self._gone or self._clock() > deadline:
+                    raise
+            await asyncio.sleep(PAUSE_SECONDS)
 
     def _piece(self, piece: bytes, ended: bool) -> None:
         self.active = self._clock()

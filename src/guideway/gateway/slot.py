@@ -57,6 +57,12 @@ class Child:
         self.deadline = now + DRAIN_SECONDS
         self.process.send_signal(signal.SIGUSR1)
 
+    def go(self) -> None:
+        """Tell one that stands by that its time has come."""
+        self.deadline = float("inf")
+        with contextlib.suppress(OSError):
+            self.control.send(b"G")
+
     def kill(self) -> None:
         """End it at once."""
         self.process.kill()
@@ -78,27 +84,64 @@ def worker(settings: Path, listening: socket.socket, number: int, now: float) ->
     return Child([*argv, "--socket", str(fd), "--control", "{control}"], now, passed=(fd,))
 
 
-def companion(module: str, settings: Path, now: float) -> Child:
-    """A process that runs *module* beside the workers; it counts as ready at once, for no client waits for it."""
-    argv = ("-m", "guideway.gateway.companion", "--control", "{control}", module, "--settings", str(settings))
+def companion(module: str, settings: Path, now: float, *, stand_by: bool = False) -> Child:
+    """A process that runs *module* beside the workers; it counts as ready at once, for no client waits for it.
+
+    On *stand_by* it loads what it needs, says that it is ready, and waits until it is told to go.
+    """
+    waits = ("--stand-by",) if stand_by else ()
+    argv = ("-m", "guideway.gateway.companion", "--control", "{control}", *waits, module, "--settings", str(settings))
     child = Child(argv, now)
-    child.ready, child.deadline = True, float("inf")
+    if not stand_by:
+        child.ready, child.deadline = True, float("inf")
     return child
 
 
 class Seat:
-    """The place of one companion: who sits there now, and when the next one may after it died."""
+    """The place of one companion: who sits there now, who is to follow, and when the next one may after it died."""
 
     def __init__(self, module: str) -> None:
         self.module = module
         self.current: Child | None = None
+        self.successor: Child | None = None
+        self.renew = False
         self.start_at = 0.0
         self._quick_deaths = 0
 
-    def died(self, now: float, status: int) -> None:
-        """Its companion is gone, with the exit *status*. After quick deaths the next one waits longer and longer."""
-        quick = self.current is not None and now - self.current.started < QUICK_SECONDS
-        self.current = None
+    @property
+    def companions(self) -> list[Child]:
+        """Those that run."""
+        return [child for child in (self.current, self.successor) if child]
+
+    def due(self, now: float) -> bool:
+        """Is it time to start somebody?"""
+        wanting = self.current is None or self.renew
+        return wanting and self.successor is None and self.start_at <= now
+
+    def take(self, child: Child) -> None:
+        """*child* was started for this place: at once, or as the successor of whoever sits there."""
+        if self.current is None:
+            self.current, self.renew = child, False
+        else:
+            self.successor = child
+
+    def settle(self, now: float) -> None:
+        """Let a successor that is ready have the place: as soon as it is free, for both cannot hold it."""
+        if self.successor is None or not self.successor.ready:
+            return
+        if self.current is None:
+            self.current, self.successor, self.renew = self.successor, None, False
+            self.current.go()
+        elif self.current.deadline == float("inf"):
+            self.current.leave(now)
+
+    def died(self, child: Child, now: float, status: int) -> None:
+        """*child* is gone, with the exit *status*. After quick deaths the next one waits longer and longer."""
+        if child is self.successor:
+            self.successor = None
+        else:
+            self.current = None
+        quick = now - child.started < QUICK_SECONDS
         self._quick_deaths = self._quick_deaths + 1 if quick else 0
         pause = _pause(self._quick_deaths)
         self.start_at = now + (min(pause, KILLED_SECONDS) if status == -signal.SIGKILL else pause)
@@ -110,31 +153,17 @@ def _pause(quick_deaths: int) -> float:
 
 
 class Slot:
-    """A listening socket, the worker that serves it, and at times the one that is to follow."""
+    """A listening socket, and the worker that serves it."""
 
     def __init__(self, listening: socket.socket, number: int = 0) -> None:
         self.listening, self.number = listening, number
         self.current: Child | None = None
-        self.successor: Child | None = None
         self.start_at = 0.0
         self._quick_deaths = 0
 
-    @property
-    def workers(self) -> list[Child]:
-        """Those that run on this socket and were not asked to leave."""
-        return [worker for worker in (self.current, self.successor) if worker]
-
     def died(self, worker: Child, now: float) -> None:
         """*worker* is gone. After quick deaths the next one waits longer and longer."""
-        if worker is self.successor:
-            self.successor = None
-        elif worker is self.current:
-            self.current = None
+        self.current = None
         quick = now - worker.started < QUICK_SECONDS
         self._quick_deaths = self._quick_deaths + 1 if quick else 0
         self.start_at = now + _pause(self._quick_deaths)
-
-    def succeed(self) -> Child | None:
-        """The successor takes over; returns the one that is to leave."""
-        old, self.current, self.successor = self.current, self.successor, None
-        return old

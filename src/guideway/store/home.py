@@ -68,6 +68,16 @@ class Home(msgspec.Struct, frozen=True):
         return self.database.exists() if isinstance(self.database, Path) else self.oci.is_dir()
 
     @property
+    def owner(self) -> Path:
+        """Which database the last controller acted for."""
+        return self.run / "controller.database"
+
+    @property
+    def noted(self) -> str:
+        """The database that the last controller acted for, without its password; empty where none ran."""
+        return self.owner.read_text(encoding="utf-8") if self.owner.exists() else ""
+
+    @property
     def run(self) -> Path:
         """Locks, sockets, routes, work folders, unpacked releases."""
         return self.path / "run"

@@ -1,7 +1,7 @@
 """The spec: what a team asks for, in one file."""
 
 from guideway.core.spec.gateway import Gateway
-from guideway.core.spec.load import SpecFile, load
+from guideway.core.spec.load import SpecFile, load, state_url
 from guideway.core.spec.model import (
     Architecture,
     Compress,
@@ -41,4 +41,5 @@ __all__ = [
     "build_part",
     "json_schema",
     "load",
+    "state_url",
 ]

@@ -60,6 +60,21 @@ def load(path: Path, environment: str = "dev", variables: Mapping[str, str] | No
     return SpecFile(spec=spec, path=path.absolute(), environment=environment, marked=marked)
 
 
+def state_url(path: Path, environment: str) -> str:
+    """Where the spec in *path*, which may be wrong in all else, keeps its rows; empty where it does not say."""
+    try:
+        plain = read_marked(path, dict(_dot_env(path.parent / ".env"), **os.environ)).value
+    except SpecError:
+        return ""
+    found = ""
+    for keys in (("state", "url"), ("environments", environment, "state", "url")):
+        value = plain
+        for key in keys:
+            value = value.get(key) if isinstance(value, dict) else None
+        found = value if isinstance(value, str) else found
+    return found
+
+
 def _overlaid(marked: Marked, environment: str) -> dict[str, Any]:
     """The top level with the chosen overlay laid over it; refuses keys that an overlay may not touch."""
     plain = marked.value

@@ -21,13 +21,13 @@ from starlette.types import ASGIApp
 from guideway.core.errors import GuidewayError, SpecError, Unavailable
 from guideway.core.route import GatewaySettings
 from guideway.gateway import log as lines
-from guideway.gateway.__main__ import read_settings
 from guideway.gateway.admin.access import Access
 from guideway.gateway.admin.app import build
 from guideway.gateway.admin.desk import Desk
 from guideway.gateway.follow import FollowedFile, TrustedFile
 from guideway.gateway.listen import bind
 from guideway.gateway.log import log
+from guideway.gateway.settings import read_settings
 from guideway.kit.files import locked
 from guideway.store.home import Home
 

@@ -18,6 +18,7 @@ from guideway.gateway.admin.prometheus import render
 from guideway.gateway.admin.totals import Totals
 from guideway.gateway.keys import KEY_BYTES, key_digest, new_key
 from guideway.gateway.log import log
+from guideway.gateway.settings import state_file
 from guideway.kit.process import is_alive
 from guideway.signing.keys import pepper
 from guideway.store import api_keys, feedback, key_orders
@@ -56,7 +57,7 @@ class Desk:
     """The gateway of one environment as an operator sees it. *wall*: seconds since 1970."""
 
     def __init__(self, settings: Path, gateway: GatewaySettings, home: Home, wall: Callable[[], float]) -> None:
-        self._state = settings.with_name(settings.name + ".state")
+        self._state = state_file(settings)
         self._gateway, self._home, self._wall = gateway, home, wall
         self._totals = Totals(Path(gateway.folder) / METRICS_FOLDER)
 

@@ -29,12 +29,15 @@ from guideway.gateway.batches.service import Service, id_maker
 from guideway.gateway.batches.shelf import Shelf
 from guideway.gateway.follow import FollowedFile
 from guideway.gateway.log import log
+from guideway.gateway.settings import state_file
 from guideway.kit.files import locked
 from guideway.store import batches as rows
 from guideway.store.database import Database
 
 SOCKET = "batches.sock"
 NICE = 10
+QUEUE_SECONDS = 0.3
+"""How long it serves on for those who connected before its name was gone, and whose requests are on their way."""
 READY = b"R"
 ANYWHERE = {"0.0.0.0": "127.0.0.1", "": "127.0.0.1", "::": "::1"}  # noqa: S104 - these are looked for, not bound
 
@@ -85,18 +88,27 @@ async def serve(settings: GatewaySettings, path: Path, control: socket.socket | 
         )
         app = build(Service(database, shelf, settings.options.batches, runner, time.time, new_id))
         log("batches served", swept=swept)
-        await _both(runner, _server(app), listener, control)
+        await _both(runner, _server(app), listener, folder / SOCKET, control)
         sender.close()
 
 
-async def _both(runner: Runner, server: uvicorn.Server, listener: socket.socket, control: socket.socket | None) -> None:
-    """Run batches while the pages are served. If the runner breaks, so does the service: its parent starts it anew."""
+async def _both(
+    runner: Runner, server: uvicorn.Server, listener: socket.socket, path: Path, control: socket.socket | None
+) -> None:
+    """Run batches while the pages are served. If the runner breaks, so does the service: its parent starts it anew.
+
+    Told to leave, it first takes its name away, *path*, so that nobody else comes: workers wait for who follows.
+    """
 
     def leave() -> None:
         server.should_exit = True
 
+    def make_way() -> None:
+        path.unlink(missing_ok=True)
+        loop.call_later(QUEUE_SECONDS, leave)
+
     loop = asyncio.get_running_loop()
-    loop.add_signal_handler(signal.SIGTERM, leave)
+    loop.add_signal_handler(signal.SIGTERM, make_way)
     for number in (signal.SIGINT, signal.SIGHUP):
         loop.add_signal_handler(number, lambda: None)
     if control is not None:
@@ -163,7 +175,7 @@ def data_port(settings: GatewaySettings, path: Path) -> Address:
     Raises:
         OSError, ValueError: that cannot be known yet.
     """
-    port = settings.port or int(msgspec.json.decode(path.with_name(path.name + ".state").read_bytes())["port"])
+    port = settings.port or int(msgspec.json.decode(state_file(path).read_bytes())["port"])
     return Address(ANYWHERE.get(settings.host, settings.host), port, _tls(settings))
 
 

@@ -13,9 +13,9 @@ from pathlib import Path
 import uvloop
 
 from guideway.core.errors import GuidewayError, Unavailable
-from guideway.gateway.__main__ import read_settings
 from guideway.gateway.limits.limiter import Limiter
 from guideway.gateway.limits.start import socket_of, state_of
+from guideway.gateway.settings import read_settings
 from guideway.kit.files import locked
 
 
