@@ -46,6 +46,7 @@ SECTIONS: dict[str, dict[str, str]] = {
         "ship": "Move an environment to a release.",
         "status": "What runs, where, and who gets it.",
         "rollback": "Go back to the release that served before.",
+        "drill": "Roll back, kill, overload for real, under a small load; leave signed evidence.",
         "logs": "Show the logs of replicas, gateway, controller or stages.",
         "down": "Stop everything in an environment.",
         "keys": "Make, list and revoke client keys.",
