@@ -96,7 +96,7 @@ def _confirm(name: str, file: SpecFile, *, yes: bool, quiet: bool) -> None:
     serious = level_of(file) == "prod" and not yes
     if not quiet or serious:
         for said in DRILLS[name].says:
-            click.echo(f"in '{file.environment}' this will {said}", err=quiet)
+            click.echo(f"› will {said}", err=quiet)
     if not serious:
         return
     if quiet or not sys.stdin.isatty():
@@ -121,15 +121,7 @@ def _interrupt(_number: int, _frame: FrameType | None) -> None:
 
 def _show(held: Held, signer: str) -> None:
     drilled = held.drilled
-    rows = [
-        (
-            one.what,
-            f"{one.value:.4g} {one.unit}".rstrip(),
-            one.limit,
-            ("PASS" if one.holds else "FAIL") * bool(one.limit),
-        )
-        for one in drilled.criteria
-    ]
+    rows = [(one.what, f"{one.value:.4g} {one.unit}".rstrip(), one.limit, one.verdict) for one in drilled.criteria]
     table(("CRITERION", "MEASURED", "LIMIT", "VERDICT"), rows, empty="")
     for note in drilled.notes:
         click.echo(note)
@@ -145,6 +137,6 @@ def _show(held: Held, signer: str) -> None:
 def _plain(held: Held) -> dict[str, Any]:
     drilled: dict[str, Any] = msgspec.to_builtins(held.drilled)
     for plain, one in zip(drilled["criteria"], held.drilled.criteria, strict=True):
-        plain["verdict"] = ("PASS" if one.holds else "FAIL") if one.limit else ""
+        plain["verdict"] = one.verdict
     facts = [msgspec.to_builtins(one) for one in held.facts]
     return {**drilled, "passed": held.drilled.passed, "envelope": held.envelope, "evidence": facts}

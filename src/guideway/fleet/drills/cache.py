@@ -18,7 +18,7 @@ from guideway.gateway.cache.address import read_address
 
 SAYS = (
     "replace the gateway's workers one by one, so that they forget every answer that they kept",
-    "with a Redis: let it answer nobody for three seconds; with a Memcached: let it forget everything",
+    "let a Redis, if there is one, answer nobody for three seconds; a Memcached forget everything",
 )
 QUESTIONS = 5
 """How many different questions are asked again and again."""

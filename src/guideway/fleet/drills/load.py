@@ -7,20 +7,22 @@ import random
 import ssl
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Coroutine
 from functools import cache
 from pathlib import Path
 from types import TracebackType
-from typing import Any
+from typing import Any, TypeVar
 
 import httptools
 import msgspec
+import uvloop
 
+from guideway.core.protocols import Clock
 from guideway.fleet.drills.answers import Answer
 from guideway.kit.addresses import is_loopback
 from guideway.kit.process import POLL
 
-Clock = Callable[[], float]
+T = TypeVar("T")
 
 PATIENCE = 30.0
 """Seconds after which a client gives up."""
@@ -43,16 +45,16 @@ class Question(msgspec.Struct, frozen=True, kw_only=True):
     certificate: str = ""
     cached: bool = False
 
-    def bytes(self, *, streamed: bool, number: int = 0) -> bytes:
+    def bytes(self, *, streamed: bool, number: int = 0, kept: bool = False) -> bytes:
         """The request on the wire; with ``cached``, *number* makes it another question than others."""
         body = {**self.body, "stream": True} if streamed else dict(self.body)
         if self.cached:
             body["seed"] = number  # the key of the cache holds it
         text = msgspec.json.encode(body)
-        control = "" if self.cached else "Cache-Control: no-store\r\n"
+        control = ("" if self.cached else "Cache-Control: no-store\r\n") + ("" if kept else "Connection: close\r\n")
         head = (
             f"POST {self.path} HTTP/1.1\r\nHost: {self.host}:{self.port}\r\nAuthorization: Bearer {self.key}\r\n"
-            f"Content-Type: application/json\r\n{control}Content-Length: {len(text)}\r\nConnection: close\r\n\r\n"
+            f"Content-Type: application/json\r\n{control}Content-Length: {len(text)}\r\n\r\n"
         )
         return head.encode("latin-1") + text
 
@@ -94,33 +96,71 @@ class _Reply:
         self.complete = True
 
 
+class Wires:
+    """Connections to one address: a new one for each request, or, with ``kept``, those that are idle again.
+
+    A kept one that the server closed meanwhile is a client's own affair and no fault of the service: what cannot bear
+    that asks on new ones.
+    """
+
+    def __init__(self, question: Question, *, kept: bool = False) -> None:
+        self.question, self.kept = question, kept
+        self._idle: list[tuple[asyncio.StreamReader, asyncio.StreamWriter]] = []
+
+    async def take(self) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+        """An open connection.
+
+        Raises:
+            OSError: there is none to be had.
+        """
+        while self._idle:
+            reader, writer = self._idle.pop()
+            if not (reader.at_eof() or writer.is_closing()):
+                return reader, writer
+        return await asyncio.open_connection(self.question.host, self.question.port, ssl=self.question.context())
+
+    def give(self, wire: tuple[asyncio.StreamReader, asyncio.StreamWriter], *, sound: bool) -> None:
+        """The request is over; *sound*: its answer was read to the end, and another may follow."""
+        if sound and self.kept:
+            self._idle.append(wire)
+        else:
+            wire[1].transport.abort()
+
+    def close(self) -> None:
+        """Close those that are idle."""
+        for _, writer in self._idle:
+            writer.transport.abort()
+        self._idle.clear()
+
+
 async def ask(
-    question: Question, *, streamed: bool, number: int = 0, patience: float = PATIENCE, clock: Clock = time.monotonic
+    wires: Wires, *, streamed: bool, number: int = 0, patience: float = PATIENCE, clock: Clock = time.monotonic
 ) -> Answer:
-    """Ask once, on a connection of its own; what goes wrong is in the answer."""
+    """Ask once; what goes wrong is in the answer."""
     began = clock()
     reply = _Reply(clock)
     parser = httptools.HttpResponseParser(reply)
     why = ""
     try:
         async with asyncio.timeout(patience):
-            await _exchange(question, question.bytes(streamed=streamed, number=number), reply, parser)
+            sent = wires.question.bytes(streamed=streamed, number=number, kept=wires.kept)
+            await _exchange(wires, sent, reply, parser)
     except TimeoutError:
         why = f"no end within {patience:g} s"
-    except (OSError, httptools.HttpParserError, asyncio.IncompleteReadError) as error:
+    except (OSError, httptools.HttpParserError) as error:
         why = type(error).__name__
     return _answer(reply, parser, began=began, ended=clock(), streamed=streamed, why=why)
 
 
-async def _exchange(question: Question, sent: bytes, reply: _Reply, parser: Any) -> None:
-    reader, writer = await asyncio.open_connection(question.host, question.port, ssl=question.context())
+async def _exchange(wires: Wires, sent: bytes, reply: _Reply, parser: Any) -> None:
+    wire = await wires.take()
+    reader, writer = wire
     try:
         writer.write(sent)
-        await writer.drain()
         while not reply.complete and (data := await reader.read(65536)):
             parser.feed_data(data)
     finally:
-        writer.transport.abort()
+        wires.give(wire, sound=reply.complete and reply.headers.get("connection", "") != "close")
 
 
 def _answer(reply: _Reply, parser: Any, *, began: float, ended: float, streamed: bool, why: str) -> Answer:
@@ -152,12 +192,19 @@ class Load:
     """
 
     def __init__(
-        self, question: Question, rate: float, *, seed: int = 1, prompts: int = 1, clock: Clock = time.monotonic
+        self,
+        question: Question,
+        rate: float,
+        *,
+        seed: int = 1,
+        prompts: int = 1,
+        kept: bool = False,
+        clock: Clock = time.monotonic,
     ) -> None:
         self.answers: list[Answer] = []
-        self.offered = 0
-        self.withheld = 0
-        self._question, self._rate, self._prompts, self._clock = question, rate, prompts, clock
+        self.offered = self.refused = 0
+        self._wires = Wires(question, kept=kept)
+        self._rate, self._prompts, self._clock = rate, prompts, clock
         self._random = random.Random(seed)
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._work, name="load", daemon=True)
@@ -186,7 +233,7 @@ class Load:
 
     def _work(self) -> None:
         try:
-            asyncio.run(self._offer())
+            _run(self._offer())
         except BaseException as error:
             self._wrong = error
 
@@ -199,7 +246,6 @@ class Load:
                 continue
             due += self._random.expovariate(self._rate)
             if len(under_way) >= MOST:
-                self.withheld += 1
                 continue
             task = asyncio.create_task(self._one(self.offered))
             self.offered += 1
@@ -207,27 +253,41 @@ class Load:
             task.add_done_callback(under_way.discard)
             await asyncio.sleep(0)
         await asyncio.gather(*under_way)
+        self._wires.close()
 
     async def _one(self, number: int) -> None:
-        answer = await ask(
-            self._question, streamed=bool(number % 2), number=number // 2 % self._prompts, clock=self._clock
-        )
+        prompt = number // 2 % self._prompts
+        answer = await ask(self._wires, streamed=bool(number % 2), number=prompt, clock=self._clock)
         self.answers.append(answer)
+        self.refused += answer.refused
 
 
 def closed(question: Question, clients: int, seconds: float, *, clock: Clock = time.monotonic) -> list[Answer]:
     """*clients* that each ask again as soon as they are answered, for *seconds*; then the last answers are awaited."""
     found: list[Answer] = []
+    wires = Wires(question, kept=True)
 
     async def client(first: int) -> None:
         number = first
         while clock() < until:
-            found.append(await ask(question, streamed=bool(number % 2), clock=clock))
+            found.append(await ask(wires, streamed=bool(number % 2), clock=clock))
             number += 1
 
     async def all_of_them() -> None:
         await asyncio.gather(*(client(number) for number in range(clients)))
+        wires.close()
 
     until = clock() + seconds
-    asyncio.run(all_of_them())
+    _run(all_of_them())
     return found
+
+
+def once(question: Question, *, clock: Clock = time.monotonic) -> Answer:
+    """One question, and its answer."""
+    return _run(ask(Wires(question), streamed=False, clock=clock))
+
+
+def _run(work: Coroutine[Any, Any, T]) -> T:
+    """Run *work* on the faster loop: a client that is slow measures itself."""
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        return runner.run(work)

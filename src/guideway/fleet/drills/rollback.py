@@ -20,7 +20,7 @@ from guideway.store import fleet
 
 SAYS = (
     "give all traffic to the release before, then back to the one that serves now",
-    "if the release before is no longer warm, go there and back once first, which starts it",
+    "go there and back once before, should that release no longer be warm, which starts its replicas",
 )
 LEAD, SETTLE = 2.0, 2.0
 """Seconds of load before the order, and after the last answer of the release that was left."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 import math
 import time
@@ -22,7 +21,7 @@ from guideway.core.spec import Spec
 from guideway.core.spec.gateway import Limits
 from guideway.fleet import orders
 from guideway.fleet.drills.answers import Answer
-from guideway.fleet.drills.load import Load, Question, ask
+from guideway.fleet.drills.load import Load, Question, once
 from guideway.gateway.exposure import development_certificate, is_on, url
 from guideway.kit.process import is_alive
 from guideway.standard.clauses import Clause
@@ -53,7 +52,10 @@ class Asked(msgspec.Struct, frozen=True):
 
 
 class Site(msgspec.Struct, frozen=True):
-    """An environment under drill. ``pause`` waits so many seconds; ``wall`` counts from 1970, ``clock`` is monotonic."""
+    """An environment under drill.
+
+    ``pause`` waits so many seconds; ``wall`` counts from 1970, ``clock`` is monotonic.
+    """
 
     home: Home
     database: Database
@@ -72,10 +74,10 @@ class Site(msgspec.Struct, frozen=True):
         """Tell people what happens now."""
         self.emit(Note(text))
 
-    def load(self, *, cached: bool = False, prompts: int = 1, rate: float = 0.0) -> Load:
+    def load(self, *, cached: bool = False, prompts: int = 1, rate: float = 0.0, kept: bool = False) -> Load:
         """A load on this environment at the rate that was chosen, or at *rate*."""
         question = msgspec.structs.replace(self.question, cached=cached)
-        return Load(question, rate or self.asked.rate, prompts=prompts, clock=self.clock)
+        return Load(question, rate or self.asked.rate, prompts=prompts, kept=kept, clock=self.clock)
 
     def until(self, condition: Callable[[], Any], seconds: float) -> float:
         """Wait until *condition* holds; how many seconds that took, infinite when it did not within *seconds*."""
@@ -207,7 +209,7 @@ def _must_answer(site: Site) -> None:
     last: list[Answer] = []
 
     def answers() -> bool:
-        last[:] = [asyncio.run(ask(site.question, streamed=False, clock=site.clock))]
+        last[:] = [once(site.question, clock=site.clock)]
         return last[0].good
 
     if math.isinf(site.until(answers, FOLLOWED_WITHIN)):
