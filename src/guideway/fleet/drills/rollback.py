@@ -43,6 +43,7 @@ def run(site: Site) -> Drilled:
         notes = _warmed(site, here, target)
         with site.load() as load:
             site.pause(LEAD)
+            notes += _started(site, target)
             back = _moved(site, load, here, target)
             forward = _moved(site, load, target, here) if math.isfinite(back) else back
             site.pause(SETTLE)
@@ -57,7 +58,7 @@ def run(site: Site) -> Drilled:
         criteria=criteria,
         inputs=(here, target),
         fault=False,
-        notes=(*notes, *_reasons(load.answers)),
+        notes=notes + _reasons(load.answers),
     )
 
 
@@ -109,12 +110,18 @@ def _warmed(site: Site, here: Digest, target: Digest) -> tuple[str, ...]:
     """Make sure that *target* has ready replicas; what people should know of it."""
     if is_warm(site, target):
         return ()
-    said = f"{short(target)} was not warm and was started first; what was measured is the way back once it is warm"
+    said = f"{short(target)} was not warm and was started before the measurement"
     site.say(f"{short(target)} is not warm: starting it, by going there and back once without a measurement")
     site.start_controller(site.home)
     _ordered(site, target)
     _ordered(site, here)
     return (said,)
+
+
+def _started(site: Site, target: Digest) -> tuple[str, ...]:
+    """What people should know when *target* has cooled down again before the order."""
+    cold = f"{short(target)} was not warm when the order came (rollout.bake): the seconds hold its start"
+    return () if is_warm(site, target) else (cold,)
 
 
 def is_warm(site: Site, release: Digest) -> bool:
