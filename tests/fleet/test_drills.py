@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import msgspec
 import pytest
 from drill_rig import Ground, start_controller
 from fleet_rig import NEW, OLD
 
 from guideway.core.errors import SpecError
 from guideway.core.rollout import Phase
-from guideway.core.spec.gateway import Admission, Cache, Gateway
+from guideway.core.spec.gateway import Admission, Gateway
 from guideway.fleet import orders
-from guideway.fleet.drills import cache, controller, hold, overload, replica, rollback
+from guideway.fleet.drills import cache, controller, overload, replica, rollback
 from guideway.fleet.look import gateway_state
 from guideway.store import evidence, fleet, ledger
 
@@ -152,24 +151,6 @@ def test_a_cache_drill_lets_every_worker_forget(ground):
     assert held.drilled.passed, (held.drilled.failures, held.drilled.notes)
     after = gateway_state(ground.home, "dev")
     assert before and after and before.pid == after.pid and not set(before.workers) & set(after.workers)
-
-
-def test_without_a_cache_the_drill_says_that_it_does_not_apply(ground):
-    ground.served(NEW, gateway=Gateway(port=0, cache=Cache(store="off")))
-    assert hold.applies(ground.shop, ground.file, "cache") == "gateway.cache.store is off"
-    assert not hold.applies(ground.shop, ground.file, "replica")
-
-
-def test_no_drill_while_a_rollout_is_under_way_or_nothing_serves(ground):
-    with pytest.raises(SpecError, match="nothing serves"):
-        ground.drill("replica")
-    ground.served(NEW)
-    rollout = fleet.rollouts(ground.database, "dev")[0]
-    other = msgspec.structs.replace(rollout, id="other", phase=Phase.STARTING, ready_within=1e6)
-    fleet.put_rollout(ground.database, other)
-    with pytest.raises(SpecError, match="a rollout is under way"):
-        ground.drill("replica")
-    assert not ground.keys_that_work()
 
 
 def test_a_release_without_a_predecessor_has_no_way_back_to_drill(ground):
