@@ -27,7 +27,7 @@ from guideway.targets.local import LocalTarget
 
 T = TypeVar("T")
 CONTROLLER = Path(__file__).with_name("drill_controller.py")
-SPEC = "guideway: 1\nname: m\ndata: {sources: [{path: x}]}\n"
+SPEC = "guideway: 1\nname: m\ndata: {sources: [{path: x}]}\nrollout: {bake: 0}\n"
 
 MODEL = r"""
 import asyncio, json, sys

@@ -87,14 +87,16 @@ def test_reasons_are_counted_the_most_frequent_first():
 
 
 def test_one_failed_request_fails_a_rollback_however_quick_it_was():
-    assert all(one.holds for one in rollback.judged([GOOD, STREAM], 0.1, 0.1, 5.0))
-    judged = {one.metric: one for one in rollback.judged([GOOD, answer(STREAM, whole=False)], 0.1, 0.1, 5.0)}
+    assert all(one.holds for one in rollback.judged([GOOD, STREAM], 0.1, 0.1, (5.0, 60.0)))
+    judged = {one.metric: one for one in rollback.judged([GOOD, answer(STREAM, whole=False)], 0.1, 0.1, (5.0, 60.0))}
     assert not judged["rollback_failed_requests"].holds and not judged["rollback_broken_streams"].holds
 
 
 @pytest.mark.parametrize("seconds", [5.1, math.inf])
 def test_a_rollback_that_took_longer_than_the_clause_allows_fails(seconds):
-    assert [one.metric for one in rollback.judged([GOOD], seconds, 0.1, 5.0) if not one.holds] == ["rollback_seconds"]
+    assert [one.metric for one in rollback.judged([GOOD], seconds, 0.1, (5.0, 60.0)) if not one.holds] == [
+        "rollback_seconds"
+    ]
 
 
 @pytest.mark.parametrize(("told", "holds"), [(0.9, True), (1.1, False)])

@@ -70,8 +70,8 @@ def test_ctrl_c_in_the_middle_of_a_rollback_gives_the_traffic_back_and_revokes_t
     ground.two_releases()
     ordered = rollback._ordered
 
-    def interrupted(site, release):
-        ordered(site, release)
+    def interrupted(site, release, bake=0.0):
+        ordered(site, release, bake)
         if release == OLD:
             raise KeyboardInterrupt
 
@@ -96,6 +96,22 @@ def test_ctrl_c_while_a_cold_release_starts_takes_the_order_back(ground, monkeyp
     newest = fleet.rollouts(ground.database, "dev")[0]
     assert stable(ground) == NEW and (newest.kind, newest.phase) == ("rollback", Phase.FAILED)
     assert "the drill that asked for it ended" in newest.reason
+
+
+def test_what_somebody_else_ships_during_a_drill_stays(ground, monkeypatch):
+    ground.two_releases()
+    ordered, other = rollback._ordered, "sha256:" + "2" * 64
+
+    def overtaken(site, release, bake=0.0):
+        ordered(site, release, bake)
+        ground.served(other)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(rollback, "_ordered", overtaken)
+    with pytest.raises(KeyboardInterrupt):
+        ground.drill("rollback")
+    assert stable(ground) == other and fleet.rollouts(ground.database, "dev")[0].phase is Phase.DONE
+    assert any("somebody else" in one.text for one in ground.said)
 
 
 @pytest.mark.catalogue("A12")

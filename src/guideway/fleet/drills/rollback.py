@@ -14,7 +14,7 @@ from guideway.fleet.drills import answers as of
 from guideway.fleet.drills.answers import Answer
 from guideway.fleet.drills.load import Load
 from guideway.fleet.drills.result import Criterion, Drilled, limit_of
-from guideway.fleet.drills.site import Site
+from guideway.fleet.drills.site import LOOK, Site
 from guideway.kit.process import is_alive
 from guideway.store import fleet
 
@@ -24,6 +24,8 @@ SAYS = (
 )
 LEAD, SETTLE = 2.0, 2.0
 """Seconds of load before the order, and after the last answer of the release that was left."""
+KEPT_WARM = 120.0
+"""Seconds for which the release that is left stays warm in the middle of a drill, however short `rollout.bake` is."""
 SWITCHED_WITHIN = 30.0
 """Seconds within which answers of the release that was left must cease."""
 
@@ -43,13 +45,12 @@ def run(site: Site) -> Drilled:
         notes = _warmed(site, here, target)
         with site.load() as load:
             site.pause(LEAD)
-            notes += _started(site, target)
-            back = _moved(site, load, here, target)
+            back = _moved(site, load, here, target, bake=KEPT_WARM)
             forward = _moved(site, load, target, here) if math.isfinite(back) else back
-            site.pause(SETTLE)
     finally:
-        restore(site, here)
-    criteria = judged(load.answers, back, forward, limit_of("rollback_seconds", site.clauses))
+        restore(site, here, target, at)
+    limits = limit_of("rollback_seconds", site.clauses), site.spec.rollout.ready_within
+    criteria = judged(load.answers, back, forward, limits)
     return Drilled(
         drill="rollback",
         environment=site.environment,
@@ -62,12 +63,12 @@ def run(site: Site) -> Drilled:
     )
 
 
-def judged(found: list[Answer], back: float, forward: float, limit: float) -> tuple[Criterion, ...]:
+def judged(found: list[Answer], back: float, forward: float, limits: tuple[float, float]) -> tuple[Criterion, ...]:
     """The criteria: *back* and *forward* are seconds from the order to the last answer of the release left."""
     bad, streams = of.failed(found), of.broken(found)
     return (
-        Criterion(what="back", metric="rollback_seconds", value=back, unit="s", at_most=limit, n=1),
-        Criterion(what="forward again", metric="rollforward_seconds", value=forward, unit="s", at_most=limit, n=1),
+        Criterion(what="back", metric="rollback_seconds", value=back, unit="s", at_most=limits[0], n=1),
+        Criterion(what="forward again", metric="rollforward_seconds", value=forward, unit="s", at_most=limits[1], n=1),
         Criterion(
             what="failed requests",
             metric="rollback_failed_requests",
@@ -87,13 +88,21 @@ def judged(found: list[Answer], back: float, forward: float, limit: float) -> tu
     )
 
 
-def restore(site: Site, release: Digest) -> None:
-    """Give the traffic back to *release*, whatever is under way."""
-    for running in fleet.rollouts(site.database, site.environment, running=True):
-        withdraw(site, running)
-    if site.stable.release != release:
-        site.say(f"giving the traffic back to {short(release)}")
-        _ordered(site, release)
+def restore(site: Site, here: Digest, target: Digest, since: float) -> None:
+    """Give the traffic back to *here* after orders that moved it to *target* from *since* on, whatever is under way.
+
+    Where somebody else has moved it meanwhile, theirs is the later word.
+    """
+    fresh = [one for one in fleet.rollouts(site.database, site.environment) if one.created >= since]
+    ours = [one for one in fresh if one.kind == "rollback" and one.release in (here, target)]
+    for one in ours:
+        if not one.phase.final:
+            withdraw(site, one)
+    if len(ours) < len(fresh):
+        site.say("somebody else has moved the traffic meanwhile: it stays as it is")
+    elif site.stable.release != here:
+        site.say(f"giving the traffic back to {short(here)}")
+        _ordered(site, here)
 
 
 def withdraw(site: Site, rollout: Rollout) -> None:
@@ -113,15 +122,9 @@ def _warmed(site: Site, here: Digest, target: Digest) -> tuple[str, ...]:
     said = f"{short(target)} was not warm and was started before the measurement"
     site.say(f"{short(target)} is not warm: starting it, by going there and back once without a measurement")
     site.start_controller(site.home)
-    _ordered(site, target)
-    _ordered(site, here)
+    _ordered(site, target, bake=KEPT_WARM)
+    _ordered(site, here, bake=KEPT_WARM)
     return (said,)
-
-
-def _started(site: Site, target: Digest) -> tuple[str, ...]:
-    """What people should know when *target* has cooled down again before the order."""
-    cold = f"{short(target)} was not warm when the order came (rollout.bake): the seconds hold its start"
-    return () if is_warm(site, target) else (cold,)
 
 
 def is_warm(site: Site, release: Digest) -> bool:
@@ -132,7 +135,7 @@ def is_warm(site: Site, release: Digest) -> bool:
     )
 
 
-def _moved(site: Site, load: Load, bad: Digest, good: Digest) -> float:
+def _moved(site: Site, load: Load, bad: Digest, good: Digest, bake: float = 0.0) -> float:
     """Move the traffic from *bad* to *good*; seconds until no answer named *bad* any more."""
     site.say(f"all traffic from {short(bad)} to {short(good)}")
     order = site.clock()
@@ -141,7 +144,7 @@ def _moved(site: Site, load: Load, bad: Digest, good: Digest) -> float:
         return of.seconds_until_gone(load.since(order), short(bad), order)
 
     try:
-        _ordered(site, good)
+        _ordered(site, good, bake=bake)
     except GuidewayError as error:
         site.say(f"the order failed: {error}")
         return math.inf
@@ -150,12 +153,14 @@ def _moved(site: Site, load: Load, bad: Digest, good: Digest) -> float:
     return gone()
 
 
-def _ordered(site: Site, release: Digest) -> None:
-    """Order a rollback to *release* and wait until it is done."""
-    rollout = orders.rollback(site.home, site.database, site.spec, site.environment, clock=site.wall, to=release)
+def _ordered(site: Site, release: Digest, bake: float = 0.0) -> None:
+    """Order a rollback to *release* and wait for its end; what it leaves stays warm for *bake* seconds at least."""
+    options = msgspec.structs.replace(site.spec.rollout, bake=max(bake, site.spec.rollout.bake))
+    spec = msgspec.structs.replace(site.spec, rollout=options)
+    rollout = orders.rollback(site.home, site.database, spec, site.environment, clock=site.wall, to=release)
     if not rollout.phase.final:
         site.start_controller(site.home)
-    orders.follow(site.database, rollout, pause=lambda: site.pause(0.02), changed=lambda _: None)
+    orders.follow(site.database, rollout, pause=lambda: site.pause(LOOK), changed=lambda _: None)
 
 
 def _reasons(found: list[Answer]) -> tuple[str, ...]:
