@@ -44,7 +44,7 @@ def command() -> None:
 
 
 def _verb(name: str) -> click.Command:
-    @click.command(name, help=_HELP[name])
+    @click.command(name, help=_HELP[name], short_help=_HELP[name].partition(":")[0] + ".")
     @click.option("--rate", type=click.FloatRange(min=1, max=1000), default=20, show_default=True, help="Requests/s.")
     @click.option("--prompt", default="", help="What is asked; default: the question that probes the release.")
     @click.option("--yes", is_flag=True, help="Do not ask before a drill where the level is prod.")

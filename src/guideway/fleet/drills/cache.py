@@ -11,7 +11,7 @@ from guideway.core.route import Route
 from guideway.fleet.drills import answers as of
 from guideway.fleet.drills import faults
 from guideway.fleet.drills.answers import Answer
-from guideway.fleet.drills.result import Criterion, Drilled
+from guideway.fleet.drills.result import Criterion, Drilled, none
 from guideway.fleet.drills.site import Site
 from guideway.fleet.look import gateway_state
 from guideway.gateway.cache.address import read_address
@@ -24,8 +24,10 @@ QUESTIONS = 5
 """How many different questions are asked again and again."""
 LEAD, SILENT, SETTLE = 4.0, 3.0, 4.0
 """Seconds of load before the fault, of silence of a Redis, and after it."""
-LAST = 2.0
-"""Seconds at the end of the load before the fault, and after it, in which hits are counted."""
+COUNTED = 20
+"""The last answers before the fault, and at the end, of which hits are counted; as many before them fill the cache."""
+ENOUGH_WITHIN = 60.0
+"""Seconds within which so many answers must have come."""
 REPLACED_WITHIN = 60.0
 """Seconds within which all workers must be replaced."""
 
@@ -48,14 +50,17 @@ def run(site: Site) -> Drilled:
     began, at = site.clock(), site.wall()
     with site.load(cached=True, prompts=QUESTIONS) as load:
         site.pause(LEAD)
-        before = of.hit_share(load.since(site.clock() - LAST))
+        site.until(lambda: len(load.answers) >= 2 * COUNTED, ENOUGH_WITHIN)
+        before = of.hit_share(load.answers[-COUNTED:])
         if not before:
             raise GuidewayError("no answer came from the cache", where=site.environment, try_this="`--prompt`")
         moment = site.clock()
         seconds = _lose(site)
         site.say(f"the cache is gone after {seconds:.1f} s")
+        enough = len(load.answers) + 2 * COUNTED
         site.pause(SETTLE)
-        after = of.hit_share(load.since(site.clock() - LAST))
+        site.until(lambda: len(load.answers) >= enough, ENOUGH_WITHIN)
+        after = of.hit_share(load.answers[-COUNTED:])
     found = load.answers
     return Drilled(
         drill="cache",
@@ -72,14 +77,7 @@ def judged(found: list[Answer], moment: float, seconds: float, before: float, af
     """The criteria: the cache was lost from *moment* on; *before* and *after* are shares of hits."""
     asked_again = sum(one.good and one.cache == "miss" for one in found if one.began >= moment)
     return (
-        Criterion(
-            what="failed requests",
-            metric="cache_drill_failed_requests",
-            value=len(of.failed(found)),
-            unit="requests",
-            at_most=0,
-            n=len(found),
-        ),
+        none("failed requests", "cache_drill_failed_requests", of.failed(found), found),
         Criterion(
             what="workers replaced",
             metric="cache_drill_seconds",

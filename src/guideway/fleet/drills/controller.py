@@ -7,7 +7,7 @@ from guideway.core.launch import Replica
 from guideway.fleet.drills import answers as of
 from guideway.fleet.drills import faults
 from guideway.fleet.drills.answers import Answer
-from guideway.fleet.drills.result import Criterion, Drilled
+from guideway.fleet.drills.result import Criterion, Drilled, none
 from guideway.fleet.drills.site import Site
 from guideway.fleet.look import controller_runs, gateway_state
 from guideway.store import fleet
@@ -73,14 +73,7 @@ def changed(before: frozenset[tuple[str, int, str]], after: frozenset[tuple[str,
 def judged(found: list[Answer], seconds: float, differences: int) -> tuple[Criterion, ...]:
     """The criteria: another controller acted after *seconds*, and *differences* processes came or went."""
     return (
-        Criterion(
-            what="failed requests",
-            metric="controller_drill_failed_requests",
-            value=len(of.failed(found)),
-            unit="requests",
-            at_most=0,
-            n=len(found),
-        ),
+        none("failed requests", "controller_drill_failed_requests", of.failed(found), found),
         Criterion(
             what="another one acts",
             metric="controller_recovery_seconds",

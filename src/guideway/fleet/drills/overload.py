@@ -8,7 +8,7 @@ from guideway.core.errors import GuidewayError, Unavailable
 from guideway.fleet.drills import answers as of
 from guideway.fleet.drills.answers import Answer
 from guideway.fleet.drills.load import Question, closed
-from guideway.fleet.drills.result import Criterion, Drilled, limit_of
+from guideway.fleet.drills.result import Criterion, Drilled, limit_of, none
 from guideway.fleet.drills.site import Site
 
 SAYS = (
@@ -87,14 +87,7 @@ def judged(heavy: list[Answer], ratio: float, recovery: float, limit: float) -> 
             at_least=GOODPUT,
             n=len(heavy),
         ),
-        Criterion(
-            what="neither answered nor properly refused",
-            metric="overload_improper_answers",
-            value=len(of.improper(heavy)),
-            unit="requests",
-            at_most=0,
-            n=len(heavy),
-        ),
+        none("neither answered nor properly refused", "overload_improper_answers", of.improper(heavy), heavy),
         Criterion(
             what="quick again",
             metric="overload_recovery_seconds",

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sized
+
 import msgspec
 
 from guideway import __version__
@@ -44,6 +46,11 @@ class Criterion(msgspec.Struct, frozen=True, kw_only=True):
         if self.at_most is not None:
             return f"≤ {self.at_most:g}"
         return f"≥ {self.at_least:g}" if self.at_least is not None else ""
+
+
+def none(what: str, metric: str, bad: Sized, of: Sized, unit: str = "requests") -> Criterion:
+    """The criterion that there is not one *bad* among those *of* which it was looked for."""
+    return Criterion(what=what, metric=metric, value=len(bad), unit=unit, at_most=0, n=len(of))
 
 
 class Drilled(msgspec.Struct, frozen=True, kw_only=True):

@@ -13,7 +13,7 @@ from guideway.fleet import orders
 from guideway.fleet.drills import answers as of
 from guideway.fleet.drills.answers import Answer
 from guideway.fleet.drills.load import Load
-from guideway.fleet.drills.result import Criterion, Drilled, limit_of
+from guideway.fleet.drills.result import Criterion, Drilled, limit_of, none
 from guideway.fleet.drills.site import LOOK, Site
 from guideway.kit.process import is_alive
 from guideway.store import fleet
@@ -69,22 +69,8 @@ def judged(found: list[Answer], back: float, forward: float, limits: tuple[float
     return (
         Criterion(what="back", metric="rollback_seconds", value=back, unit="s", at_most=limits[0], n=1),
         Criterion(what="forward again", metric="rollforward_seconds", value=forward, unit="s", at_most=limits[1], n=1),
-        Criterion(
-            what="failed requests",
-            metric="rollback_failed_requests",
-            value=len(bad),
-            unit="requests",
-            at_most=0,
-            n=len(found),
-        ),
-        Criterion(
-            what="broken streams",
-            metric="rollback_broken_streams",
-            value=len(streams),
-            unit="streams",
-            at_most=0,
-            n=sum(one.streamed for one in found),
-        ),
+        none("failed requests", "rollback_failed_requests", bad, found),
+        none("broken streams", "rollback_broken_streams", streams, [one for one in found if one.streamed], "streams"),
     )
 
 
