@@ -28,6 +28,7 @@ class Server:
 
     def __init__(self, answer: bytes, close: bool = False) -> None:
         self.answer, self.close, self.connections, self.requests = answer, close, 0, 0
+        self.clients: list[socket.socket] = []
         self.socket = socket.create_server(("127.0.0.1", 0))
         threading.Thread(target=self._accept, daemon=True).start()
 
@@ -36,6 +37,7 @@ class Server:
             while True:
                 client = self.socket.accept()[0]
                 self.connections += 1
+                self.clients.append(client)
                 threading.Thread(target=self._serve, args=(client,), daemon=True).start()
 
     def _serve(self, client: socket.socket) -> None:
@@ -45,6 +47,10 @@ class Server:
                 client.sendall(self.answer)
                 if self.close:
                     return
+
+    def hang_up(self) -> None:
+        for client in self.clients:
+            client.shutdown(socket.SHUT_RDWR)
 
     @property
     def question(self) -> Question:
@@ -120,6 +126,17 @@ def test_a_load_that_is_stopped_still_counts_what_was_under_way(serve):
             threading.Event().wait(0.01)
         found.stop()
     assert found.refused == found.offered == len(found.answers)
+
+
+def test_a_load_has_no_more_requests_under_way_than_it_may(serve):
+    server = serve(b"")  # it never answers
+    with Load(server.question, 1000.0, most=3) as found:
+        while server.requests < 3:
+            threading.Event().wait(0.01)
+        threading.Event().wait(0.1)
+        assert found.offered == 3
+        found.stop()
+        server.hang_up()
 
 
 def test_a_fault_in_the_load_itself_is_not_silent(serve, monkeypatch):

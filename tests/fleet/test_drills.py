@@ -7,7 +7,7 @@ from drill_rig import Ground, start_controller
 from fleet_rig import NEW, OLD
 
 from guideway.core.errors import SpecError
-from guideway.core.rollout import Phase
+from guideway.core.rollout import EnvironmentState, Phase
 from guideway.core.spec.gateway import Admission, Gateway
 from guideway.fleet import orders
 from guideway.fleet.drills import cache, controller, overload, replica, rollback
@@ -157,6 +157,11 @@ def test_an_overload_drill_finds_the_capacity_offers_more_and_sees_the_recovery(
     assert 10 < found["capacity_per_second"] < 60  # four places, a tenth of a second each
     assert found["peak_headroom"] == pytest.approx(found["capacity_per_second"] / 10)
     assert "refused" in held.drilled.notes[0] and ", 0 refused" not in held.drilled.notes[0]
+
+
+def test_the_crowd_of_an_overload_is_twice_what_the_gateway_lets_run_and_wait():
+    options = Gateway(workers=2, admission=Admission(concurrent=10, queue=5))
+    assert overload.crowd(EnvironmentState("dev", "m", "local", 3, options)) == 80
 
 
 @pytest.mark.catalogue("A23")

@@ -27,7 +27,7 @@ T = TypeVar("T")
 PATIENCE = 30.0
 """Seconds after which a client gives up."""
 MOST = 4096
-"""Requests that one client machine has under way at most; what comes on top is not sent."""
+"""Requests that a load has under way at most, unless it is told otherwise; what comes on top is not sent."""
 
 
 class Question(msgspec.Struct, frozen=True, kw_only=True):
@@ -199,12 +199,13 @@ class Load:
         seed: int = 1,
         prompts: int = 1,
         kept: bool = False,
+        most: int = MOST,
         clock: Clock = time.monotonic,
     ) -> None:
         self.answers: list[Answer] = []
         self.offered = self.refused = 0
         self._wires = Wires(question, kept=kept)
-        self._rate, self._prompts, self._clock = rate, prompts, clock
+        self._rate, self._prompts, self._most, self._clock = rate, prompts, most, clock
         self._random = random.Random(seed)
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._work, name="load", daemon=True)
@@ -245,7 +246,7 @@ class Load:
                 await asyncio.sleep(min(wait, POLL))
                 continue
             due += self._random.expovariate(self._rate)
-            if len(under_way) >= MOST:
+            if len(under_way) >= self._most:
                 continue
             task = asyncio.create_task(self._one(self.offered))
             self.offered += 1

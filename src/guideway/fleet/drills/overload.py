@@ -5,6 +5,7 @@ from __future__ import annotations
 import msgspec
 
 from guideway.core.errors import GuidewayError, Unavailable
+from guideway.core.rollout import EnvironmentState
 from guideway.fleet.drills import answers as of
 from guideway.fleet.drills.answers import Answer
 from guideway.fleet.drills.load import Question, closed
@@ -53,7 +54,7 @@ def run(site: Site) -> Drilled:
     limit = site.state.gateway.admission.wait + RECOVERED + quick
     rate = TIMES * capacity.rate
     site.say(f"offering {rate:.0f} requests a second")
-    with site.load(rate=rate, kept=True) as heavy:
+    with site.load(rate=rate, kept=True, most=crowd(site.state)) as heavy:
         start = site.clock()
         site.pause(OFFERED)
         site.until(lambda: heavy.refused, LONGEST - OFFERED)
@@ -97,6 +98,15 @@ def judged(heavy: list[Answer], ratio: float, recovery: float, limit: float) -> 
             n=1,
         ),
     )
+
+
+def crowd(state: EnvironmentState) -> int:
+    """How many requests the client has under way at most: twice as many as the gateway lets run and wait.
+
+    More would show nothing but how many connections the kernel of this machine takes at once.
+    """
+    admission = state.gateway.admission
+    return 2 * (admission.concurrent * state.replicas + admission.queue * state.gateway.workers)
 
 
 def _must_be_overload(offered: float, capacity: Capacity) -> None:

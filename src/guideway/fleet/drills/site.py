@@ -74,10 +74,10 @@ class Site(msgspec.Struct, frozen=True):
         """Tell people what happens now."""
         self.emit(Note(text))
 
-    def load(self, *, cached: bool = False, prompts: int = 1, rate: float = 0.0, kept: bool = False) -> Load:
-        """A load on this environment at the rate that was chosen, or at *rate*."""
+    def load(self, *, cached: bool = False, rate: float = 0.0, **more: Any) -> Load:
+        """A load on this environment at the rate that was chosen, or at *rate*; *more* is for `Load`."""
         question = msgspec.structs.replace(self.question, cached=cached)
-        return Load(question, rate or self.asked.rate, prompts=prompts, kept=kept, clock=self.clock)
+        return Load(question, rate or self.asked.rate, clock=self.clock, **more)
 
     def until(self, condition: Callable[[], Any], seconds: float) -> float:
         """Wait until *condition* holds; how many seconds that took, infinite when it did not within *seconds*."""
