@@ -181,6 +181,24 @@ def test_rollback_works_while_no_controller_runs(service):
     assert not service.status()["controller"]
 
 
+def test_drills_done_for_real_prove_their_clauses_and_leave_everything_as_it_was(service):
+    first = service.release_that_answers()
+    service.edit('oversight: ""', "oversight: whoever runs it")
+    service.up()
+    second = eventually(lambda: (now := service.release_that_answers()) != first and now)
+    for name in ("rollback", "replica", "controller", "cache"):
+        held = service("drill", name, "--json").stdout
+        assert '"passed": true' in held
+    assert service.release_that_answers() == second
+    keys = [key for key in service.json("keys", "list") if key["label"].startswith("drill")]
+    assert len(keys) == 4 and all(key["revoked"] for key in keys)
+    (service.folder / "runbook.json").write_text('{"metric": "runbook", "value": 1}')
+    service("signers", "new", "ann")
+    service("evidence", "import", "runbook.json", "--clause", "OPS-06", "--as", "ann")
+    verdicts = {one["clause"]: one["verdict"] for one in service.json("assess")["judgements"]}
+    assert (verdicts["REL-03"], verdicts["OPS-06"]) == ("PASS", "PASS")
+
+
 def test_a_port_in_use_is_one_clear_line_and_leaves_nothing_running(service):
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))

@@ -19,22 +19,22 @@ class Redis:
         at, said = self._address, []
         if at.password:
             names = [at.user.encode()] if at.user else []
-            said.append(_command(b"AUTH", *names, at.password.encode()))
+            said.append(command(b"AUTH", *names, at.password.encode()))
         if at.database:
-            said.append(_command(b"SELECT", b"%d" % at.database))
+            said.append(command(b"SELECT", b"%d" % at.database))
         return said
 
     def ping(self) -> bytes:
         """A question that costs nothing."""
-        return _command(b"PING")
+        return command(b"PING")
 
     def get(self, name: bytes) -> bytes:
         """Ask for a value."""
-        return _command(b"GET", name)
+        return command(b"GET", name)
 
     def set(self, name: bytes, value: bytes, seconds: int) -> bytes:
         """Hand over a value."""
-        return _command(b"SET", name, value, b"EX", b"%d" % seconds)
+        return command(b"SET", name, value, b"EX", b"%d" % seconds)
 
     def parse(self, buffer: bytearray) -> tuple[Reply, int] | None:
         """The first reply in *buffer* and its length."""
@@ -57,5 +57,6 @@ class Redis:
         return Reply(bytes(buffer[start:stop])), stop + 2
 
 
-def _command(*words: bytes) -> bytes:
+def command(*words: bytes) -> bytes:
+    """One command in the form that Redis reads."""
     return b"*%d\r\n" % len(words) + b"".join([b"$%d\r\n%b\r\n" % (len(word), word) for word in words])
