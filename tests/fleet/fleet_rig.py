@@ -141,7 +141,7 @@ class Fleet:
         """Step until nothing is left to do."""
         rounds = 0
         while rounds < 5:
-            rounds = 0 if self.controller.once() or self.controller._under_way() else rounds + 1
+            rounds = 0 if self.controller.once() or self.controller.hands.busy else rounds + 1
             self.controller.stopping.wait(0.002)
 
     def ship(self, release: str = NEW, *, admitted: bool = True, environment: str = "dev", **changes) -> Rollout:

@@ -130,12 +130,12 @@ def test_a_replica_that_keeps_dying_is_started_less_and_less_often(fleet):
     kill(fleet.replicas()[0].process.pid)
     clock = time.time()
     fleet.now = lambda: clock
-    fleet.until(lambda: fleet.controller._deaths)
+    fleet.until(lambda: fleet.controller.lately.deaths("dev"))
     for deaths, wait in ((1, 0.25), (2, 0.5), (3, 1.0), (4, 2.0)):
         fleet.calm()
-        assert fleet.controller._deaths["dev", NEW].count == deaths
+        assert fleet.controller.lately.deaths("dev")[NEW].count == deaths
         clock += wait
-        fleet.until(lambda deaths=deaths: fleet.controller._deaths["dev", NEW].count > deaths)
+        fleet.until(lambda deaths=deaths: fleet.controller.lately.deaths("dev")[NEW].count > deaths)
     assert len(fleet.ports()) == 1
 
 

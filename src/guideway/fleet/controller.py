@@ -7,24 +7,21 @@ import sys
 import threading
 import time
 import traceback
-from collections import Counter
-from collections.abc import Callable, Iterable
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Callable
+from concurrent.futures import Executor, ThreadPoolExecutor
 from pathlib import Path
-from typing import Any, NamedTuple
 
 import msgspec
 
 from guideway.core.artifact import Digest
 from guideway.core.errors import Corrupt, GuidewayError, Refused, SpecError
-from guideway.core.launch import Launch, Process, Replica
+from guideway.core.launch import Replica
 from guideway.core.protocols import Clock
 from guideway.core.rollout import EnvironmentState, Phase
-from guideway.core.route import Arm, Endpoint, Route
+from guideway.core.route import Route
 from guideway.fleet.company import Company
 from guideway.fleet.decide import (
     Action,
-    Death,
     Move,
     ReloadGateway,
     RestoreGateway,
@@ -39,39 +36,27 @@ from guideway.fleet.decide import (
     reroute,
 )
 from guideway.fleet.gateways import Gateways
+from guideway.fleet.hands import Ended, Hands, Order, Probed, Started, gateway_key
 from guideway.fleet.hear import Ears
 from guideway.fleet.host import Host
 from guideway.fleet.judge import Judge, Judged
+from guideway.fleet.lately import Lately
 from guideway.fleet.memory import Memory
 from guideway.fleet.project import project_keys, project_route
+from guideway.fleet.routes import ready, route_of
 from guideway.fleet.scaler import Scaler
-from guideway.kit.process import is_alive, last_words, terminate
 from guideway.store import checkpoints, fleet, ledger, releases
 from guideway.store.database import Database
 from guideway.store.home import Home
-from guideway.targets.probe import ProbeResult
 
 BUSY, IDLE = 0.02, 0.2
 """Seconds between two looks, while something is under way and while nothing is."""
-FADE = 60.0
-"""Seconds without another death after which earlier ones no longer count."""
-REFUSED_FOR = 30.0
-"""Seconds until a release that must not run is looked at again: somebody may have repaired it."""
-
-
-class _Order(NamedTuple):
-    """A replica that is being started, and when that was ordered."""
-
-    state: EnvironmentState
-    release: Digest
-    id: str
-    at: float
 
 
 class Controller:
-    """Acts for every environment of one home. Used by one thread; slow work runs in a pool.
+    """Acts for every environment of one home. Used by one thread.
 
-    *clock* counts seconds since 1970; *steady* counts seconds too, and never jumps.
+    *clock* counts seconds since 1970; *steady* counts seconds too, and never jumps. Slow work runs in *pool*.
     """
 
     def __init__(
@@ -83,6 +68,7 @@ class Controller:
         clock: Clock,
         *,
         steady: Callable[[], float] = time.monotonic,
+        pool: Executor | None = None,
     ) -> None:
         self.home, self.database, self.host, self.gateways, self.clock = home, database, host, gateways, clock
         memory = Memory(database, steady)
@@ -90,16 +76,9 @@ class Controller:
         self.judge = Judge(database, memory, self.ears, clock, steady)
         self.company, self.scaler = Company(memory), Scaler(home, database, clock)
         self.epoch = fleet.take_epoch(database)
-        self.began = clock()
         self.stopping = threading.Event()
-        self._pool = ThreadPoolExecutor(max_workers=16, thread_name_prefix="hands")
-        self._starts: dict[Future[tuple[Launch, Process]], _Order] = {}
-        self._probing: dict[Future[ProbeResult], str] = {}
-        self._ending: dict[str, Future[Any]] = {}
-        self._deaths: dict[tuple[str, str], Death] = {}
-        self._refused: dict[tuple[str, Digest], tuple[str, float]] = {}
-        self._waits: dict[str, str] = {}
-        self._routed: dict[str, tuple[int, int, float]] = {}
+        self.lately = Lately(clock)
+        self.hands = Hands(host, gateways, pool or ThreadPoolExecutor(max_workers=16, thread_name_prefix="hands"))
         self._keyed: set[str] = set()
         self._complaints: dict[str, str] = {}
 
@@ -115,7 +94,7 @@ class Controller:
                 if not acted and self._all_down():
                     self.host.rest()
                     return
-                self.stopping.wait(BUSY if acted or self._under_way() else IDLE)
+                self.stopping.wait(BUSY if acted or self.hands.busy else IDLE)
         finally:
             self._settle()
 
@@ -146,7 +125,9 @@ class Controller:
                 self._act(state, action)
             if not happened:
                 happened = self._judge(state, view)
-            self._probe_starting(state.name)
+            for replica in fleet.replicas(self.database, state.name):
+                if replica.state == "starting":
+                    self.hands.probe(replica)
             self._project(state.name)
             self._complaints.pop(state.name, None)
         except Exception as error:
@@ -172,72 +153,50 @@ class Controller:
             if not Path(replica.log).is_relative_to(self.home.logs):  # the state was copied; its processes were not
                 fleet.drop_replica(self.database, replica.id)
         for stray in self.host.strays({one.id for one in fleet.replicas(self.database)}):
-            self._pool.submit(terminate, stray.pid, stray.started, 0.0)
+            self.hands.end(stray)
 
     def _view(self, state: EnvironmentState) -> View:
-        name, now = state.name, self.clock()
-        rollouts = fleet.rollouts(self.database, name)
-        route = fleet.route(self.database, name)
-        replicas = tuple(one for one in fleet.replicas(self.database, name) if one.id not in self._ending)
+        name = state.name
+        rollouts, route = fleet.rollouts(self.database, name), fleet.route(self.database, name)
+        replicas = tuple(one for one in fleet.replicas(self.database, name) if not self.hands.ends(one.id))
         running = next((one for one in rollouts if not one.phase.final), None)
-        launching = Counter(one.release for one in self._starts.values() if one.state.name == name)
         return View(
-            now=now,
-            began=self.began,
-            routed=self._route_changed(route, now),
+            now=self.clock(),
+            began=self.lately.began,
+            routed=self.lately.routed(route),
             state=state,
             route=route,
             rollout=running,
             last_done=next((one for one in rollouts if one.phase is Phase.DONE), None),
             replicas=replicas,
-            launching=dict(launching),
-            deaths={what: death for (where, what), death in self._deaths.items() if where == name},
-            refused={
-                what: why
-                for (where, what), (why, at) in self._refused.items()
-                if where == name and now < at + REFUSED_FOR
-            },
-            waits=self._waits,
+            launching=dict(self.hands.launching(name)),
+            deaths=self.lately.deaths(name),
+            refused=self.lately.refused(name),
+            waits=self.lately.waits,
             gateway=self.gateways.standing(state, self.database),
+            refusal=self.gateways.refusal(name),
             beside=self.judge.beside(running),
-            size=self.scaler.size(state, _ready(replicas, route)),
-            refusal=self.gateways.refusal(state.name),
+            size=self.scaler.size(state, ready(replicas, route)),
         )
-
-    def _route_changed(self, route: Route | None, now: float) -> float:
-        """When we first saw the route as it is."""
-        if route is None:
-            return self.began
-        epoch, revision, since = self._routed.get(route.environment, (0, 0, now))
-        if (epoch, revision) != (route.epoch, route.revision):
-            since = now
-        self._routed[route.environment] = (route.epoch, route.revision, since)
-        return since
 
     def _bury(self, state: EnvironmentState) -> None:
         """Forget what is gone, and remember that it died unless it was asked to end."""
         for replica in fleet.replicas(self.database, state.name):
-            if is_alive(replica.process.pid, replica.process.started):
+            if self.host.alive(replica.process):
                 continue
             fleet.drop_replica(self.database, replica.id)
-            self._waits.pop(replica.id, None)
+            self.lately.waits.pop(replica.id, None)
             self._unmap(replica.release)
             if replica.state != "stopping":
-                self._died(state.name, replica.release, last_words(self.host.log(state.name, replica.id)))
-        if self.gateways.buried(state.name) and state.up and _gateway_key(state.name) not in self._ending:
-            self._died(state.name, "gateway", self.gateways.last_words(state.name))
-        for what, death in tuple(self._deaths.items()):
-            if self.clock() > death.at + FADE:
-                del self._deaths[what]
+                self.lately.died(state.name, replica.release, self.host.last_words(state.name, replica.id))
+        if self.gateways.buried(state.name) and state.up and not self.hands.ends(gateway_key(state.name)):
+            self.lately.died(state.name, "gateway", self.gateways.last_words(state.name))
+        self.lately.fade()
 
     def _unmap(self, release: Digest) -> None:
         running = any(one.release == release for one in fleet.replicas(self.database))
-        if not running and not any(one.release == release for one in self._starts.values()):
+        if not running and not self.hands.starts(release):
             self.host.unmapped(release)
-
-    def _died(self, environment: str, what: str, words: str) -> None:
-        before = self._deaths.get((environment, what))
-        self._deaths[environment, what] = Death(before.count + 1 if before else 1, self.clock(), words)
 
     # -- what is judged ------------------------------------------------------------------------------------------
 
@@ -290,29 +249,25 @@ class Controller:
                     if not fleet.rollouts(self.database, state.name, running=True):
                         self.gateways.restore(state, self.database)
             case StopGateway():
-                key = _gateway_key(state.name)
-                if key not in self._ending:
-                    self._ending[key] = self._pool.submit(self.gateways.stop, state.name)
+                self.hands.stop_gateway(state.name)
 
     def _start(self, state: EnvironmentState, release: Digest) -> None:
         if releases.admission(self.database, release, state.name) is None:
-            self._refused[state.name, release] = (f"it was never admitted into '{state.name}'", self.clock())
+            self.lately.refuse(state.name, release, f"it was never admitted into '{state.name}'")
             return
-        id = secrets.token_hex(3)
-        order = _Order(state, release, id, self.clock())
-        self._starts[self._pool.submit(self.host.start, state, release, id)] = order
+        self.hands.start(Order(state, release, secrets.token_hex(3), self.clock()))
 
     def _start_gateway(self, state: EnvironmentState) -> None:
         self._project(state.name)
         try:
             self.gateways.start(state)
         except OSError as error:
-            self._died(state.name, "gateway", str(error))
+            self.lately.died(state.name, "gateway", str(error))
 
     def _stop(self, state: EnvironmentState, id: str) -> None:
         replica = next(one for one in fleet.replicas(self.database, state.name) if one.id == id)
         fleet.put_replica(self.database, msgspec.structs.replace(replica, state="stopping"))
-        self._ending[id] = self._pool.submit(self.host.stop, state, replica)
+        self.hands.stop(state, replica)
 
     def _set_route(self, state: EnvironmentState, action: SetRoute) -> None:
         with self.database.transaction():
@@ -322,27 +277,8 @@ class Controller:
         project_route(self.home, route)
 
     def _write_route(self, state: EnvironmentState, action: SetRoute) -> Route:
-        old, candidate = fleet.route(self.database, state.name), action.candidate
-        replicas = fleet.replicas(self.database, state.name)
-        route = Route(
-            environment=state.name,
-            model=state.model,
-            revision=old.revision + 1 if old else 1,
-            epoch=self.epoch,
-            stable=_arm(action.release, action.endpoints, replicas),
-            wakes=state.scale.wake if state.up and state.scale and not state.scale.min else 0.0,
-        )
-        if candidate:
-            beside = candidate.beside
-            route = msgspec.structs.replace(
-                route,
-                candidate=_arm(candidate.release, candidate.endpoints, replicas),
-                weight=beside.weight,
-                rollout=candidate.rollout,
-                unit=beside.unit,
-                shadow=beside.shadow,
-                limits=beside.limits,
-            )
+        old, replicas = fleet.route(self.database, state.name), fleet.replicas(self.database, state.name)
+        route = route_of(state, action, old, replicas, epoch=self.epoch)
         fleet.put_route(self.database, route)
         if not (old and old.stable and old.stable.release == action.release):
             self._log("route", action.release, f"{state.name}, {len(action.endpoints)} replicas")
@@ -364,10 +300,9 @@ class Controller:
             if action.phase.final and rollout.phase.beside:
                 self._reroute(state)  # whoever kills us now leaves no traffic on a candidate that failed
         if rollout.phase is Phase.PENDING:  # it starts with a clean slate
-            for what in (rollout.release, "gateway"):
-                self._deaths.pop((state.name, what), None)
+            self.lately.forget(state.name, rollout.release, "gateway")
         if action.phase.final:
-            self._refused.pop((state.name, rollout.release), None)
+            self.lately.allow(state.name, rollout.release)
 
     def _is_over(self, rollout: str) -> bool:
         found = fleet.rollout(self.database, rollout)
@@ -393,49 +328,40 @@ class Controller:
 
     def _collect(self) -> bool:
         """Take the results of slow work that is finished."""
-        started = [future for future in self._starts if future.done()]
-        probed = [future for future in self._probing if future.done()]
-        ended = [key for key, future in self._ending.items() if future.done()]
-        for start in started:
-            self._started(start)
-        for probe in probed:
-            self._probed(probe)
-        for key in ended:
-            self._ended(key)
-        return bool(started or probed or ended)
+        done = self.hands.done()
+        for one in done:
+            match one:
+                case Started():
+                    self._started(one)
+                case Probed():
+                    self._probed(one)
+                case Ended():
+                    self._ended(one)
+        return bool(done)
 
-    def _started(self, future: Future[tuple[Launch, Process]]) -> None:
-        state, release, id, ordered = self._starts.pop(future)
+    def _started(self, done: Started) -> None:
+        state, release, id, ordered = done.order
+        if done.made is None:
+            words = str(done.error) or type(done.error).__name__
+            if isinstance(done.error, Corrupt | Refused | SpecError):
+                self.lately.refuse(state.name, release, words)
+            else:
+                self.lately.died(state.name, release, words)
+            return
+        launch, process = done.made
+        log, asks = str(self.host.log(state.name, id)), (launch.probe, launch.terms)
+        row = Replica(id, state.name, release, launch.port, process, "starting", log, ordered, *asks)
         try:
-            launch, process = future.result()
-        except (Corrupt, Refused, SpecError) as error:
-            self._refused[state.name, release] = (str(error), self.clock())
-        except Exception as error:
-            self._died(state.name, release, str(error) or type(error).__name__)
-        else:
-            log = str(self.host.log(state.name, id))
-            row = Replica(
-                id, state.name, release, launch.port, process, "starting", log, ordered, launch.probe, launch.terms
-            )
-            try:
-                fleet.put_replica(self.database, row)
-            except Exception:  # what cannot be written down must not run
-                self._pool.submit(self.host.stop, state, row)
-                raise
+            fleet.put_replica(self.database, row)
+        except Exception:  # what cannot be written down must not run
+            self.hands.stop(state, row)
+            raise
 
-    def _probe_starting(self, environment: str) -> None:
-        """Ask every starting replica for a token, one question at a time each."""
-        busy = {*self._probing.values(), *self._ending}
-        for replica in fleet.replicas(self.database, environment):
-            if replica.state == "starting" and replica.id not in busy and replica.probe:
-                self._probing[self._pool.submit(self.host.probe, replica.port, replica.probe)] = replica.id
-
-    def _probed(self, future: Future[ProbeResult]) -> None:
-        id, result = self._probing.pop(future), future.result()
+    def _probed(self, done: Probed) -> None:
         for replica in fleet.replicas(self.database):
-            if replica.id == id and replica.state == "starting":
-                self._waits[id] = result.why
-                if result.ready:
+            if replica.id == done.replica and replica.state == "starting":
+                self.lately.waits[replica.id] = done.result.why
+                if done.result.ready:
                     fleet.put_replica(self.database, msgspec.structs.replace(replica, state="ready"))
                     self._started_in(replica)
 
@@ -444,21 +370,17 @@ class Controller:
         if state:
             self.scaler.started(state, self.clock() - replica.since)
 
-    def _ended(self, key: str) -> None:
-        error = self._ending.pop(key).exception()
-        if error:
-            sys.stderr.write(f"stopping {key}: {error}\n")
+    def _ended(self, done: Ended) -> None:
+        if done.error:
+            sys.stderr.write(f"stopping {done.key}: {done.error}\n")
         for state in fleet.environments(self.database):
-            if key == _gateway_key(state.name):
+            if done.key == gateway_key(state.name):
                 self.gateways.buried(state.name)  # it was asked to go: this is no death
 
     # -- when it ends --------------------------------------------------------------------------------------------
 
-    def _under_way(self) -> bool:
-        return bool(self._starts or self._probing or self._ending)
-
     def _all_down(self) -> bool:
-        if self._under_way() or wanted(self.database) or fleet.replicas(self.database):
+        if self.hands.busy or wanted(self.database) or fleet.replicas(self.database):
             return False
         states = fleet.environments(self.database)
         return all(self.gateways.standing(state, self.database) is Standing.NONE for state in states)
@@ -466,40 +388,20 @@ class Controller:
     def _abandon(self) -> None:
         """Somebody deleted the state: nobody could find what runs any more, so it must not go on."""
         sys.stderr.write("the state folder is gone: ending everything that it knew\n")
-        ending = []
         for state in fleet.environments(self.database):
-            replicas = fleet.replicas(self.database, state.name)
-            ending += [self._pool.submit(self.host.stop, state, replica) for replica in replicas]
-            ending.append(self._pool.submit(self.gateways.stop, state.name))
-        for future in ending:
-            future.exception()
+            for replica in fleet.replicas(self.database, state.name):
+                self.hands.stop(state, replica)
+            self.hands.stop_gateway(state.name)
+        self.hands.wait()
 
     def _settle(self) -> None:
         """Write down what was being started, so that the next controller knows it; then let go."""
-        for future in tuple(self._starts):
-            future.exception()
-            self._started(future)
         self.company.close()
-        self._pool.shutdown(wait=True, cancel_futures=True)
+        for started in self.hands.let_go():
+            self._started(started)
 
 
 def wanted(database: Database) -> bool:
     """Is there anything that a controller should see to?"""
     up = any(state.up for state in fleet.environments(database))
     return up or bool(fleet.rollouts(database, running=True))
-
-
-def _gateway_key(environment: str) -> str:
-    return f"gateway of {environment}"
-
-
-def _ready(replicas: Iterable[Replica], route: Route | None) -> int:
-    """Replicas of the stable release that serve."""
-    stable = route.stable.release if route and route.stable else None
-    return sum(one.release == stable and one.state == "ready" for one in replicas)
-
-
-def _arm(release: Digest, endpoints: tuple[Endpoint, ...], replicas: list[Replica]) -> Arm:
-    """The arm of *release*, with what its replicas know of it."""
-    known = next((one for one in replicas if one.release == release and one.state == "ready"), None)
-    return Arm(release, endpoints, known.terms, known.probe) if known else Arm(release, endpoints)

@@ -20,7 +20,7 @@ from guideway.core.rollout import EnvironmentState
 from guideway.core.spec.model import Policy
 from guideway.core.terms import Terms
 from guideway.engines import engine
-from guideway.kit.process import free_port, outputs
+from guideway.kit.process import free_port, is_alive, last_words, outputs, terminate
 from guideway.sealing.admit import check_admission
 from guideway.sealing.pack import files_of, read_manifest
 from guideway.sealing.verify import verify
@@ -74,6 +74,18 @@ class Host:
     def stop(self, state: EnvironmentState, replica: Replica) -> None:
         """Stop a replica, letting it finish what it answers. Returns when it is gone."""
         self.target(state.target).stop(replica.process, DRAIN)
+
+    def alive(self, process: Process) -> bool:
+        """Does *process* run?"""
+        return is_alive(process.pid, process.started)
+
+    def end(self, process: Process) -> None:
+        """End *process* at once."""
+        terminate(process.pid, process.started, 0.0)
+
+    def last_words(self, environment: str, id: str) -> str:
+        """What a replica said at the end."""
+        return last_words(self.log(environment, id))
 
     def log(self, environment: str, id: str) -> Path:
         """The log of one replica."""
