@@ -48,18 +48,30 @@ class _Place(NamedTuple):
     wait: float
 
 
-class Counts:
-    """Of one priority: how many run, how many have run, and how long they waited, by the bounds of ``WAITS``."""
+class Counts(NamedTuple):
+    """Of one priority: how many run, wait and have run, and how long they had waited, by the bounds of ``WAITS``.
 
-    __slots__ = ("finished", "running", "seconds", "waits")
+    ``seconds`` is the sum of what they waited.
+    """
+
+    running: int
+    waiting: int
+    finished: int
+    waits: tuple[int, ...]
+    seconds: float
+
+
+class _Waited:
+    """Those of one priority that waited; ``admitted`` of them were let in."""
 
     def __init__(self) -> None:
-        self.running = self.finished = 0
+        self.admitted = 0
         self.waits = [0] * (len(WAITS) + 1)
         self.seconds = 0.0
 
-    def waited(self, seconds: float) -> None:
-        """One was let in, or was refused, after so long."""
+    def add(self, seconds: float, *, admitted: bool) -> None:
+        """One waited so long."""
+        self.admitted += admitted
         self.waits[bisect_left(WAITS, seconds)] += 1
         self.seconds += seconds
 
@@ -68,8 +80,8 @@ class Admission:
     """The gate of one worker. Every call costs the same, however many wait; *clock* is monotonic, in seconds."""
 
     def __init__(self, limit: int, queue: int, wait: float, clock: Callable[[], float]) -> None:
-        self.running = 0
-        self.counts: dict[Priority, Counts] = {"live": Counts(), "batch": Counts()}
+        self.running = self._finished = self._batches_running = self._batches_finished = 0
+        self._waited: dict[Priority, _Waited] = {"live": _Waited(), "batch": _Waited()}
         self.crowded = False
         """Somebody was refused, and no place has become free since."""
         self._limit, self._queue, self._wait, self._clock = limit, queue, wait, clock
@@ -86,9 +98,8 @@ class Admission:
         """True: run now. False: it waits, and is ``admitted`` or ``refused`` later. An error: there is no room."""
         if self.running < self._limit and not self._places:
             self.running += 1
-            counts = self.counts[priority]
-            counts.running += 1
-            counts.waits[0] += 1
+            if priority == "batch":
+                self._batches_running += 1
             return True
         if len(self._places) >= self._queue and not self._make_room(call.owner, priority):
             self.crowded = True
@@ -100,9 +111,10 @@ class Admission:
     def leave(self, priority: Priority = "live") -> None:
         """A request that ran is over: the next one runs."""
         self.running -= 1
-        counts = self.counts[priority]
-        counts.running -= 1
-        counts.finished += 1
+        self._finished += 1
+        if priority == "batch":
+            self._batches_running -= 1
+            self._batches_finished += 1
         self.crowded = False
         if self._places:
             self._fill()
@@ -112,9 +124,14 @@ class Admission:
         """What is told to whoever finds no room."""
         return self._error
 
-    def waiting_of(self, priority: Priority) -> int:
-        """How many of *priority* wait."""
-        return len(self._lines[priority])
+    def counts(self, priority: Priority) -> Counts:
+        """What became of those of *priority* so far."""
+        running, finished, waited = self._batches_running, self._batches_finished, self._waited[priority]
+        if priority == "live":
+            running, finished = self.running - running, self._finished - finished
+        at_once = running + finished - waited.admitted
+        waits = (waited.waits[0] + at_once, *waited.waits[1:])
+        return Counts(running, len(self._lines[priority]), finished, waits, waited.seconds)
 
     def waits(self, call: Call) -> bool:
         """Does *call* wait?"""
@@ -134,7 +151,7 @@ class Admission:
             if place.until > now:
                 return
             self.cancel(call)
-            self.counts[place.priority].waited(place.wait)
+            self._waited[place.priority].add(place.wait, admitted=False)
             call.refused(self._error)
 
     def resize(self, limit: int, wait: float | None = None) -> None:
@@ -148,9 +165,8 @@ class Admission:
             call = (self._lines["live"] or self._lines["batch"]).next()
             place = self._places.pop(call)
             self.running += 1
-            counts = self.counts[place.priority]
-            counts.running += 1
-            counts.waited(self._clock() - place.until + place.wait)
+            self._batches_running += place.priority == "batch"
+            self._waited[place.priority].add(self._clock() - place.until + place.wait, admitted=True)
             call.admitted()
 
     def _make_room(self, owner: str, priority: Priority) -> bool:

@@ -280,8 +280,10 @@ class Exchange:
             record.usage = told.usage
         elif head.status == 200:
             record.said = Said(body)
-        if head.status == 200:
+        if not record.why_not:
             note(record, told, body)
+        elif told is not None and told.choices:
+            record.finish = told.choices[0].finish_reason or ""
         self.keep(head, body)
         if prepared is None or prepared.passes(body, told):
             self._send(head, at, body)

@@ -24,16 +24,16 @@ class LoadTeller:
 
     def told(self, now: float, model: str) -> WorkerLoad:
         """The load *now*, in seconds since 1970."""
-        live, batch = (self._admission.counts[priority] for priority in ("live", "batch"))
+        live, batch = self._admission.counts("live"), self._admission.counts("batch")
         load = Load(
             workers=1,
             running=live.running,
-            waiting=self._admission.waiting_of("live"),
+            waiting=live.waiting,
             finished=self._before.finished + live.finished,
             batch_running=batch.running,
-            batch_waiting=self._admission.waiting_of("batch"),
+            batch_waiting=batch.waiting,
             batch_finished=self._before.batch_finished + batch.finished,
-            waits=self._lately(now, tuple(live.waits)),
+            waits=self._lately(now, live.waits),
         )
         return WorkerLoad(now, model, load)
 
@@ -59,10 +59,8 @@ class LoadTeller:
 def places(admission: Admission, model: str) -> dict[Labels, Places]:
     """The places as a snapshot holds them, by (model, priority)."""
     priorities: tuple[Priority, ...] = ("live", "batch")
+    found = {priority: admission.counts(priority) for priority in priorities}
     return {
-        (model, priority): Places(
-            counts.running, admission.waiting_of(priority), Histogram(list(counts.waits), counts.seconds)
-        )
-        for priority in priorities
-        if (counts := admission.counts[priority])
+        (model, priority): Places(one.running, one.waiting, Histogram(list(one.waits), one.seconds))
+        for priority, one in found.items()
     }

@@ -105,13 +105,11 @@ _decode_asked = msgspec.json.Decoder(_Asked).decode
 
 
 def note(record: Record, told: Told | None, body: bytes) -> None:
-    """Note in *record* how its whole answer *body*, of which *told* was read, ended, and of a unit how it begins."""
+    """Note in *record*, that of a unit, how its whole answer *body*, of which *told* was read, begins and ended."""
     if told is not None and told.choices:
-        choice = told.choices[0]
-        record.finish = choice.finish_reason or ""
-        if not record.why_not:
-            record.opening = _beginning_of(choice)
-    elif not record.why_not and len(body) <= READ_BYTES:
+        record.finish = told.choices[0].finish_reason or ""
+        record.opening = _beginning_of(told.choices[0])
+    elif len(body) <= READ_BYTES:
         record.opening = Opening(body)
 
 
@@ -133,10 +131,8 @@ def finish_of(events: bytes) -> str:
     return ""
 
 
-def manner(opening: Opening | Beginning | None, finish: str, asked: bytes) -> Manner:
+def manner(opening: Opening | Beginning, finish: str, asked: bytes) -> Manner:
     """What is told of an answer with this *opening* and *finish* to the body *asked*."""
-    if opening is None:
-        return Manner(finish, finish == FILTERED)
     begun = opening.read() if isinstance(opening, Opening) else opening
     finish = finish or begun.finish
     refused = begun.refusal or finish == FILTERED or refuses(begun.text)

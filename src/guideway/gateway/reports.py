@@ -14,7 +14,7 @@ from guideway.gateway.limits.key_lease import Reservation
 from guideway.gateway.log import RequestLine, log_requests
 from guideway.gateway.metrics import Metrics
 from guideway.gateway.mishap import tell
-from guideway.gateway.opening import manner
+from guideway.gateway.opening import FILTERED, manner
 from guideway.gateway.outcomes import Spool
 from guideway.gateway.record import FREE, Record
 from guideway.gateway.request import Request
@@ -172,7 +172,9 @@ class Reports:
         output = found.completion_tokens if found else record.pieces or None
         streaming = record.ended - record.first
         latency = (record.ended - record.begun) * 1e3
-        how = manner(record.opening, record.finish, record.asked)
+        finish, refused, other = record.finish, record.finish == FILTERED, None
+        if record.opening is not None:
+            finish, refused, other = manner(record.opening, finish, record.asked)
         return Outcome(
             at=record.begun + shift,
             environment=self._environment,
@@ -192,14 +194,14 @@ class Reports:
             per_token=streaming * 1e3 / output if record.stream and output and record.first else None,
             input_tokens=found.prompt_tokens if found else None,
             output_tokens=output,
-            finish_reason=how.finish,
+            finish_reason=finish,
             exceeded=exceeded(latency, record.limits) if record.limits else (),
             cached=record.cache if record.cache in FREE else "",  # type: ignore[arg-type]
-            refused=how.refused,
+            refused=refused,
             guarded=record.guarded,
             stream=record.stream,
             release=record.release,
-            other_language=how.other_language,
+            other_language=other,
             overdue="over" if record.overdue else "",
         )
 
