@@ -199,6 +199,25 @@ def test_drills_done_for_real_prove_their_clauses_and_leave_everything_as_it_was
     assert (verdicts["REL-03"], verdicts["OPS-06"]) == ("PASS", "PASS")
 
 
+def test_other_settings_of_the_gateway_are_served_without_a_gap_and_impossible_ones_are_undone(service):
+    before = service.status()
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        service.edit("port: ${GATEWAY_PORT:-8080}", f"port: {port}")
+        said = service("up", code=1)
+    assert f"the gateway keeps its settings: 127.0.0.1:{port}: port {port} is in use" in said.stderr
+    assert len(said.stderr.strip().splitlines()) == 1
+    after = service.status()
+    assert (after["gateway"], after["state"]["gateway"]) == (before["gateway"], before["state"]["gateway"])
+    service.edit(f"port: {port}", "port: ${GATEWAY_PORT:-8080}\n  body_megabytes: 8")
+    service.up()
+    after = service.status()
+    assert (after["gateway"], after["state"]["gateway"]["body_megabytes"]) == (before["gateway"], 8)
+    assert service.ask().choices[0].message.content
+    service.edit("\n  body_megabytes: 8", "")
+    service.up()
+
+
 def test_a_port_in_use_is_one_clear_line_and_leaves_nothing_running(service):
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
