@@ -271,6 +271,22 @@ def test_a_fault_in_one_environment_is_said_once_and_does_not_stop_another(fleet
     assert capsys.readouterr().err.count("\nOSError: the disk is full\n") == 1
 
 
+@pytest.mark.catalogue("A4")
+def test_a_way_back_to_a_release_that_stopped_moves_nothing_before_all_of_it_answers(fleet):
+    fleet.served(OLD)
+    fleet.served(NEW, bake=0.0)
+    fleet.until(lambda: not fleet.replicas(OLD))
+    back = fleet.ship(OLD, kind="rollback")
+    while not fleet.rollout(back.id).phase.final:
+        fleet.controller.once()
+        route = rows.route(fleet.database, "dev")
+        assert len(route.stable.endpoints) == 2
+        ready = {one.port for one in fleet.replicas(route.stable.release) if one.state == "ready"}
+        assert {one.port for one in route.stable.endpoints} <= ready
+    assert fleet.rollout(back.id).phase is Phase.DONE
+    assert rows.route(fleet.database, "dev").stable.release == OLD
+
+
 def asked_often(fleet, condition) -> bool:
     """Did *condition* come about? A while later than at the last look."""
     fleet.steadily += 16.0
