@@ -16,6 +16,10 @@ from guideway.store.home import Home
 
 LISTEN = 0.1
 """Seconds between two looks into the spool of one environment."""
+SHARE = 20.0
+"""A look is followed by a pause so many times as long: many callers make large rows."""
+REMEMBER = 5.0
+"""Seconds between two writings of what the stable release did lately; a kill may cost that much of it."""
 LONGEST = 5.0
 """Seconds that may pass between two looks for them to count: a machine that slept has seen nothing."""
 
@@ -26,6 +30,8 @@ class Ears:
     def __init__(self, home: Home, database: Database, memory: Memory, steady: Callable[[], float]) -> None:
         self._home, self._database, self._memory, self._steady = home, database, memory, steady
         self._listened: dict[str, float] = {}
+        self._pauses: dict[str, float] = {}
+        self._remembered: dict[str, float] = {}
         self._deaf: dict[str, float] = {}
         self._thumbs = Thumbs(home, database, memory)
 
@@ -36,7 +42,7 @@ class Ears:
     def hear(self, environment: str) -> bool:
         """Count what the workers of *environment* left since the last time; was there anything?"""
         now, last = self._steady(), self._listened.get(environment)
-        if last is not None and now - last < LISTEN:
+        if last is not None and now - last < self._pauses.get(environment, LISTEN):
             return False
         self._listened[environment] = now
         folder = self._home.environment(environment) / "outcomes"
@@ -50,6 +56,7 @@ class Ears:
         self._deaf.pop(environment, None)
         if found:
             self._commit(environment, found)
+            self._pauses[environment] = max(LISTEN, SHARE * (self._steady() - now))
         self._thumbs.hear(environment)
         self._clear(environment, folder, {**read, **{name: reading.offset for name, reading in found.items()}})
         return any(reading.records for reading in found.values())
@@ -69,7 +76,10 @@ class Ears:
         for outcome in news:
             baseline.take(outcome, stable)
             baseline.meet(outcome.caller, outcome.at)
-        canaries.put_baseline(self._database, environment, baseline)
+        now = self._steady()
+        if now - self._remembered.get(environment, -REMEMBER) >= REMEMBER:
+            self._remembered[environment] = now
+            canaries.put_baseline(self._database, environment, baseline)
         for rollout in fleet.rollouts(self._database, environment)[:1]:
             self._tell(rollout, stable, news)
 
