@@ -1,0 +1,37 @@
+"""Killed at any named point of a canary under load, the next controller ends it: nobody's request fails."""
+
+from __future__ import annotations
+
+import pytest
+from kill_controller import POINTS
+from kill_rig import killed_at, nothing_is_wrong, town
+from system_rig import drill
+
+SEEDS = 20
+
+
+@pytest.fixture(scope="module")
+def towns(tmp_path_factory):
+    """The one town of this module; another one after a test that went wrong."""
+    kept = []
+    yield kept
+    for _, context in kept:
+        context.__exit__(None, None, None)
+
+
+@pytest.fixture
+def a_town(towns, request, tmp_path_factory):
+    if not towns:
+        context = town(tmp_path_factory.mktemp("town"))
+        towns.append((context.__enter__(), context))
+    yield towns[0][0]
+    if getattr(request.node, "went_wrong", True):
+        towns.pop()[1].__exit__(None, None, None)
+
+
+@pytest.mark.catalogue("A1")
+@pytest.mark.parametrize("point", POINTS, ids=lambda point: point.name)
+def test_a_controller_killed_on_the_way_of_a_canary_fails_no_request_and_the_next_one_ends_it(a_town, request, point):
+    for seed in range(drill(1, 20)):
+        nothing_is_wrong(a_town, point, killed_at(a_town, point, seed))
+    request.node.went_wrong = False
