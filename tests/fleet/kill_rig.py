@@ -46,11 +46,11 @@ RATE, ILL, RESTART = 50.0, 0.6, 30.0
 WORKERS, REPLICAS = 2, 2
 ASKED = Asked(
     strategy="canary",
-    steps=(Step(FIRST, 40, shortest=0.0), Step(SECOND, 40, shortest=0.0)),
+    steps=(Step(FIRST, 20, shortest=0.0), Step(SECOND, 20, shortest=0.0)),
     require=(Required("errors", 2.0, objective=0.3),),
     unit="request",
 )
-"""Two steps that take little more than a second at 50 requests/s; 17 answers without an error are proof enough."""
+"""Two steps that take a second at 50 requests/s; 17 answers without an error are proof enough."""
 
 
 class Killed(NamedTuple):
