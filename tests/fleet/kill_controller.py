@@ -1,7 +1,7 @@
 """``python kill_controller.py HOME``: the controller as it runs, but that it may be killed at a named point.
 
 ``HOME/fate.json`` names the point and the rollout; without it nothing happens. ``HOME/shares.json`` says what share
-of the answers of a release is a 500. When it is asked to end, it leaves how long its looks took in ``looks.json``.
+of the answers of a release is a 500. When it is asked to end, it leaves what its looks cost in ``looks.json``.
 """
 
 from __future__ import annotations
@@ -185,22 +185,22 @@ class MortalHost(Host):
 
 
 class TimedController(Controller):
-    """Keeps how long its rounds took while a canary ran, and how long it judged in them, in seconds."""
+    """Keeps what its rounds cost while a canary ran, and what judging in them did, in seconds of processor time."""
 
     looks: list[tuple[float, float]]
 
     def _round(self, state):
-        began, self.judged = time.perf_counter(), 0.0
+        began, self.judged = time.thread_time(), 0.0
         happened = super()._round(state)
         if self.judged:
-            self.looks.append((time.perf_counter() - began, self.judged))
+            self.looks.append((time.thread_time() - began, self.judged))
         return happened
 
     def _judge(self, state, view):
-        began = time.perf_counter()
+        began = time.thread_time()
         happened = super()._judge(state, view)
         if view.rollout and view.rollout.phase is Phase.CANARY:
-            self.judged = time.perf_counter() - began
+            self.judged = time.thread_time() - began
         return happened
 
 

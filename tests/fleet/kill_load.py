@@ -6,6 +6,7 @@ import asyncio
 import json
 import threading
 import time
+from collections.abc import Collection
 from typing import NamedTuple
 
 PATIENCE = 20.0
@@ -42,9 +43,10 @@ class Load:
         self._over.set()
         self._thread.join(PATIENCE + ROOM)
 
-    def broken(self, bad: str = "") -> list[Answer]:
-        """The requests that failed and the streams that broke, but for the errors of the *bad* release's own."""
-        return [one for one in self.answers if one.wrong and not (one.status == 500 and one.release == bad)]
+    def broken(self, bad: Collection[str] = ()) -> list[str]:
+        """The requests that failed and the streams that broke, but for the errors of *bad* releases (short digests)."""
+        wrong = [one for one in self.answers if one.wrong and not (one.status == 500 and one.release in bad)]
+        return [f"{'stream' if one.streamed else 'request'}: {one.status} {one.wrong}" for one in wrong]
 
     async def _run(self) -> None:
         under_way: set[asyncio.Task[None]] = set()
