@@ -94,7 +94,8 @@ def _measured(folder: Path, asked: argparse.Namespace) -> list[Figure]:
         if "cost" in asked.only:
             figures += costs(one, RATES[-1], 10.0)
         if "rollback" in asked.only:
-            handovers += _rollbacks(one, asked.times)
+            found, quiet = _rollbacks(one, asked.times)
+            handovers, figures = [*handovers, *found], [*quiet, *figures]
     figures = [*(row for one in handovers for row in _rows(one)), *_commands(handovers), *figures]
     if "kills" in asked.only:
         figures += kills(folder / "kills", asked.seeds)
@@ -140,14 +141,15 @@ def aborts(town: Town, rate: int, times: int) -> Handover:
     return _handover("abort", late, took, load)
 
 
-def _rollbacks(town: Town, times: int) -> list[Handover]:
+def _rollbacks(town: Town, times: int) -> tuple[list[Handover], list[Figure]]:
     """Promote another release, let the controller die, and go to and fro between the two, which are warm."""
     second = town.ship(strategy="all-at-once")
     town.until(lambda: town.rollout(second).phase.final, 120.0)
     town.stop(signal.SIGKILL)
     found = [rollbacks(town, rate, times) for rate in RATES]
+    quiet = [_command(town, "rollback") for _ in range(max(10, times))]
     town.start()
-    return found
+    return found, [_took("rollback", "with no load", quiet, must=1.0)]
 
 
 def rollbacks(town: Town, rate: int, times: int) -> Handover:
@@ -212,14 +214,14 @@ def _rows(one: Handover) -> list[Figure]:
 
 
 def _commands(handovers: list[Handover]) -> list[Figure]:
-    """How long the commands took, over all rates; both work while no controller lives."""
-    rows = []
-    for what, must in (("rollback", 1.0), ("abort", None)):
-        took = [seconds for one in handovers if one.what == what for seconds in one.took]
-        if took:
-            note = f"longest of {len(took)} under load, median {statistics.median(took):.2f} s; the process's start too"
-            rows.append(Figure(f"`guideway {what}` as a command", max(took), "s", must=must, peer=None, note=note))
-    return rows
+    """How long the commands took beside the load, over all rates."""
+    took = {what: [spent for one in handovers if one.what == what for spent in one.took] for what in PARTS}
+    return [_took(what, "under load", spent) for what, spent in took.items() if spent]
+
+
+def _took(what: str, when: str, took: list[float], must: float | None = None) -> Figure:
+    note = f"median of {len(took)}, longest {max(took):.2f} s; its interpreter's start too; no controller lives"
+    return Figure(f"`guideway {what}` as a command, {when}", statistics.median(took), "s", must, peer=None, note=note)
 
 
 # -- what a controller costs ---------------------------------------------------------------------------------------
