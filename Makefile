@@ -65,7 +65,7 @@ bench-gateway: $(BIN)/.ready  ## Measure the gateway against HAProxy and others;
 bench-autoscale: $(BIN)/.ready  ## Replay real traces through the autoscaler, by simulation (ten minutes); needs GUIDEWAY_TEST_DATA
 	nice -n 15 $(BIN)/python benchmarks/autoscale.py
 
-drills: $(BIN)/.ready  ## The large forms of the tests that repeat something (twenty minutes); writes benchmarks/results/drills.json. ONLY="words" chooses
+drills: $(BIN)/.ready  ## The large forms of the tests that repeat something (an hour and a half); writes benchmarks/results/drills.json. ONLY="words" chooses
 	nice -n 10 $(BIN)/python benchmarks/drills.py $(if $(ONLY),--only $(ONLY))
 
 lock:  ## Write requirements.lock and torch.lock from what is installed, with hashes

@@ -275,7 +275,7 @@ def kills(folder: Path, seeds: int) -> list[Figure]:
     found = []
     with town(folder) as one:
         for point in POINTS:
-            some = [killed_at(one, point, seed) for seed in range(seeds)]
+            some = [killed_at(one, [point], seed) for seed in range(seeds)]
             found += some
             wrong = [words for killed in some for words in killed.wrong]
             print(f"killed at: {point.name}, {len(some)} times; wrong: {wrong or 'nothing'}", flush=True)

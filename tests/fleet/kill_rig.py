@@ -15,7 +15,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple, TypeVar
 
@@ -34,6 +34,7 @@ from guideway.core.spec.rollout import Rollout as Asked
 from guideway.fleet import orders
 from guideway.fleet.judge import again
 from guideway.fleet.look import gateway_state
+from guideway.kit.files import write_atomic
 from guideway.kit.process import outputs, terminate
 from guideway.store import fleet, ledger, releases
 from guideway.store.database import Database
@@ -117,20 +118,31 @@ class Town:
             self.controller.wait(30)
             self.controller = None
 
-    def ship(self, *, share: float = 0.0, fate: Point | None = None, **changes) -> Rollout:
+    def ship(self, *, share: float = 0.0, doom: Point | None = None, **changes) -> Rollout:
         """Ask for a release that nobody knew before, the way the command line does; *share* of its answers are 500."""
         now, release, id = time.time(), "sha256:" + secrets.token_hex(32), secrets.token_hex(4)
         self.shares[release] = share
         (self.home.path / "shares.json").write_bytes(msgspec.json.encode(self.shares))
-        if fate:
-            told = msgspec.json.encode(Fate(fate.name, id, release, self.stable))
-            (self.home.path / "fate.json").write_bytes(told)
         row = {"release": release, "environment": "dev", "verdict": "PASS", "envelope": "sha256:e"}
         releases.put_admission(self.database, **row, at=now)
         plain = Rollout(id, "dev", release, self.stable or None, Phase.PENDING, now, now, 60.0, self.bake)
         rollout = msgspec.structs.replace(plain, **{"strategy": "canary", "asked": self.asked, **changes})
+        if doom:
+            self.doom(doom, rollout)
         fleet.begin_rollout(self.database, rollout)
         return rollout
+
+    def doom(self, point: Point, rollout: Rollout) -> None:
+        """The controller that runs, or the next one, is killed at *point* of *rollout*."""
+        told = msgspec.json.encode(Fate(point.name, rollout.id, rollout.release, rollout.previous or ""))
+        write_atomic(self.home.path / "fate.json", told, durable=False)
+
+    def bury(self) -> None:
+        """Wait until the controller is killed."""
+        assert self.controller
+        self.until(lambda: self.controller.poll() is not None, 60.0)
+        assert self.controller.returncode == -signal.SIGKILL, self.words()
+        (self.home.path / "fate.json").unlink()
 
     def rollout(self, asked: Rollout) -> Rollout:
         found = fleet.rollout(self.database, asked.id)
@@ -214,36 +226,36 @@ def town(folder: Path, **how) -> Iterator[Town]:
         made.end()
 
 
-def killed_at(town: Town, point: Point, seed: int) -> Killed:
-    """A rollout whose controller is killed at *point*, and ended by the next one, under load."""
-    dice = random.Random(f"{point.name} {seed}")
+def killed_at(town: Town, points: Sequence[Point], seed: int) -> Killed:
+    """A rollout whose controllers are killed at *points*, one after the other, and ended by a last one, under load."""
+    dice, bad = random.Random(f"{points[0].name} {seed}"), points[0].bad
     counts = Counts(town.home)
     with Load(town.port, town.key, RATE, "".join(dice.choices("klmnop", k=8))) as load, counts:
-        rollout = town.ship(share=ILL if point.bad else 0.0, fate=point)
-        assert town.controller
-        town.until(lambda: town.controller.poll() is not None, 60.0)
-        assert town.controller.returncode == -signal.SIGKILL, town.words()
-        (town.home.path / "fate.json").unlink()
-        threading.Event().wait(dice.uniform(0.0, 0.3))
-        began = time.monotonic()
-        town.start()
+        rollout = town.ship(share=ILL if bad else 0.0, doom=points[0])
+        for later in (*points[1:], None):
+            town.bury()
+            threading.Event().wait(dice.uniform(0.0, 0.2))
+            if later:
+                town.doom(later, rollout)
+            began = time.monotonic()
+            town.start()
         ended = town.until(lambda: (now := town.rollout(rollout)).phase.final and now, 2 * RESTART)
         terminal = time.monotonic() - began
         town.until(town.is_settled, 2 * RESTART)
         settled = time.monotonic() - began
-    broken = load.broken({short(rollout.release)} if point.bad else ())
+    broken = load.broken({short(rollout.release)} if bad else ())
     errors = sum(bool(one.wrong) for one in load.answers) - len(broken)
     counted, wrong = counts.check(rollout.id)
-    wrong += [*broken, *_wrongs(town, point, ended)]
+    wrong += [*broken, *_wrongs(town, ended, bad)]
     wrong += [f"it took {one:.1f} s" for one in (terminal, settled) if one > RESTART]
     return Killed(ended.phase, terminal, settled, load.asked, errors, counted, broken, wrong)
 
 
-def _wrongs(town: Town, point: Point, rollout: Rollout) -> Iterator[str]:
-    """What should not be, once *rollout* is over."""
-    if rollout.phase is not (Phase.FAILED if point.bad else Phase.DONE):
+def _wrongs(town: Town, rollout: Rollout, bad: bool) -> Iterator[str]:
+    """What should not be, once *rollout* of a good or *bad* candidate is over."""
+    if rollout.phase is not (Phase.FAILED if bad else Phase.DONE):
         yield f"it is {rollout.phase}: {rollout.reason}"
-    if (town.stable == rollout.release) is point.bad:
+    if (town.stable == rollout.release) is bad:
         yield f"{short(town.stable)} has the traffic"
     if not ledger.verify(town.database):
         yield "the ledger is empty"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from kill_controller import POINTS
 from kill_rig import killed_at, town
-from system_rig import drill
+from system_rig import DRILLS, drill
 
 
 @pytest.fixture(scope="module")
@@ -28,10 +28,20 @@ def a_town(towns, request, tmp_path_factory):
 
 
 @pytest.mark.catalogue("A1")
-@pytest.mark.parametrize("point", POINTS, ids=lambda point: point.name)
-def test_a_controller_killed_on_the_way_of_a_canary_fails_no_request_and_the_next_one_ends_it(a_town, request, point):
+@pytest.mark.parametrize("bad", [False, True], ids=["good", "bad"])
+def test_killed_at_every_point_of_one_rollout_after_the_other_it_ends_all_the_same(a_town, request, bad):
+    points = [one for one in POINTS if one.bad is bad]
+    killed = killed_at(a_town, points, 0)
+    assert killed.wrong == []
+    assert killed.asked > killed.counted > 0
+    request.node.went_wrong = False
+
+
+@pytest.mark.catalogue("A1")
+@pytest.mark.parametrize("point", POINTS if DRILLS else POINTS[::6], ids=lambda point: point.name)
+def test_killed_at_one_point_of_a_rollout_nobody_notices_and_the_next_controller_ends_it(a_town, request, point):
     for seed in range(drill(1, 20)):
-        killed = killed_at(a_town, point, seed)
+        killed = killed_at(a_town, [point], seed)
         assert killed.wrong == []
         assert killed.asked > killed.counted > 0
     request.node.went_wrong = False
