@@ -13,8 +13,8 @@ import sys
 import threading
 import time
 
-PIECES, GAP = 4, 0.01
-"""A stream has so many pieces, so many seconds apart."""
+PIECES, GAP = 8, 0.05
+"""A stream has so many pieces, so many seconds apart: ten of them are under way at any moment, to be torn if any is."""
 ANSWER = {
     "id": "c", "object": "chat.completion", "created": 1, "model": "m",
     "choices": [{"index": 0, "message": {"role": "assistant", "content": "a good answer"}, "finish_reason": "stop"}],
