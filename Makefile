@@ -57,7 +57,7 @@ bench-canary: $(BIN)/.ready  ## Simulate thousands of rollouts against other rul
 	nice -n 10 $(BIN)/python benchmarks/canary.py
 
 bench-rollout: $(BIN)/.ready  ## Leave bad releases and kill controllers on real parts (twenty minutes); SEEDS=20 kills more often; writes results/rollout.json
-	nice -n 5 $(BIN)/python benchmarks/rollout.py $(if $(SEEDS),--seeds $(SEEDS))
+	$(BIN)/python benchmarks/rollout.py $(if $(SEEDS),--seeds $(SEEDS))
 
 bench-gateway: $(BIN)/.ready  ## Measure the gateway against HAProxy and others; PEERS=1 installs more, MILLION=1 takes longer
 	$(BIN)/python benchmarks/gateway.py $(if $(PEERS),--peers) $(if $(MILLION),--million)

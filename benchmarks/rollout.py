@@ -31,7 +31,7 @@ from kill_rig import ASKED, ILL, RATE, RESTART, killed_at, town  # type: ignore[
 
 from benchmarks.drills import machine
 from benchmarks.record import RESULTS, Figure, show, write
-from benchmarks.traffic.machine import processor_seconds
+from benchmarks.traffic.machine import Quiet, processor_seconds
 from guideway.cli import init
 from guideway.core.artifact import short
 from guideway.core.spec.rollout import Rollout as Asked
@@ -71,11 +71,13 @@ def main() -> None:
     """Measure everything in a temporary folder, and write the results; a part is only printed."""
     asked = _asked()
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # as Ctrl-C does: what was started is ended
-    began = time.monotonic()
+    began, quiet = time.monotonic(), Quiet()
+    quiet.look()
     with tempfile.TemporaryDirectory(prefix="gw-rollout-") as name:
-        figures = _measured(Path(name), asked)
+        figures = _measured(Path(name), asked, quiet)
     figures += starts()
-    note = f"{machine()}; {asked.times} handovers of each kind and rate, {asked.seeds} kills at each point"
+    many = f"{asked.times} handovers of each kind and rate, {asked.seeds} kills at each point"
+    note = f"{machine()}; {many}; {quiet}"
     figures.append(Figure("the whole run", time.monotonic() - began, "s", note=note))
     print()
     if set(asked.only) == set(PARTS):
@@ -84,7 +86,7 @@ def main() -> None:
         show(figures)
 
 
-def _measured(folder: Path, asked: argparse.Namespace) -> list[Figure]:
+def _measured(folder: Path, asked: argparse.Namespace, quiet: Quiet) -> list[Figure]:
     figures: list[Figure] = []
     handovers: list[Handover] = []
     with town(folder / "handovers", bake=3600.0, asked=HALF) as one:
@@ -94,11 +96,13 @@ def _measured(folder: Path, asked: argparse.Namespace) -> list[Figure]:
         if "cost" in asked.only:
             figures += costs(one, RATES[-1], 10.0)
         if "rollback" in asked.only:
-            found, quiet = _rollbacks(one, asked.times)
-            handovers, figures = [*handovers, *found], [*quiet, *figures]
+            found, alone = _rollbacks(one, asked.times)
+            handovers, figures = [*handovers, *found], [*alone, *figures]
+    quiet.look()
     figures = [*(row for one in handovers for row in _rows(one)), *_commands(handovers), *figures]
     if "kills" in asked.only:
         figures += kills(folder / "kills", asked.seeds)
+        quiet.look()
     return figures
 
 
