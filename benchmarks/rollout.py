@@ -10,6 +10,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import resource
 import shutil
 import signal
 import statistics
@@ -151,9 +152,13 @@ def _rollbacks(town: Town, times: int) -> tuple[list[Handover], list[Figure]]:
     town.until(lambda: town.rollout(second).phase.final, 120.0)
     town.stop(signal.SIGKILL)
     found = [rollbacks(town, rate, times) for rate in RATES]
-    quiet = [_command(town, "rollback") for _ in range(max(10, times))]
+    before = resource.getrusage(resource.RUSAGE_CHILDREN)
+    alone = [_command(town, "rollback") for _ in range(max(10, times))]
+    after = resource.getrusage(resource.RUSAGE_CHILDREN)
+    spent = (after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime) / len(alone)
     town.start()
-    return found, [_took("rollback", "with no load", quiet, must=1.0)]
+    more = f"; {spent:.2f} s of a processor"
+    return found, [_took("rollback", "with no load", alone, must=1.0, more=more)]
 
 
 def rollbacks(town: Town, rate: int, times: int) -> Handover:
@@ -223,8 +228,8 @@ def _commands(handovers: list[Handover]) -> list[Figure]:
     return [_took(what, "under load", spent) for what, spent in took.items() if spent]
 
 
-def _took(what: str, when: str, took: list[float], must: float | None = None) -> Figure:
-    note = f"median of {len(took)}, longest {max(took):.2f} s; its interpreter's start too; no controller lives"
+def _took(what: str, when: str, took: list[float], *, must: float | None = None, more: str = "") -> Figure:
+    note = f"median of {len(took)}, longest {max(took):.2f} s; with its interpreter's start{more}; no controller lives"
     return Figure(f"`guideway {what}` as a command, {when}", statistics.median(took), "s", must, peer=None, note=note)
 
 
