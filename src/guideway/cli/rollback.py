@@ -7,16 +7,17 @@ from pathlib import Path
 
 import click
 
-from guideway.cli.draw import drawn
+from guideway.cli.draw import Emit, drawn
 from guideway.cli.project import environment_option, json_option, opened, spec_option
-from guideway.cli.ship import follow
 from guideway.cli.state import catch_up
 from guideway.core.artifact import Digest
 from guideway.core.errors import Refused
 from guideway.core.events import Note
+from guideway.core.rollout import Rollout
 from guideway.fleet import orders
-from guideway.pipeline.workshop import Workshop, open_workshop
 from guideway.store import releases
+from guideway.store.database import Database
+from guideway.store.home import Home
 
 
 @click.command("rollback")
@@ -31,26 +32,33 @@ def command(release: str | None, path: Path, environment: str, as_json: bool) ->
     what people wrote or received meanwhile is not undone.
     """
     file, home = opened(path, environment)
-    shop = open_workshop(home)
     began = time.monotonic()
-    target = _target(shop, release, environment) if release else None
-    with drawn(as_json=as_json) as emit:
-        rollout = orders.rollback(home, shop.database, file.spec, environment, clock=shop.clock, to=target)
+    with Database(home.database) as database, drawn(as_json=as_json) as emit:
+        target = _target(database, release, environment) if release else None
+        rollout = orders.rollback(home, database, file.spec, environment, clock=time.time, to=target)
         if not rollout.phase.final:
-            emit(Note("that release is no longer warm: starting it"))
-            orders.ensure_controller(home)
-            rollout = follow(shop, rollout, emit)
-        catch_up(shop.database, home)
-        found = releases.by_digest(shop.database, rollout.release)
+            rollout = _followed(home, rollout, emit)
+        catch_up(database, home)
+        found = releases.by_digest(database, rollout.release)
         name = releases.label(found) if found else rollout.release
         spent = time.monotonic() - began
         emit(Note(f"{name} serves in '{environment}' again, after {spent * 1000:.0f} ms", {"release": rollout.release}))
 
 
-def _target(shop: Workshop, text: str, environment: str) -> Digest:
+def _followed(home: Home, rollout: Rollout, emit: Emit) -> Rollout:
+    """Wait for *rollout*. What that takes is loaded only here: whoever has the release warm is in a hurry."""
+    from guideway.cli.ship import follow
+    from guideway.pipeline.workshop import open_workshop
+
+    emit(Note("that release is no longer warm: starting it"))
+    orders.ensure_controller(home)
+    return follow(open_workshop(home), rollout, emit)
+
+
+def _target(database: Database, text: str, environment: str) -> Digest:
     """A release to go back to: one that was admitted there before, since a rollback judges nothing anew."""
-    found = releases.find(shop.database, text)
-    if releases.admission(shop.database, found.digest, environment) is None:
+    found = releases.find(database, text)
+    if releases.admission(database, found.digest, environment) is None:
         raise Refused(
             f"this release was never admitted into '{environment}'",
             where=releases.label(found),
