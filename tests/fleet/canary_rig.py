@@ -10,6 +10,7 @@ from fleet_rig import NEW, OLD, Fleet
 
 from guideway.core.artifact import short
 from guideway.core.assignment import assign
+from guideway.core.feedback import Judgement
 from guideway.core.outcome import Outcome
 from guideway.core.rollout import Phase, Rollout
 from guideway.core.spec.rollout import Required, Step
@@ -17,8 +18,9 @@ from guideway.core.spec.rollout import Rollout as Asked
 from guideway.fleet.judge import again
 from guideway.gateway.outcomes import Spool
 from guideway.rollout.canary import Canary
-from guideway.store import canaries, ledger
+from guideway.store import canaries, feedback, ledger
 from guideway.store import fleet as rows
+from guideway.store.feedback_spool import Spool as Thumbs
 
 STEPS = (Step(0.1, 100, shortest=1.0), Step(0.5, 200, shortest=1.0))
 ASKED = Asked(strategy="canary", steps=STEPS, require=(Required("errors", 2.0, objective=0.05),))
@@ -55,6 +57,14 @@ class Users:
                 )
             )  # fmt: skip
         self.spool.tick()
+
+    def say(self, thumb: str, *requests: str) -> None:
+        """Leave a judgement of each of these *requests*, as a worker does."""
+        spool = Thumbs(self.fleet.home.environment("dev") / feedback.FOLDER, "worker")
+        for request in requests:
+            said = Judgement(request, f"key-{thumb}", "ann", "dev", "", "", self.fleet.now(), thumb=thumb)
+            spool.append(msgspec.msgpack.encode(said))
+        spool.close()
 
     def until_over(self, rollout: Rollout, *, most: int = 20_000, **how) -> Rollout:
         """Ask, and step the controller, until *rollout* is over."""

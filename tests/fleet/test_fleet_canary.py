@@ -15,7 +15,7 @@ from guideway.core.outcome import Outcome
 from guideway.core.rollout import Phase
 from guideway.core.spec.rollout import Required, Step
 from guideway.fleet import steer
-from guideway.store import canaries, ledger
+from guideway.store import canaries, feedback, ledger
 from guideway.store import fleet as rows
 
 
@@ -99,6 +99,19 @@ def test_before_the_first_step_limits_of_latency_are_drawn_from_the_stable_relea
     limits = canary(fleet, rollout).scores.limits.latency
     assert rows.route(fleet.database, "dev").limits == limits
     assert 80.0 < limits[0] < 120.0
+
+
+@pytest.mark.parametrize(("callers", "unit"), [(999, "request"), (1000, "caller")])
+def test_callers_are_drawn_where_there_were_enough_of_them_in_the_last_day(fleet, callers, unit):
+    fleet.served(OLD)
+    users = Users(fleet)
+    for number in range(callers):
+        users.ask(1, caller=f"{number:032x}")
+    fleet.steadily += 1.0
+    fleet.calm()
+    fleet.ship(NEW, strategy="canary", asked=ASKED)
+    fleet.until(lambda: candidate(fleet))
+    assert rows.route(fleet.database, "dev").unit == unit
 
 
 def test_the_candidate_has_the_replicas_that_its_next_weight_needs(fleet):
@@ -208,6 +221,21 @@ def test_segments_that_were_read_are_removed(fleet):
     folder = fleet.home.environment("dev") / "outcomes"
     fleet.until(lambda: not list(folder.iterdir()))
     assert canaries.positions(fleet.database, "dev") == {}
+
+
+def test_thumbs_down_for_the_candidate_speak_against_it_each_request_once(fleet):
+    rollout, users = begun(fleet)
+    users.ask(60)
+    fleet.steadily += 1.0
+    fleet.until(lambda: canary(fleet, rollout).scores.units_at(0.1) == 60)
+    users.say("down", "q301", "q302", "q303")
+    users.say("up", "q303", "q304", "nobody")
+    fleet.steadily += 1.0
+    fleet.until(lambda: "feedback" in canary(fleet, rollout).scores.signals)
+    found = canary(fleet, rollout).scores.signals["feedback"]
+    assert sum(found.requests) == 4
+    assert sum(sum(one) for one in found.process.tally.values()) == 3
+    assert len(feedback.all_of(fleet.database, "dev")) == 6
 
 
 # -- people ------------------------------------------------------------------------------------------------------------

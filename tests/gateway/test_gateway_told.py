@@ -396,3 +396,14 @@ def test_a_limit_is_counted_by_what_was_used_up(gateway, replica, client):
     gateway.loop.call(gateway.plane.reports.flush)
     assert counters(gateway)["limited"] == {"requests a day": 1}
     assert counters(gateway)["errors"] == {"rate_limit_exceeded": 1}
+
+
+def test_who_asks_is_told_as_a_digest_that_is_the_same_each_time_and_is_no_unit_where_requests_are_drawn(rollout):
+    one = rollout()
+    for user in ("ann", "ben", "ann", ""):
+        one.ask(**({"user": user} if user else {}))
+    first, other, again, nobody = one.told()
+    assert first.caller == again.caller != other.caller != ""
+    assert nobody.caller == ""
+    assert {found.unit for found in (first, other, again, nobody)} == {""}
+    assert "ann" not in first.caller

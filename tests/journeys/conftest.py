@@ -1,23 +1,45 @@
-"""One project, trained and served once for all journeys."""
+"""One project, trained once for all processes that run journeys, and served once in each."""
 
 from __future__ import annotations
 
+import json
+import os
+import shutil
 from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
 
 import pytest
 from journey_rig import Service, eventually
+
+from guideway.kit.files import locked
 
 
 @pytest.fixture(scope="session")
 def built(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
     """A project from the template, up in `dev` with two replicas."""
+    base = tmp_path_factory.getbasetemp()
+    trained = (base.parent if os.environ.get("PYTEST_XDIST_WORKER") else base) / "trained"
     folder = tmp_path_factory.mktemp("journey") / "days"
-    Service(folder.parent)("init", "days")
+    events = _train(trained)
+    shutil.copytree(trained / "days", folder, symlinks=True)
     service = Service(folder)
-    service.first_events = service.up()  # type: ignore[attr-defined]
+    service.first_events = events  # type: ignore[attr-defined]
+    service.up()
     yield service
     service("down")
     eventually(lambda: not service.processes())
+
+
+def _train(folder: Path) -> list[dict[str, Any]]:
+    """Build the project in *folder*, if no other process did; what the build said."""
+    folder.mkdir(exist_ok=True)
+    told = folder / "events.jsonl"
+    with locked(folder / "lock"):
+        if not told.exists():
+            Service(folder)("init", "days")
+            told.write_text(Service(folder / "days")("build").stdout, encoding="utf-8")
+    return [json.loads(line) for line in told.read_text(encoding="utf-8").splitlines()]
 
 
 @pytest.fixture

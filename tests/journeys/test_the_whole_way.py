@@ -20,7 +20,7 @@ LAB = ("  prod:\n", "  lab:\n    standard: {level: dev}\n")
 """A second environment, judged as dev: what prod asks, a sample of 310 rows cannot prove."""
 
 
-def test_the_first_up_runs_every_stage_judges_and_serves(built):
+def test_the_first_build_runs_every_stage_and_judges(built):
     events = built.first_events
     finished = [event["step"] for event in events if event["event"] == "finished"]
     assert finished == ["data", "train", "compress", "evaluate", "guard", "package", "scan"]

@@ -17,9 +17,9 @@ class Outcome(msgspec.Struct, frozen=True, array_like=True):
     ``at`` is in seconds since 1970; times are in milliseconds, None where there was none. ``arm``, ``share`` and
     ``failure`` tell of the *first* attempt, even if a retry rescued the request (``retried``, and ``status`` is what
     the client got; ``first_status`` what the first attempt brought, 0: nothing). ``unit`` is the digest of the caller,
-    empty in request mode; ``why_not`` says why the request is no unit. ``exceeded`` holds the limits, in
-    milliseconds, that it ran past: an answer that never comes runs past them too. ``same``: a shadow's answer equals
-    the real one. ``other_language``: the answer is in another script than its prompt, None where nobody can tell.
+    empty in request mode, and ``caller`` the same in every mode; ``why_not`` says why the request is no unit.
+    ``exceeded`` holds the limits, in milliseconds, that it ran past: an answer that never comes runs past them too.
+    ``same``: a shadow's answer equals the real one. ``other_language``: the answer is in another script than its prompt, None where nobody can tell.
 
     ``overdue`` is "running" in an early record, left while the request still runs past a limit of its rollout: it
     says which limits ran out, and must not be counted as a request. The record of its end follows, with "over".
@@ -53,6 +53,7 @@ class Outcome(msgspec.Struct, frozen=True, array_like=True):
     same: bool | None = None
     other_language: bool | None = None
     overdue: Literal["", "running", "over"] = ""
+    caller: str = ""
 
 
 def exceeded(latency: float, limits: tuple[float, ...]) -> tuple[float, ...]:

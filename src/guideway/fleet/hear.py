@@ -9,6 +9,7 @@ from guideway.core.artifact import short
 from guideway.core.outcome import Outcome
 from guideway.core.rollout import Phase, Rollout
 from guideway.fleet.memory import Memory
+from guideway.fleet.thumbs import Thumbs
 from guideway.store import canaries, fleet, outcomes
 from guideway.store.database import Database
 from guideway.store.home import Home
@@ -26,6 +27,7 @@ class Ears:
         self._home, self._database, self._memory, self._steady = home, database, memory, steady
         self._listened: dict[str, float] = {}
         self._deaf: dict[str, float] = {}
+        self._thumbs = Thumbs(home, database, memory)
 
     def deaf_for(self, environment: str) -> float:
         """Seconds for which the spool could not be read; 0: it can."""
@@ -48,6 +50,7 @@ class Ears:
         self._deaf.pop(environment, None)
         if found:
             self._commit(environment, found)
+        self._thumbs.hear(environment)
         self._clear(environment, folder, {**read, **{name: reading.offset for name, reading in found.items()}})
         return any(reading.records for reading in found.values())
 
@@ -57,6 +60,7 @@ class Ears:
             self._count(environment, news)
             positions = {name: reading.offset for name, reading in found.items()}
             canaries.put_positions(self._database, environment, positions)
+        self._thumbs.remember(news)
 
     def _count(self, environment: str, news: list[Outcome]) -> None:
         route = fleet.route(self._database, environment)
@@ -64,7 +68,7 @@ class Ears:
         baseline = self._memory.baseline(environment)
         for outcome in news:
             baseline.take(outcome, stable)
-            baseline.meet(outcome.unit, outcome.at)
+            baseline.meet(outcome.caller, outcome.at)
         canaries.put_baseline(self._database, environment, baseline)
         for rollout in fleet.rollouts(self._database, environment)[:1]:
             self._tell(rollout, stable, news)

@@ -214,22 +214,27 @@ class Plane:
             return None
         self.budget.request(record.begun)
         record.batch = request.batch
+        record.caller = caller = self._caller(request, wanted)
         if table.candidate is None:
             record.why_not, arm = "no rollout", table.stable
             if arm is not None:
                 record.arm, record.release = arm.name, arm.release
             return arm
         route = table.route
-        key = ""
-        if route.unit == "caller" and request.key is not None:
-            caller = wanted.user or request.headers.get(b"x-session-id", b"").decode("latin-1")
-            key = caller_key(self._pepper, request.key.owner, caller)
+        key = caller if route.unit == "caller" else ""
         assignment, arm = table.assign(key=key, uniform=self._uniform(), why_not="batch" if request.batch else "")
         record.share, record.unit, record.why_not = assignment.share, assignment.key, assignment.why_not
         record.rollout = route.rollout
         if arm is not None:
             record.arm, record.release = arm.name, arm.release
         return arm
+
+    def _caller(self, request: Request, wanted: Peek) -> str:
+        """The digest of whoever asks, as far as the request says who that is; empty for the anonymous."""
+        if request.key is None:
+            return ""
+        said = wanted.user or request.headers.get(b"x-session-id", b"").decode("latin-1")
+        return caller_key(self._pepper, request.key.owner, said) if said else ""
 
     def awake(self, arm: ServingArm) -> ServingArm | None:
         """*arm*, which was asleep, as it is now; None where another release serves: the request was not made for it."""

@@ -54,6 +54,7 @@ class Record(msgspec.Struct, gc=False):
     rollout: str = ""
     share: float = 0.0
     unit: str = ""
+    caller: str = ""
     why_not: Exclusion = ""
     batch: bool = False
     free: bool = False

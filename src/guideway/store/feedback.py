@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 import msgspec
@@ -27,8 +27,8 @@ class Committed(msgspec.Struct, frozen=True):
     lost: int = 0
 
 
-def commit(database: Database, folder: Path) -> Committed:
-    """Make rows of all that waits in the spools in *folder*.
+def commit(database: Database, folder: Path, told: Callable[[list[Judgement]], None] = lambda found: None) -> Committed:
+    """Make rows of all that waits in the spools in *folder*; *told* hears what became rows.
 
     Safe to be killed and to be repeated: the last judgement of a key about a request wins, whatever the order.
 
@@ -45,6 +45,7 @@ def commit(database: Database, folder: Path) -> Committed:
                 for judgement in found:
                     put(database, judgement)
             path.unlink()
+            told(found)
             judgements, lost = judgements + len(found), lost + rest
     return Committed(judgements, lost)
 

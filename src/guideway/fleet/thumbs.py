@@ -1,0 +1,59 @@
+"""What users say of answers, for the canary that drew the requests. Who answered is remembered for a while."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Iterable, Iterator
+
+from guideway.core.feedback import Judgement
+from guideway.core.outcome import Outcome
+from guideway.fleet.memory import Memory
+from guideway.store import feedback, fleet
+from guideway.store.database import Database
+from guideway.store.home import Home
+
+KEPT = 20_000
+"""Units that are remembered, the newest. What is said of older ones counts for training, not for the canary."""
+
+
+class Thumbs:
+    """Takes feedback into the rows and into the evidence; used by the controller's thread alone.
+
+    Which units we remember depends on their number and on when a controller began, never on the arm.
+    """
+
+    def __init__(self, home: Home, database: Database, memory: Memory) -> None:
+        self._home, self._database, self._memory = home, database, memory
+        self._units: OrderedDict[str, Outcome] = OrderedDict()
+
+    def remember(self, news: Iterable[Outcome]) -> None:
+        """Remember those of *news* that are units, as little of them as is needed."""
+        for one in news:
+            if one.rollout and not one.why_not and one.overdue != "running":
+                self._units[one.request] = Outcome(
+                    one.at, one.environment, one.rollout, one.arm, one.share, one.request, unit=one.unit
+                )
+        while len(self._units) > KEPT:
+            self._units.popitem(last=False)
+
+    def hear(self, environment: str) -> None:
+        """Make rows of the feedback that waits, and count the thumbs among it."""
+        found: list[Judgement] = []
+        feedback.commit(self._database, self._home.environment(environment) / feedback.FOLDER, found.extend)
+        said = list(self._said(found))
+        running = fleet.rollouts(self._database, environment, running=True)
+        known = self._memory.canary(running[0]) if said and running else None
+        if known is None:
+            return
+        with self._memory.transaction():
+            for unit, judgement in said:
+                if unit.rollout == running[0].id:
+                    known.scores.take_late(unit, judgement.thumb)
+            self._memory.write(running[0], known)
+
+    def _said(self, found: Iterable[Judgement]) -> Iterator[tuple[Outcome, Judgement]]:
+        """The thumbs about units, each unit once."""
+        for judgement in found:
+            unit = self._units.pop(judgement.request, None) if judgement.thumb else None
+            if unit is not None:
+                yield unit, judgement
