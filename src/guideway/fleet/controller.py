@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import secrets
 import sys
 import threading
 import time
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import Executor, ThreadPoolExecutor
 from pathlib import Path
 
@@ -18,7 +19,6 @@ from guideway.core.errors import Corrupt, GuidewayError, Refused, SpecError
 from guideway.core.launch import Replica
 from guideway.core.protocols import Clock
 from guideway.core.rollout import EnvironmentState, Phase
-from guideway.core.route import Route
 from guideway.fleet.company import Company
 from guideway.fleet.decide import (
     Action,
@@ -75,9 +75,9 @@ class Controller:
         self.memory, self.ears = memory, Ears(home, database, memory, steady)
         self.judge = Judge(database, memory, self.ears, clock, steady)
         self.company, self.scaler = Company(memory), Scaler(home, database, clock)
-        self.epoch = fleet.take_epoch(database)
+        self.epoch = memory.epoch = fleet.take_epoch(database)
         self.stopping = threading.Event()
-        self.lately = Lately(clock)
+        self.began, self.steady, self.lately = clock(), steady, Lately(steady)
         self.hands = Hands(host, gateways, pool or ThreadPoolExecutor(max_workers=16, thread_name_prefix="hands"))
         self._keyed: set[str] = set()
         self._complaints: dict[str, str] = {}
@@ -102,8 +102,11 @@ class Controller:
         """One round over all environments; did anything happen? What goes wrong in one does not stop the others."""
         happened = False
         try:
-            if fleet.current_epoch(self.database) != self.epoch:  # a rollback from the command line took the fence
-                self.epoch = fleet.take_epoch(self.database)
+            if (
+                fleet.current_epoch(self.database) != self.epoch
+            ):  # the command line took the fence, or another controller
+                self.memory.forget()
+                self.epoch = self.memory.epoch = fleet.take_epoch(self.database)
             happened = self._collect()
             for state in fleet.environments(self.database):
                 happened |= self._round(state)
@@ -162,7 +165,8 @@ class Controller:
         running = next((one for one in rollouts if not one.phase.final), None)
         return View(
             now=self.clock(),
-            began=self.lately.began,
+            began=self.began,
+            steady=self.steady(),
             routed=self.lately.routed(route),
             state=state,
             route=route,
@@ -245,7 +249,7 @@ class Controller:
             case ReloadGateway():
                 self.gateways.reload(state)
             case RestoreGateway():
-                with self.database.transaction():
+                with self._fenced():
                     if not fleet.rollouts(self.database, state.name, running=True):
                         self.gateways.restore(state, self.database)
             case StopGateway():
@@ -259,33 +263,34 @@ class Controller:
 
     def _start_gateway(self, state: EnvironmentState) -> None:
         self._project(state.name)
+        fleet.check_epoch(self.database, self.epoch)  # if we slept, another controller may have started one meanwhile
         try:
             self.gateways.start(state)
         except OSError as error:
             self.lately.died(state.name, "gateway", str(error))
 
     def _stop(self, state: EnvironmentState, id: str) -> None:
-        replica = next(one for one in fleet.replicas(self.database, state.name) if one.id == id)
-        fleet.put_replica(self.database, msgspec.structs.replace(replica, state="stopping"))
+        with self._fenced():
+            replica = next(one for one in fleet.replicas(self.database, state.name) if one.id == id)
+            fleet.put_replica(self.database, msgspec.structs.replace(replica, state="stopping"))
         self.hands.stop(state, replica)
 
     def _set_route(self, state: EnvironmentState, action: SetRoute) -> None:
-        with self.database.transaction():
+        with self._fenced():
             if action.rollout and self._is_over(action.rollout):
                 return
-            route = self._write_route(state, action)
-        project_route(self.home, route)
+            self._write_route(state, action)
+        project_route(self.home, self.database, state.name)
 
-    def _write_route(self, state: EnvironmentState, action: SetRoute) -> Route:
+    def _write_route(self, state: EnvironmentState, action: SetRoute) -> None:
         old, replicas = fleet.route(self.database, state.name), fleet.replicas(self.database, state.name)
         route = route_of(state, action, old, replicas, epoch=self.epoch)
         fleet.put_route(self.database, route)
         if not (old and old.stable and old.stable.release == action.release):
             self._log("route", action.release, f"{state.name}, {len(action.endpoints)} replicas")
-        return route
 
     def _move(self, state: EnvironmentState, action: Move) -> None:
-        with self.database.transaction():
+        with self._fenced():
             rollout = fleet.rollout(self.database, action.rollout)
             if rollout is None or rollout.phase.final:
                 return
@@ -308,6 +313,13 @@ class Controller:
         found = fleet.rollout(self.database, rollout)
         return found is None or found.phase.final
 
+    @contextlib.contextmanager
+    def _fenced(self) -> Iterator[None]:
+        """A transaction of the one who acts: if we slept, and another controller acts by now, nothing happens."""
+        with self.database.transaction():
+            fleet.check_epoch(self.database, self.epoch)
+            yield
+
     def _log(self, what: str, subject: str, why: str) -> None:
         ledger.append(self.database, at=self.clock(), who="controller", what=what, subject=subject, why=why)
 
@@ -320,9 +332,7 @@ class Controller:
         if environment not in self._keyed or self.home.shared or not keys.exists():
             project_keys(self.home, self.database, environment)
             self._keyed.add(environment)
-        route = fleet.route(self.database, environment)
-        if route:
-            project_route(self.home, route)
+        project_route(self.home, self.database, environment)
 
     # -- what comes back -----------------------------------------------------------------------------------------
 
@@ -358,12 +368,13 @@ class Controller:
             raise
 
     def _probed(self, done: Probed) -> None:
-        for replica in fleet.replicas(self.database):
-            if replica.id == done.replica and replica.state == "starting":
-                self.lately.waits[replica.id] = done.result.why
-                if done.result.ready:
-                    fleet.put_replica(self.database, msgspec.structs.replace(replica, state="ready"))
-                    self._started_in(replica)
+        with self._fenced():
+            for replica in fleet.replicas(self.database):
+                if replica.id == done.replica and replica.state == "starting":
+                    self.lately.waits[replica.id] = done.result.why
+                    if done.result.ready:
+                        fleet.put_replica(self.database, msgspec.structs.replace(replica, state="ready"))
+                        self._started_in(replica)
 
     def _started_in(self, replica: Replica) -> None:
         state = fleet.environment(self.database, replica.environment)
