@@ -209,7 +209,9 @@ class Invariants:
 
     def _enough_stay(self, replica: Replica) -> None:
         rows = self.read_replicas()
-        others = [one for one in rows if one.release == replica.release and one.state == "ready" and one.id != replica.id]
+        others = [
+            one for one in rows if one.release == replica.release and one.state == "ready" and one.id != replica.id
+        ]
         stay = sum(self.world.machine.on(one.port) is not None for one in others)
         wanted = self.world.story.replicas
         self.require(stay >= wanted, f"{replica.id} of the stable release is stopped, {stay} of {wanted} stay")

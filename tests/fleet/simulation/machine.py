@@ -181,7 +181,8 @@ class Pool(Executor):
         try:
             seconds = next(steps)
         except StopIteration as end:
-            self._done(future, lambda: future.set_result(end.value))
+            value = end.value
+            self._done(future, lambda: future.set_result(value))
         except Exception as error:
             failed = error
             self._done(future, lambda: future.set_exception(failed))

@@ -19,7 +19,7 @@ from simulation.invariants import Broken
 from simulation.story import FIRST, NEW, OTHER, Story
 from simulation.world import NAME, World
 
-HORIZON = 70.0
+HORIZON = 50.0
 BOUND = 420.0
 """Seconds of calm within which every rollout is over, or waits for a reason that it names."""
 _FAST = Path("/dev/shm")
@@ -66,11 +66,11 @@ def _play(world: World) -> None:
         _schedule(world)
     served = world.run_until(lambda: world.stable() is not None, 120.0)
     world.invariants.require(served, "the first release does not serve")
-    world.run_for(8.0)
+    world.run_for(5.0)
     if not story.early:
         _schedule(world)
     world.people.act("ship")
-    world.run_until(lambda: not _running(world) and world.story.temper == "calm", HORIZON)
+    world.run_until(lambda: not _running(world) and story.temper == "calm", HORIZON)
     world.faults.end()
     _calm(world)
     _judge(world)
@@ -106,7 +106,7 @@ def _calm(world: World) -> None:
     world.people.calm()
     world.time.after(15.0, lambda: _end_shadows(world))
     world.run_until(lambda: not _running(world), BOUND)
-    world.run_for(20.0)
+    world.run_for(5.0)
     world.run_until(lambda: _settled(world), 120.0)
 
 
@@ -118,8 +118,11 @@ def _end_shadows(world: World) -> None:
 def _settled(world: World) -> bool:
     life = world.lives[0] if world.lives else None
     rows = world.invariants.read_replicas()
-    return bool(life) and not life.controller.hands.busy and len(rows) == len(world.machine.replicas) and all(
-        one.state == "ready" for one in rows
+    return (
+        bool(life)
+        and not life.controller.hands.busy
+        and len(rows) == len(world.machine.replicas)
+        and all(one.state == "ready" for one in rows)
     )
 
 

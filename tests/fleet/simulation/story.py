@@ -66,7 +66,7 @@ def story_of(seed: int) -> Story:
     temper = dice.choices(["calm", "gentle", "rough"], weights=[0.25, 0.3, 0.45])[0]
     kinds = FAULTS if temper == "rough" else GENTLE
     acts = ACTS if temper == "rough" else HARMLESS
-    horizon = 70.0
+    horizon = 50.0
     many = 0 if temper == "calm" else dice.randrange(1, 13)
     people = 0 if temper == "calm" or dice.random() < 0.4 else dice.randrange(1, 6)
     characters = ["good"] * 8 + ["bad"] * 4 + ["slow", "dying", "never ready", "lying", "corrupt"]
@@ -78,7 +78,7 @@ def story_of(seed: int) -> Story:
         character=dice.choice(characters),
         other=dice.choice(characters),
         replicas=dice.choice([1, 2, 2, 3]),
-        rate=dice.uniform(20.0, 60.0),
+        rate=dice.uniform(20.0, 50.0),
         callers=3000 if unit == "caller" else dice.choice([0, 30, 3000]),
         strategy=strategy,
         asked=Asked(

@@ -1,11 +1,10 @@
-"""Users and the gateway workers that serve them: drawn by the route as each worker follows it, told of in real spools."""
+"""Users and the workers that serve them: drawn by the route as each worker follows it, told of in real spools."""
 
 from __future__ import annotations
 
 import heapq
 import itertools
 import os
-from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 import msgspec
@@ -212,7 +211,7 @@ class Users:
         request, seen = f"q{self.asked:07d}", drawn.why_not
         outcome = Outcome(
             at=at + self.world.time.wall() - self.world.time.now, environment=self.world.name, rollout=route.rollout,
-            arm=drawn.arm, share=drawn.share, request=request, unit=key, why_not=seen,
+            arm=drawn.arm, share=drawn.share, request=request, unit=drawn.key, caller=key, why_not=seen,
             release=arm.release if arm else "", input_tokens=30,
         )  # fmt: skip
         self.world.invariants.asked(at, worker.name, route, arm)
