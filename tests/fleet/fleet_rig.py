@@ -37,10 +37,14 @@ port, how = int(sys.argv[1]), sys.argv[2]
 if how == "dies":
     sys.exit("no such model")
 body = b'{"usage": {"completion_tokens": %d}}' % (how != "mute")
+asked = 0
 with socket.create_server(("127.0.0.1", port)) as server:
     while True:
         with server.accept()[0] as client:
             client.recv(65536)
+            asked += 1
+            if how == "lies" and asked > 1:
+                body = b"<html>all is well</html>"
             client.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n%s" % (len(body), body))
 """
 GATEWAY = r"""

@@ -97,6 +97,7 @@ def test_when_both_arms_fail_alike_nobody_is_undone(fleet):
     assert users.until_over(rollout, wrong=lambda arm: 0.3).phase is Phase.DONE
 
 
+@pytest.mark.catalogue("A6")
 def test_a_quiet_service_waits_where_it_is(fleet):
     rollout, _ = begun(fleet)
     for _ in range(50):
@@ -148,6 +149,7 @@ def test_the_candidate_has_the_replicas_that_its_next_weight_needs(fleet):
     assert len(fleet.replicas(OLD)) == 2
 
 
+@pytest.mark.catalogue("A5")
 def test_a_candidate_whose_replica_is_gone_waits_and_is_undone_after_its_deadline(fleet):
     rollout, users = begun(fleet, asked=msgspec.structs.replace(ASKED, ready_within=30.0))
     fleet.how[NEW] = "mute"
@@ -173,6 +175,7 @@ def test_a_candidate_that_dies_again_and_again_is_undone(fleet):
     assert candidate(fleet) is None
 
 
+@pytest.mark.catalogue("A6")
 def test_outcomes_that_cannot_be_read_hold_everything_and_undo_it_after_the_deadline(fleet):
     rollout, users = begun(fleet)
     users.ask(20)
@@ -187,6 +190,7 @@ def test_outcomes_that_cannot_be_read_hold_everything_and_undo_it_after_the_dead
     assert "no outcome could be read" in fleet.rollout(rollout.id).reason
 
 
+@pytest.mark.catalogue("A10")
 def test_a_jump_of_the_clock_promotes_nothing_early(fleet):
     rollout, users = begun(fleet, asked=msgspec.structs.replace(ASKED, steps=(Step(0.5, 10, shortest=1000.0),)))
     users.ask(100)
@@ -304,6 +308,7 @@ def test_a_person_aborts_and_needs_no_controller(fleet):
     assert candidate(fleet) is None
 
 
+@pytest.mark.catalogue("A8")
 def test_where_no_rollout_runs_there_is_nothing_to_abort_promote_or_pause(fleet):
     fleet.served(OLD)
     with pytest.raises(SpecError, match="no rollout is under way"):
@@ -314,11 +319,13 @@ def test_where_no_rollout_runs_there_is_nothing_to_abort_promote_or_pause(fleet)
         steer.pause(fleet.database, "dev", **steer_by(fleet))
 
 
+@pytest.mark.catalogue("A7")
 def test_another_release_during_a_canary_replaces_it_and_is_compared_with_the_stable_one(fleet):
     first, users = begun(fleet)
     third = "sha256:" + "2" * 64
     second = fleet.ship(third, strategy="canary", asked=ASKED)
     fleet.until(lambda: (found := candidate(fleet)) and found.release == third)
+    assert canary(fleet, second).scores.signals == {}
     assert fleet.rollout(first.id).phase is Phase.REPLACED
     assert rows.route(fleet.database, "dev").stable.release == OLD
     fleet.until(lambda: not fleet.replicas(NEW))

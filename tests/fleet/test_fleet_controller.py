@@ -277,3 +277,54 @@ def test_a_fault_in_one_environment_is_said_once_and_does_not_stop_another(fleet
     monkeypatch.setattr(fleet.controller, "_project", broken)
     assert fleet.served(OLD, environment="prod", replicas=1).phase is Phase.DONE
     assert capsys.readouterr().err.count("\nOSError: the disk is full\n") == 1
+
+
+@pytest.mark.catalogue("A4")
+def test_a_way_back_to_a_release_that_stopped_moves_nothing_before_all_of_it_answers(fleet):
+    fleet.served(OLD)
+    fleet.served(NEW, bake=0.0)
+    fleet.until(lambda: not fleet.replicas(OLD))
+    back = fleet.ship(OLD, kind="rollback")
+    while not fleet.rollout(back.id).phase.final:
+        fleet.controller.once()
+        route = rows.route(fleet.database, "dev")
+        assert len(route.stable.endpoints) == 2
+        ready = {one.port for one in fleet.replicas(route.stable.release) if one.state == "ready"}
+        assert {one.port for one in route.stable.endpoints} <= ready
+    assert fleet.rollout(back.id).phase is Phase.DONE
+    assert rows.route(fleet.database, "dev").stable.release == OLD
+
+
+def asked_often(fleet, condition) -> bool:
+    """Did *condition* come about? A while later than at the last look."""
+    fleet.steadily += 16.0
+    return condition()
+
+
+@pytest.mark.catalogue("A14")
+def test_a_replica_that_says_all_is_well_and_answers_nonsense_is_replaced(fleet):
+    fleet.how[NEW] = "lies"
+    fleet.served()
+    fleet.how[NEW] = "well"
+    before = {one.id for one in fleet.replicas()}
+    fleet.until(lambda: asked_often(fleet, lambda: before.isdisjoint(one.id for one in fleet.replicas())))
+    fleet.until(lambda: len(fleet.ports()) == 2)
+
+
+def test_a_replica_that_serves_well_is_asked_and_left_alone(fleet):
+    fleet.served()
+    before = fleet.replicas()
+    for _ in range(20):
+        fleet.steadily += 16.0
+        fleet.calm()
+    assert fleet.replicas() == before
+
+
+@pytest.mark.catalogue("A13")
+def test_a_replica_that_hangs_for_long_is_replaced(fleet, monkeypatch):
+    monkeypatch.setattr("guideway.fleet.host.PROBE_TIMEOUT", 0.1)
+    fleet.served()
+    hung = fleet.replicas()[0]
+    os.kill(hung.process.pid, signal.SIGSTOP)
+    fleet.until(lambda: asked_often(fleet, lambda: hung.id not in {one.id for one in fleet.replicas()}))
+    fleet.until(lambda: len(fleet.ports()) == 2 and hung.port not in fleet.ports())

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import msgspec
 import pytest
+from canary_rig import begun, judged_again
 from fleet_rig import NEW, OLD, alive
 from postgres_rig import PASSWORD, as_owner
 
@@ -46,6 +47,13 @@ def test_a_rollout_and_the_way_down_go_through_on_a_server(fleet_on_a_server):
     assert fleet.replicas() == before and all(alive(one) for one in before)
     fleet.down()
     fleet.until(lambda: not fleet.processes() and not fleet.replicas())
+
+
+def test_a_canary_goes_through_on_a_server(fleet_on_a_server):
+    rollout, users = begun(fleet_on_a_server)
+    assert users.until_over(rollout).phase is Phase.DONE
+    assert rows.route(fleet_on_a_server.database, "dev").stable.release == NEW
+    assert judged_again(fleet_on_a_server) and all(judged_again(fleet_on_a_server))
 
 
 def test_a_server_that_goes_away_stops_no_traffic_and_the_controller_goes_on_when_it_is_back(

@@ -42,6 +42,7 @@ def test_with_nothing_to_do_it_ends(controller):
     assert "acts with epoch" in hello(process)
 
 
+@pytest.mark.catalogue("A9")
 def test_a_second_one_does_not_act(fleet, controller):
     fleet.ship(admitted=False, ready_within=0.1)  # it is refused, and the environment stays up
     first = controller()

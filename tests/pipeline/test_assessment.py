@@ -57,6 +57,26 @@ def test_what_the_steps_measured_and_what_can_be_seen_is_judged(project):
     assert said["PRV-01"].verdict is Verdict.UNKNOWN and said["PRV-01"].stops
 
 
+@pytest.mark.parametrize(
+    ("environment", "strategy", "found"),
+    [
+        ("prod", None, Verdict.PASS),
+        ("prod", "all-at-once", Verdict.UNKNOWN),
+        ("prod", "shadow", Verdict.UNKNOWN),
+        ("dev", None, Verdict.UNKNOWN),
+        ("dev", "canary", Verdict.PASS),
+    ],
+)
+def test_that_traffic_moves_behind_a_gate_is_seen_in_how_the_release_is_to_take_over(
+    project, environment, strategy, found
+):
+    file = project.spec(environment)
+    asked = msgspec.structs.replace(file.spec.rollout, strategy=strategy)
+    file = msgspec.structs.replace(file, spec=msgspec.structs.replace(file.spec, rollout=asked))
+    judged = assess(project.shop, file, project.build(), at=project.now).judgements
+    assert next(one.verdict for one in judged if one.clause == "REL-02") is found
+
+
 def test_looking_twice_sees_the_same_evidence(project):
     release = project.build()
     first, second = (judged(project, release) for _ in range(2))

@@ -21,7 +21,7 @@ from guideway.fleet import orders
 from guideway.gateway.exposure import rooted, warning
 from guideway.pipeline.admission import admitted
 from guideway.pipeline.workshop import Workshop, open_workshop
-from guideway.standard.overlay import level_of
+from guideway.standard.overlay import strategy_of
 from guideway.store import fleet, releases
 
 LOOK = 0.02
@@ -65,9 +65,11 @@ def command(
     file, home = opened(path, environment)
     shop = open_workshop(home)
     found = releases.find(shop.database, release) if release else releases.newest(shop.database, file.spec.name)
-    how = strategy or file.spec.rollout.strategy or ("canary" if level_of(file) == "prod" else "all-at-once")
+    if strategy:  # admission judges what is done, not what is written
+        asked = msgspec.structs.replace(file.spec.rollout, strategy=strategy)
+        file = msgspec.structs.replace(file, spec=msgspec.structs.replace(file.spec, rollout=asked))
     with drawn(as_json=as_json) as emit:
-        ship(file, shop, found, emit, strategy=how, afresh=afresh and f"{by}: {afresh}", wait=not no_wait)
+        ship(file, shop, found, emit, afresh=afresh and f"{by}: {afresh}", wait=not no_wait)
 
 
 def ship(
@@ -76,11 +78,13 @@ def ship(
     release: Release,
     emit: Emit,
     *,
-    strategy: Strategy = "all-at-once",
     afresh: str = "",
     wait: bool = True,
 ) -> bool:
-    """Admit and ship *release*, and wait until it serves. False when it served already."""
+    """Admit and ship *release* in the way that the environment asks for, and wait until it serves.
+
+    False when it served already.
+    """
     environment = file.environment
     route = fleet.route(shop.database, environment)
     if route is None or route.stable is None or route.stable.release != release.digest:
@@ -88,7 +92,7 @@ def ship(
     sound(file)
     wanted = msgspec.structs.replace(file.spec, gateway=_options(file, emit), rollout=takeover(file))
     rollout = orders.ship(
-        shop.database, wanted, environment, release, clock=shop.clock, strategy=strategy, afresh=afresh
+        shop.database, wanted, environment, release, clock=shop.clock, strategy=strategy_of(file), afresh=afresh
     )
     orders.ensure_controller(shop.home)
     if rollout is None:

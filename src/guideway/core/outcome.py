@@ -19,7 +19,8 @@ class Outcome(msgspec.Struct, frozen=True, array_like=True):
     the client got; ``first_status`` what the first attempt brought, 0: nothing). ``unit`` is the digest of the caller,
     empty in request mode, and ``caller`` the same in every mode; ``why_not`` says why the request is no unit.
     ``exceeded`` holds the limits, in milliseconds, that it ran past: an answer that never comes runs past them too.
-    ``same``: a shadow's answer equals the real one. ``other_language``: the answer is in another script than its prompt, None where nobody can tell.
+    ``same``: a shadow's answer equals the real one. ``other_language``: the answer is in another script than its
+    prompt, None where nobody can tell.
 
     ``overdue`` is "running" in an early record, left while the request still runs past a limit of its rollout: it
     says which limits ran out, and must not be counted as a request. The record of its end follows, with "over".

@@ -19,6 +19,7 @@ from guideway.core.errors import Corrupt, GuidewayError, Refused, SpecError
 from guideway.core.launch import Replica
 from guideway.core.protocols import Clock
 from guideway.core.rollout import EnvironmentState, Phase
+from guideway.fleet.checkup import Checkup
 from guideway.fleet.company import Company
 from guideway.fleet.decide import (
     Action,
@@ -78,6 +79,7 @@ class Controller:
         self.epoch = memory.epoch = fleet.take_epoch(database)
         self.stopping = threading.Event()
         self.began, self.steady, self.lately = clock(), steady, Lately(steady)
+        self.checkup = Checkup(steady)
         self.hands = Hands(host, gateways, pool or ThreadPoolExecutor(max_workers=16, thread_name_prefix="hands"))
         self._keyed: set[str] = set()
         self._complaints: dict[str, str] = {}
@@ -128,15 +130,19 @@ class Controller:
                 self._act(state, action)
             if not happened:
                 happened = self._judge(state, view)
-            for replica in fleet.replicas(self.database, state.name):
-                if replica.state == "starting":
-                    self.hands.probe(replica)
+            self._ask(state.name)
             self._project(state.name)
             self._complaints.pop(state.name, None)
         except Exception as error:
             self._complain(state.name, error)
             return False
         return happened
+
+    def _ask(self, environment: str) -> None:
+        """Ask those that start, and now and then those that serve, for a token."""
+        for replica in fleet.replicas(self.database, environment):
+            if replica.state == "starting" or (replica.state == "ready" and self.checkup.due(replica)):
+                self.hands.probe(replica)
 
     def _complain(self, environment: str, error: Exception) -> None:
         """Say what went wrong, once; the next round tries again."""
@@ -190,6 +196,7 @@ class Controller:
                 continue
             fleet.drop_replica(self.database, replica.id)
             self.lately.waits.pop(replica.id, None)
+            self.checkup.forget(replica.id)
             self._unmap(replica.release)
             if replica.state != "stopping":
                 self.lately.died(state.name, replica.release, self.host.last_words(state.name, replica.id))
@@ -368,13 +375,20 @@ class Controller:
             raise
 
     def _probed(self, done: Probed) -> None:
+        hopeless = False
         with self._fenced():
-            for replica in fleet.replicas(self.database):
-                if replica.id == done.replica and replica.state == "starting":
-                    self.lately.waits[replica.id] = done.result.why
-                    if done.result.ready:
-                        fleet.put_replica(self.database, msgspec.structs.replace(replica, state="ready"))
-                        self._started_in(replica)
+            replica = next((one for one in fleet.replicas(self.database) if one.id == done.replica), None)
+            if replica is None:
+                return
+            if replica.state == "starting":
+                self.lately.waits[replica.id] = done.result.why
+                if done.result.ready:
+                    fleet.put_replica(self.database, msgspec.structs.replace(replica, state="ready"))
+                    self._started_in(replica)
+            hopeless = replica.state == "ready" and self.checkup.hopeless(replica, done.result)
+        if hopeless:
+            sys.stderr.write(f"replica {replica.id} is ended: {done.result.why}\n")
+            self.hands.end(replica.process)
 
     def _started_in(self, replica: Replica) -> None:
         state = fleet.environment(self.database, replica.environment)

@@ -21,7 +21,7 @@ from guideway.sealing.pack import attachments, files_of, read_manifest
 from guideway.sealing.shape import name_of
 from guideway.signing import dsse, statements
 from guideway.standard import Clause, judge_all
-from guideway.standard.overlay import clauses_for, level_of, policy_digest
+from guideway.standard.overlay import clauses_for, level_of, policy_digest, strategy_of
 from guideway.store import evidence, fleet, releases, waivers
 
 SEALING: tuple[When, ...] = ("seal",)
@@ -104,7 +104,14 @@ def gather(shop: Workshop, file: SpecFile, release: Release, *, envelopes: Itera
         waivers=_waivers(shop, release.name, said),
         documents=read,
     )
-    observed = observe(shop.blobs, shop.signer.name, dossier, unexplained=unexplained, trusted=shop.trusted)
+    observed = observe(
+        shop.blobs,
+        shop.signer.name,
+        dossier,
+        unexplained=unexplained,
+        strategy=strategy_of(file),
+        trusted=shop.trusted,
+    )
     return msgspec.structs.replace(dossier, proofs=(*_unseen(dossier.proofs, observed), *observed))
 
 

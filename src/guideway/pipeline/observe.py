@@ -9,6 +9,7 @@ from guideway.core.artifact import digest_of
 from guideway.core.dossier import Dossier, Proof
 from guideway.core.errors import Corrupt
 from guideway.core.evidence import Evidence, Producer, Subject
+from guideway.core.spec.rollout import Strategy
 from guideway.sealing.difference import difference, side
 from guideway.sealing.verify import check_signature
 from guideway.signing.keys import Verifier
@@ -21,11 +22,17 @@ USE_FIELDS = ("intended_use", "limits", "oversight", "contact")
 
 
 def observe(
-    blobs: Blobs, signer: str, dossier: Dossier, *, unexplained: int, trusted: Mapping[str, Verifier]
+    blobs: Blobs,
+    signer: str,
+    dossier: Dossier,
+    *,
+    unexplained: int,
+    strategy: Strategy,
+    trusted: Mapping[str, Verifier],
 ) -> tuple[Proof, ...]:
     """Facts about the release of *dossier*, seen now; dated as the release is, so that the same facts are the same.
 
-    *unexplained* is how many inputs of its package have no trusted provenance.
+    *unexplained* is how many inputs of its package have no trusted provenance; *strategy* is how it is to take over.
     """
     release = dossier.release
     assert release is not None
@@ -40,7 +47,16 @@ def observe(
         "bom_completeness": (bom.share, "share"),
         **_changes(blobs, dossier, trusted),
     }
-    return tuple(_proof(dossier, signer, metric, value, unit) for metric, (value, unit) in figures.items())
+    seen = tuple(_proof(dossier, signer, metric, value, unit) for metric, (value, unit) in figures.items())
+    return (*seen, *_planned(dossier, signer, strategy))
+
+
+def _planned(dossier: Dossier, signer: str, strategy: Strategy) -> tuple[Proof, ...]:
+    """That traffic will move behind a statistical gate. How it moves otherwise, somebody else may say."""
+    if strategy != "canary":
+        return ()
+    about = Subject("environment", dossier.subjects["environment"])
+    return (_proof(dossier, signer, "gated_rollout", 1, "rollouts", about=about),)
 
 
 def _changes(blobs: Blobs, dossier: Dossier, trusted: Mapping[str, Verifier]) -> dict[str, tuple[float, str]]:
@@ -80,14 +96,16 @@ def _empty_fields(dossier: Dossier) -> int:
     return sum(not str(policy.get(name, "")).strip() for name in USE_FIELDS)
 
 
-def _proof(dossier: Dossier, signer: str, metric: str, value: float, unit: str) -> Proof:
+def _proof(
+    dossier: Dossier, signer: str, metric: str, value: float, unit: str, *, about: Subject | None = None
+) -> Proof:
     release = dossier.release
     assert release is not None
     evidence = Evidence(
         metric=metric,
         value=float(value),
         unit=unit,
-        subject=Subject("release", release.digest),
+        subject=about or Subject("release", release.digest),
         produced_by=Producer("guideway/observe", __version__),
         automatic=metric not in BY_PEOPLE,
         at=release.created,

@@ -13,6 +13,7 @@ from guideway.core.errors import SpecError, did_you_mean
 from guideway.core.gate import Bite, Level
 from guideway.core.spec import SpecFile, Tightening
 from guideway.core.spec.marked import Keys, Marked, read_marked
+from guideway.core.spec.rollout import Strategy
 from guideway.standard.clauses import BITES, LEVELS, Check, Clause, Strict, default_clauses, team_clauses
 
 COMPRESSION = {"max_kl": "kl_to_source", "max_flips": "top1_flips"}
@@ -24,6 +25,11 @@ class Overlay(Strict, frozen=True, kw_only=True):
 
     clauses: dict[str, Tightening] = msgspec.field(default_factory=dict)
     add: tuple[Clause, ...] = ()
+
+
+def strategy_of(file: SpecFile) -> Strategy:
+    """How a release takes over in the environment: as the spec says, else by a canary where it is judged as prod."""
+    return file.spec.rollout.strategy or ("canary" if level_of(file) == "prod" else "all-at-once")
 
 
 def level_of(file: SpecFile) -> Level:

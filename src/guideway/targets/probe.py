@@ -11,14 +11,19 @@ from guideway.core.launch import Probe
 from guideway.core.protocols import Clock
 
 ANSWER_LIMIT = 1 << 20
+_GARBAGE, _NOTHING = "its answer is not that of a model server", "it generated no token"
 
 
 class ProbeResult(msgspec.Struct, frozen=True):
-    """What one probe found after ``seconds``; ``why`` says why a server is not ready."""
+    """What one probe found after ``seconds``; ``why`` says why a server is not ready.
+
+    ``lies``: it says that all is well, and what it says is no answer of a model.
+    """
 
     ready: bool
     seconds: float
     why: str = ""
+    lies: bool = False
 
 
 class _Usage(msgspec.Struct, frozen=True):
@@ -40,7 +45,7 @@ def ask(
     """
     began = clock()
     why = _why_not(port, probe, connect, answer)
-    return ProbeResult(ready=not why, seconds=clock() - began, why=why)
+    return ProbeResult(ready=not why, seconds=clock() - began, why=why, lies=why in (_GARBAGE, _NOTHING))
 
 
 def _why_not(port: int, probe: Probe, connect: float, answer: float) -> str:
@@ -65,5 +70,5 @@ def _why_not(port: int, probe: Probe, connect: float, answer: float) -> str:
     try:
         tokens = msgspec.json.decode(body, type=_Answer).usage.completion_tokens
     except msgspec.DecodeError:
-        return "its answer is not that of a model server"
-    return "" if tokens >= 1 else "it generated no token"
+        return _GARBAGE
+    return "" if tokens >= 1 else _NOTHING
