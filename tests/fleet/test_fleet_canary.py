@@ -80,6 +80,21 @@ def test_a_controller_that_slept_while_another_one_counted_neither_loses_nor_dou
     sleeper._settle()
 
 
+def test_a_folder_of_outcomes_that_was_gone_for_a_while_is_not_counted_once_more(fleet):
+    rollout, users = begun(fleet)
+    users.ask(20)
+    fleet.until(lambda: counted(fleet, rollout) == 20)
+    folder = fleet.home.environment("dev") / "outcomes"
+    hidden = folder.rename(folder.with_name("hidden"))
+    fleet.steadily += 1.0
+    fleet.controller.once()
+    hidden.rename(folder)
+    fleet.steadily += 1.0
+    users.ask(20)
+    fleet.until(lambda: counted(fleet, rollout) >= 40)
+    assert counted(fleet, rollout) == 40
+
+
 def test_a_bad_candidate_is_undone_and_the_stable_release_never_lost_its_replicas(fleet):
     rollout, users = begun(fleet)
     before = fleet.replicas(OLD)

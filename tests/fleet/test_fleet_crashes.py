@@ -12,6 +12,7 @@ from fleet_rig import NEW, OLD, Fleet, alive, run_controller
 from guideway.core.errors import Unavailable
 from guideway.core.rollout import Phase
 from guideway.core.route import Arm, Route
+from guideway.fleet.controller import SWEEP
 from guideway.fleet.decide import Move, SetRoute
 from guideway.fleet.look import gateway_state
 from guideway.fleet.project import project_route
@@ -131,6 +132,28 @@ def test_a_controller_that_slept_while_another_one_acted_starts_stops_and_moves_
             act()
     after = fleet.replicas(), fleet.rollout(rollout.id), rows.route(fleet.database, "dev"), fleet.processes()
     assert after == before
+    sleeper._settle()
+
+
+def test_a_replica_that_nobody_knows_is_ended_after_a_while_by_the_controller_that_acts(fleet):
+    fleet.served(NEW)
+    known = fleet.processes("replica")
+    fleet.host.start(rows.environment(fleet.database, "dev"), NEW, "bad1d")
+    fleet.calm()
+    assert len(fleet.processes("replica")) == len(known) + 1
+    fleet.steadily += SWEEP
+    fleet.until(lambda: fleet.processes("replica") == known)
+
+
+def test_a_gateway_that_another_controller_started_is_adopted_and_no_second_one_is_started(fleet):
+    fleet.served(NEW)
+    before, sleeper = gateway_state(fleet.home, "dev"), fleet.controller
+    fleet.new_controller()
+    os.kill(before.pid, signal.SIGKILL)
+    fleet.until(lambda: fleet.processes("gateway") and not gateway_state(fleet.home, "dev"))
+    sleeper.once()
+    fleet.until(lambda: gateway_state(fleet.home, "dev"))
+    assert fleet.processes("gateway") == {gateway_state(fleet.home, "dev").pid}
     sleeper._settle()
 
 

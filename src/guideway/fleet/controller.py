@@ -52,6 +52,8 @@ from guideway.store.home import Home
 
 BUSY, IDLE = 0.02, 0.2
 """Seconds between two looks, while something is under way and while nothing is."""
+SWEEP = 60.0
+"""Seconds between two looks for replicas that nobody knows."""
 
 
 class Controller:
@@ -81,6 +83,7 @@ class Controller:
         self.began, self.steady, self.lately = clock(), steady, Lately(steady)
         self.checkup = Checkup(steady)
         self.hands = Hands(host, gateways, pool or ThreadPoolExecutor(max_workers=16, thread_name_prefix="hands"))
+        self._swept = steady()
         self._keyed: set[str] = set()
         self._complaints: dict[str, str] = {}
 
@@ -104,12 +107,11 @@ class Controller:
         """One round over all environments; did anything happen? What goes wrong in one does not stop the others."""
         happened = False
         try:
-            if (
-                fleet.current_epoch(self.database) != self.epoch
-            ):  # the command line took the fence, or another controller
-                self.memory.forget()
-                self.epoch = self.memory.epoch = fleet.take_epoch(self.database)
+            if fleet.current_epoch(self.database) != self.epoch:
+                self._take_over()
             happened = self._collect()
+            if self.steady() > self._swept + SWEEP:
+                self._sweep()
             for state in fleet.environments(self.database):
                 happened |= self._round(state)
             if happened:
@@ -118,6 +120,13 @@ class Controller:
         except Exception as error:
             self._complain("", error)
         return happened
+
+    def _take_over(self) -> None:
+        """The command line took the fence, or another controller did, that counted and started things meanwhile."""
+        self.memory.forget()
+        self.epoch = self.memory.epoch = fleet.take_epoch(self.database)
+        for state in fleet.environments(self.database):
+            self.gateways.adopt(state.name)
 
     def _round(self, state: EnvironmentState) -> bool:
         happened = False
@@ -161,7 +170,13 @@ class Controller:
         for replica in fleet.replicas(self.database):
             if not Path(replica.log).is_relative_to(self.home.logs):  # the state was copied; its processes were not
                 fleet.drop_replica(self.database, replica.id)
-        for stray in self.host.strays({one.id for one in fleet.replicas(self.database)}):
+        self._sweep()
+
+    def _sweep(self) -> None:
+        """End replicas that nobody knows: whoever started them was killed, or overtaken, before it could note them."""
+        self._swept = self.steady()
+        known = {one.id for one in fleet.replicas(self.database)} | self.hands.starting
+        for stray in self.host.strays(known):
             self.hands.end(stray)
 
     def _view(self, state: EnvironmentState) -> View:
