@@ -164,9 +164,11 @@ class Pool(Executor):
     def __init__(self, world: World, told: Callable[[], None], point: Callable[[str], None]) -> None:
         self._world, self._told, self._point = world, told, point
         self._under_way: list[PatientFuture] = []
-        self._dead = False
+        self._dead = self._shut = False
 
     def submit(self, work: Callable[..., Work], /, *args: Any, **more: Any) -> Future:
+        if self._shut:
+            raise RuntimeError("cannot schedule new futures after shutdown")
         self._point("order")
         future = PatientFuture(self._world.wait_for)
         self._under_way.append(future)
@@ -195,6 +197,7 @@ class Pool(Executor):
         self._told()
 
     def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:
+        self._shut = True
         if wait and not self._dead:
             self._world.wait_for(lambda: not self._under_way)
 
@@ -233,12 +236,17 @@ class SimulatedHost(Host):
             yield 10.0
             return ProbeResult(False, 10.0, "no answer")
         yield max(late, 0.0) + self._machine.dice.uniform(0.01, 0.1)
+        if self._machine.dice.random() < self._world.characters[one.release].garbage and late < -3.0:
+            return ProbeResult(False, 0.1, "nothing was generated", lies=True)
         return ProbeResult(one.alive, 0.1, "" if one.alive else "the connection broke")
 
     def stop(self, state: EnvironmentState, replica: Replica) -> Work:
         one = self._machine.on(replica.port)
         self._world.invariants.stopping(state, replica)
-        yield self._machine.dice.uniform(0.02, 0.5) if self._machine.dice.random() < 0.8 else 12.0
+        yield self._machine.dice.uniform(0.02, 0.5)
+        deadline = self._world.time.now + 12.0
+        while one and one.alive and self._world.users.wait_for(one) and self._world.time.now < deadline:
+            yield 0.2
         if one:
             self._machine.kill(one, "is stopped")
 
@@ -272,7 +280,8 @@ class SimulatedGateways(Gateways):
         return "said nothing"
 
     def adopt(self, environment: str) -> None:
-        self._mine = self._machine.gateway.process if self._machine.gateway else None
+        if self._machine.gateway:
+            self._mine = self._machine.gateway.process
 
     def standing(self, state: EnvironmentState, database: Any) -> Standing:
         gateway = self._machine.gateway

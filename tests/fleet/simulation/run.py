@@ -20,7 +20,7 @@ from simulation.story import FIRST, NEW, OTHER, Story
 from simulation.world import NAME, World
 
 HORIZON = 50.0
-BOUND = 420.0
+BOUND = 240.0
 """Seconds of calm within which every rollout is over, or waits for a reason that it names."""
 _FAST = Path("/dev/shm")
 
@@ -107,7 +107,7 @@ def _calm(world: World) -> None:
     world.time.after(15.0, lambda: _end_shadows(world))
     world.run_until(lambda: not _running(world), BOUND)
     world.run_for(5.0)
-    world.run_until(lambda: _settled(world), 120.0)
+    world.run_until(lambda: _settled(world), 180.0)
 
 
 def _end_shadows(world: World) -> None:
@@ -118,8 +118,9 @@ def _end_shadows(world: World) -> None:
 def _settled(world: World) -> bool:
     life = world.lives[0] if world.lives else None
     rows = world.invariants.read_replicas()
+    serve = _running(world) or _ill(world) or len(world.invariants.route.stable.endpoints) == world.story.replicas
     return (
-        bool(life)
+        bool(life and serve)
         and not life.controller.hands.busy
         and len(rows) == len(world.machine.replicas)
         and all(one.state == "ready" for one in rows)
@@ -137,12 +138,16 @@ def _judge(world: World) -> None:
     require(machine.gateway is not None, "no gateway runs")
     route = world.invariants.route
     require(route == world.invariants.file, "the file does not say what the row says")
-    dying = world.characters[route.stable.release].name in ("dying", "never ready", "corrupt")
-    if not _running(world) and not dying:
+    if not _running(world) and not _ill(world):
         count = len(route.stable.endpoints)
         require(count == world.story.replicas, f"{count} of {world.story.replicas} replicas serve")
     with Database(world.home.path / "state.db") as database:
         ledger.verify(database)
+
+
+def _ill(world: World) -> bool:
+    """Has a release all traffic that can keep no replica? A person may have wanted it."""
+    return world.characters[world.stable()].name in ("dying", "never ready", "corrupt", "lying")
 
 
 def waits(world: World, rollout: Rollout) -> str:

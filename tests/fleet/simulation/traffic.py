@@ -188,6 +188,10 @@ class Users:
             for one in self.workers:
                 one.tick()
 
+    def wait_for(self, replica: Running) -> bool:
+        """Is an answer of *replica* still to come?"""
+        return any(flight.replica is replica for _, _, flight in self._flights)
+
     def _ask(self, at: float) -> None:
         if at < self.quiet_until:
             return

@@ -17,7 +17,7 @@ from guideway.core.errors import GuidewayError, Unavailable
 from guideway.core.route import Route
 from guideway.fleet import orders, project
 from guideway.fleet.controller import Controller
-from guideway.kit.files import write_atomic
+from guideway.kit.files import locked, write_atomic
 from guideway.store.home import Home
 from simulation.faults import Faults
 from simulation.invariants import Invariants
@@ -73,7 +73,7 @@ class World:
         self.lives: list[Life] = []
         self.visitor = Actor("people")
         self.digest = hashlib.sha256()
-        self._trace, self._acting, self._file = trace, [], b""
+        self._trace, self._acting, self._file, self._locked = trace, [], b"", False
         self._tokens, self._dice, self._controllers = self.dice("tokens"), self.dice("world"), 0
         self.machine, self.invariants = Machine(self), Invariants(self)
         self.users = Users(self)
@@ -126,7 +126,7 @@ class World:
         if what in ("project", "projected"):
             self.look_at_file()
         inside = actor.database is not None and actor.database.in_transaction
-        if what in QUIETLY and not inside:
+        if what in QUIETLY and not inside and not self._locked:
             self._interrupt(actor)
         self._doom(actor, what)
         if self.time.now < self.trouble_until and what in ASKS and self._dice.random() < 0.08:
@@ -188,9 +188,14 @@ class World:
         if life.ended:
             return
         self.invariants.after_round(life)
-        busy = life.controller.hands.busy
-        pause = 0.02 if acted else self._dice.uniform(0.1, 0.5) if busy else self._dice.uniform(0.4, 1.6)
+        pause = 0.02 if acted else self._dice.uniform(0.5, 1.0) * self._pace(life)
         self.time.after(pause, lambda: self._round(life) if life.rounds == mine else None)
+
+    def _pace(self, life: Life) -> float:
+        """Seconds between two rounds, at most: more than in truth, for a round costs milliseconds of our own time."""
+        if life.controller.hands.busy:
+            return 0.5
+        return 1.5 if any(not one.phase.final for one in self.invariants.rollouts.values()) else 3.0
 
     def _bury(self, life: Life) -> None:
         life.ended = True
@@ -276,6 +281,16 @@ class World:
         if path == self.route_file:
             self.point("projected")
 
+    @contextlib.contextmanager
+    def lock(self, path: Path, **how: object) -> Iterator[bool]:
+        """As `locked`: nobody falls asleep inside, for whoever waits here waits for ever."""
+        with locked(path, **how) as mine:
+            self._locked = True
+            try:
+                yield mine
+            finally:
+                self._locked = False
+
     def token(self, length: int) -> str:
         """As `secrets.token_hex`."""
         return self._tokens.randbytes(length).hex()
@@ -288,6 +303,7 @@ class World:
             mock.patch("secrets.token_hex", self.token),
             mock.patch.object(orders, "is_alive", alive),
             mock.patch.object(project, "write_atomic", self.write),
+            mock.patch.object(project, "locked", self.lock),
             contextlib.redirect_stderr(_Lines(self)),
         ):
             yield
