@@ -30,7 +30,7 @@ def simulation(*arguments: object) -> subprocess.Popen[str]:
 
 @pytest.mark.catalogue("A1")
 def test_whatever_goes_wrong_nothing_is_lost_doubled_left_over_or_undeserved():
-    seeds = drill(30, 3000)
+    seeds = drill(24, 3000)
     if seeds <= 100:
         wrong = what_is_wrong(results_of(range(seeds)))
         assert not wrong, "\n".join(wrong)

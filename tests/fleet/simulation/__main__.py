@@ -1,4 +1,4 @@
-"""``python -m simulation --seed N --trace``: play one seed and tell all that happens; ``--from A --to B``: play many."""
+"""``python -m simulation --seed N --trace``: tells all that happens with one seed; ``--from A --to B`` plays many."""
 
 from __future__ import annotations
 
