@@ -113,7 +113,7 @@ class Fleet:
         self.home, self.program = Home.of(folder, url), program
         self.database = Database(self.home.database)
         self.now = time.time
-        self.steadily = 0.0
+        self.steadily, self.passing = 0.0, time.monotonic
         self.load = Load()
         self.how: dict[str, str] = {}
         self.controller = self.new_controller()
@@ -123,11 +123,15 @@ class Fleet:
         self.host = TinyHost(self.home, self.how)
         self.gateways = Gateways(self.home, self.program)
         self.controller = Controller(
-            self.home, self.database, self.host, self.gateways, self._clock, steady=lambda: self.steadily
+            self.home, self.database, self.host, self.gateways, self._clock, steady=self._steady
         )
         self.controller.scaler = Scaler(self.home, self.database, self._clock, lambda state, now: self.load)
         self.controller._adopt()
         return self.controller
+
+    def _steady(self) -> float:
+        """Goes on by itself, and further when a test says so."""
+        return self.passing() + self.steadily
 
     def _clock(self) -> float:
         return self.now()  # a test may put another one in its place

@@ -10,11 +10,12 @@ import pytest
 from canary_rig import ASKED, Users, begun, canary, candidate, judged_again, told
 from fleet_rig import NEW, OLD, alive
 
-from guideway.core.errors import Refused, SpecError
+from guideway.core.errors import Refused, SpecError, Unavailable
 from guideway.core.outcome import Outcome
 from guideway.core.rollout import Phase
 from guideway.core.spec.rollout import Required, Step
 from guideway.fleet import steer
+from guideway.rollout.canary import Canary
 from guideway.store import canaries, feedback, ledger
 from guideway.store import fleet as rows
 
@@ -25,6 +26,11 @@ def bad(arm: str) -> float:
 
 def weight(fleet) -> float:
     return rows.route(fleet.database, "dev").weight
+
+
+def counted(fleet, rollout) -> int:
+    found = canaries.canary(fleet.database, rollout.id, Canary)
+    return sum(sum(pair) for pair in found.scores.units.values()) if found else 0
 
 
 def gone(fleet, rollout) -> bool:
@@ -54,6 +60,39 @@ def test_every_decision_can_be_made_again_from_the_ledger(fleet):
     found = judged_again(fleet)
     assert len(found) >= 2
     assert all(found)
+
+
+def test_a_controller_that_slept_while_another_one_counted_neither_loses_nor_doubles_anything(fleet):
+    rollout, users = begun(fleet)
+    users.ask(20)
+    fleet.until(lambda: counted(fleet, rollout) == 20)
+    sleeper = fleet.controller
+    fleet.new_controller()
+    users.ask(20)
+    fleet.until(lambda: counted(fleet, rollout) == 40)
+    users.ask(20)
+    fleet.steadily += 1.0
+    with pytest.raises(Unavailable, match="another controller has taken over"):
+        sleeper.ears.hear("dev")  # it had looked at the fence before it slept
+    fleet.steadily += 1.0
+    sleeper.once()
+    assert counted(fleet, rollout) == 60
+    sleeper._settle()
+
+
+def test_a_folder_of_outcomes_that_was_gone_for_a_while_is_not_counted_once_more(fleet):
+    rollout, users = begun(fleet)
+    users.ask(20)
+    fleet.until(lambda: counted(fleet, rollout) == 20)
+    folder = fleet.home.environment("dev") / "outcomes"
+    hidden = folder.rename(folder.with_name("hidden"))
+    fleet.steadily += 1.0
+    fleet.controller.once()
+    hidden.rename(folder)
+    fleet.steadily += 1.0
+    users.ask(20)
+    fleet.until(lambda: counted(fleet, rollout) >= 40)
+    assert counted(fleet, rollout) == 40
 
 
 def test_a_bad_candidate_is_undone_and_the_stable_release_never_lost_its_replicas(fleet):

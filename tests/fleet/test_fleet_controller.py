@@ -128,15 +128,23 @@ def test_a_replica_that_keeps_dying_is_started_less_and_less_often(fleet):
     fleet.served()
     fleet.how[NEW] = "dies"
     kill(fleet.replicas()[0].process.pid)
-    clock = time.time()
-    fleet.now = lambda: clock
+    fleet.passing = lambda: 0.0
+    fleet.steadily = time.monotonic()
     fleet.until(lambda: fleet.controller.lately.deaths("dev"))
     for deaths, wait in ((1, 0.25), (2, 0.5), (3, 1.0), (4, 2.0)):
         fleet.calm()
         assert fleet.controller.lately.deaths("dev")[NEW].count == deaths
-        clock += wait
+        fleet.steadily += wait
         fleet.until(lambda deaths=deaths: fleet.controller.lately.deaths("dev")[NEW].count > deaths)
     assert len(fleet.ports()) == 1
+
+
+def test_a_dead_replica_is_replaced_at_once_even_if_somebody_sets_the_clock_back(fleet):
+    fleet.served()
+    kill(fleet.replicas()[0].process.pid)
+    fleet.until(lambda: fleet.controller.lately.deaths("dev"))
+    fleet.now = lambda: time.time() - 3600.0
+    fleet.until(lambda: len(fleet.ports()) == 2)
 
 
 def test_a_dead_gateway_is_started_again_on_its_port(fleet):

@@ -12,8 +12,11 @@ from fleet_rig import NEW, OLD, Fleet, alive, run_controller
 from guideway.core.errors import Unavailable
 from guideway.core.rollout import Phase
 from guideway.core.route import Arm, Route
+from guideway.fleet.controller import SWEEP
+from guideway.fleet.decide import Move, SetRoute
 from guideway.fleet.look import gateway_state
 from guideway.fleet.project import project_route
+from guideway.kit.files import write_atomic
 from guideway.store import fleet as rows
 from guideway.store import ledger
 
@@ -88,9 +91,70 @@ def test_a_route_that_was_set_but_not_projected_is_projected_by_the_next_control
     fleet.served(NEW)
     file = fleet.home.environment("dev") / "route.json"
     right = file.read_bytes()
-    project_route(fleet.home, Route("dev", "m", revision=0, epoch=0))
+    write_atomic(file, msgspec.json.encode(Route("dev", "m", revision=0, epoch=0)))
     fleet.new_controller()
     fleet.until(lambda: file.read_bytes() == right)
+
+
+def test_whoever_was_overtaken_after_reading_the_route_writes_no_older_one(fleet, monkeypatch):
+    fleet.served(NEW)
+    file = fleet.home.environment("dev") / "route.json"
+    file.unlink()
+    newer = msgspec.structs.replace(rows.route(fleet.database, "dev"), revision=99)
+    read = rows.route
+
+    def overtaken(database, environment):
+        found = read(database, environment)
+        if found.revision != 99:
+            rows.put_route(fleet.database, newer)
+            write_atomic(file, msgspec.json.encode(newer))
+        return found
+
+    monkeypatch.setattr(rows, "route", overtaken)
+    project_route(fleet.home, fleet.database, "dev")
+    assert msgspec.json.decode(file.read_bytes(), type=Route) == newer
+
+
+def test_a_controller_that_slept_while_another_one_acted_starts_stops_and_moves_nothing(fleet):
+    fleet.served(OLD)
+    sleeper, rollout = fleet.controller, fleet.ship(NEW)
+    state, replica = rows.environment(fleet.database, "dev"), fleet.replicas()[0]
+    fleet.new_controller()
+    acts = [
+        lambda: sleeper._move(state, Move(rollout.id, Phase.FAILED)),
+        lambda: sleeper._set_route(state, SetRoute(NEW, ())),
+        lambda: sleeper._stop(state, replica.id),
+        lambda: sleeper._start_gateway(state),
+    ]
+    before = fleet.replicas(), fleet.rollout(rollout.id), rows.route(fleet.database, "dev"), fleet.processes()
+    for act in acts:
+        with pytest.raises(Unavailable, match="another controller has taken over"):
+            act()
+    after = fleet.replicas(), fleet.rollout(rollout.id), rows.route(fleet.database, "dev"), fleet.processes()
+    assert after == before
+    sleeper._settle()
+
+
+def test_a_replica_that_nobody_knows_is_ended_after_a_while_by_the_controller_that_acts(fleet):
+    fleet.served(NEW)
+    known = fleet.processes("replica")
+    fleet.host.start(rows.environment(fleet.database, "dev"), NEW, "bad1d")
+    fleet.calm()
+    assert len(fleet.processes("replica")) == len(known) + 1
+    fleet.steadily += SWEEP
+    fleet.until(lambda: fleet.processes("replica") == known)
+
+
+def test_a_gateway_that_another_controller_started_is_adopted_and_no_second_one_is_started(fleet):
+    fleet.served(NEW)
+    before, sleeper = gateway_state(fleet.home, "dev"), fleet.controller
+    fleet.new_controller()
+    os.kill(before.pid, signal.SIGKILL)
+    fleet.until(lambda: fleet.processes("gateway") and not gateway_state(fleet.home, "dev"))
+    sleeper.once()
+    fleet.until(lambda: gateway_state(fleet.home, "dev"))
+    assert fleet.processes("gateway") == {gateway_state(fleet.home, "dev").pid}
+    sleeper._settle()
 
 
 def test_an_old_controller_cannot_set_a_route_against_a_rollback(fleet):

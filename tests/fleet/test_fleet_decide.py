@@ -48,8 +48,8 @@ def route(release: str, *ports: int, model: str = "m") -> Route:
 
 def view(**changes: object) -> View:
     plain = View(
-        now=110.0, began=90.0, routed=100.0, state=STATE, route=None, rollout=None, last_done=None, replicas=(),
-        launching={}, deaths={}, refused={}, waits={}, gateway=Standing.UP,
+        now=110.0, began=90.0, steady=110.0, routed=100.0, state=STATE, route=None, rollout=None, last_done=None,
+        replicas=(), launching={}, deaths={}, refused={}, waits={}, gateway=Standing.UP,
     )  # fmt: skip
     return msgspec.structs.replace(plain, **changes)
 

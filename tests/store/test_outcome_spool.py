@@ -175,6 +175,16 @@ def test_segments_are_removed_only_when_they_were_consumed_and_nobody_writes_the
     assert size_of(tmp_path) == end
 
 
+def test_a_segment_that_cannot_be_removed_stays_and_nobody_stumbles(tmp_path, monkeypatch):
+    name = segment(tmp_path, bytes_of(range(3)))
+
+    def read_only(path) -> None:
+        raise PermissionError(30, "Read-only file system", str(path))
+
+    monkeypatch.setattr(type(tmp_path), "unlink", read_only)
+    assert remove(tmp_path, {name: (tmp_path / name).stat().st_size}) == []
+
+
 def test_a_torn_segment_can_be_removed_once_its_loss_is_known(tmp_path):
     name = segment(tmp_path, bytes_of(range(3))[:-2])
     _, last, _ = read_all(tmp_path, name)

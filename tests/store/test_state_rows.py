@@ -93,6 +93,13 @@ def test_a_new_rollout_replaces_the_running_one(database):
     assert [one.id for one in fleet.rollouts(database, "dev", running=True)] == ["r2"]
 
 
+def test_the_newest_rollout_is_the_one_that_began_last_even_if_the_clock_was_set_back(database):
+    fleet.begin_rollout(database, rollout("r2", created=3600.0))
+    written = fleet.begin_rollout(database, rollout("r1", created=2.0))
+    assert fleet.rollouts(database, "dev")[0] == written
+    assert (written.id, written.updated) == ("r1", rollout().updated)
+
+
 def test_a_final_phase_is_never_left(database):
     fleet.put_rollout(database, rollout(phase=Phase.FAILED))
     with pytest.raises(Unavailable, match="failed already"):

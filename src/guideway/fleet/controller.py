@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import secrets
 import sys
 import threading
 import time
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import Executor, ThreadPoolExecutor
 from pathlib import Path
 
@@ -18,7 +19,6 @@ from guideway.core.errors import Corrupt, GuidewayError, Refused, SpecError
 from guideway.core.launch import Replica
 from guideway.core.protocols import Clock
 from guideway.core.rollout import EnvironmentState, Phase
-from guideway.core.route import Route
 from guideway.fleet.checkup import Checkup
 from guideway.fleet.company import Company
 from guideway.fleet.decide import (
@@ -52,6 +52,8 @@ from guideway.store.home import Home
 
 BUSY, IDLE = 0.02, 0.2
 """Seconds between two looks, while something is under way and while nothing is."""
+SWEEP = 60.0
+"""Seconds between two looks for replicas that nobody knows."""
 
 
 class Controller:
@@ -76,10 +78,12 @@ class Controller:
         self.memory, self.ears = memory, Ears(home, database, memory, steady)
         self.judge = Judge(database, memory, self.ears, clock, steady)
         self.company, self.scaler = Company(memory), Scaler(home, database, clock)
-        self.epoch = fleet.take_epoch(database)
+        self.epoch = memory.epoch = fleet.take_epoch(database)
         self.stopping = threading.Event()
-        self.lately, self.checkup = Lately(clock), Checkup(steady)
+        self.began, self.steady, self.lately = clock(), steady, Lately(steady)
+        self.checkup = Checkup(steady)
         self.hands = Hands(host, gateways, pool or ThreadPoolExecutor(max_workers=16, thread_name_prefix="hands"))
+        self._swept = steady()
         self._keyed: set[str] = set()
         self._complaints: dict[str, str] = {}
 
@@ -103,9 +107,11 @@ class Controller:
         """One round over all environments; did anything happen? What goes wrong in one does not stop the others."""
         happened = False
         try:
-            if fleet.current_epoch(self.database) != self.epoch:  # a rollback from the command line took the fence
-                self.epoch = fleet.take_epoch(self.database)
+            if fleet.current_epoch(self.database) != self.epoch:
+                self._take_over()
             happened = self._collect()
+            if self.steady() > self._swept + SWEEP:
+                self._sweep()
             for state in fleet.environments(self.database):
                 happened |= self._round(state)
             if happened:
@@ -114,6 +120,13 @@ class Controller:
         except Exception as error:
             self._complain("", error)
         return happened
+
+    def _take_over(self) -> None:
+        """The command line took the fence, or another controller did, that counted and started things meanwhile."""
+        self.memory.forget()
+        self.epoch = self.memory.epoch = fleet.take_epoch(self.database)
+        for state in fleet.environments(self.database):
+            self.gateways.adopt(state.name)
 
     def _round(self, state: EnvironmentState) -> bool:
         happened = False
@@ -157,7 +170,13 @@ class Controller:
         for replica in fleet.replicas(self.database):
             if not Path(replica.log).is_relative_to(self.home.logs):  # the state was copied; its processes were not
                 fleet.drop_replica(self.database, replica.id)
-        for stray in self.host.strays({one.id for one in fleet.replicas(self.database)}):
+        self._sweep()
+
+    def _sweep(self) -> None:
+        """End replicas that nobody knows: whoever started them was killed, or overtaken, before it could note them."""
+        self._swept = self.steady()
+        known = {one.id for one in fleet.replicas(self.database)} | self.hands.starting
+        for stray in self.host.strays(known):
             self.hands.end(stray)
 
     def _view(self, state: EnvironmentState) -> View:
@@ -167,7 +186,8 @@ class Controller:
         running = next((one for one in rollouts if not one.phase.final), None)
         return View(
             now=self.clock(),
-            began=self.lately.began,
+            began=self.began,
+            steady=self.steady(),
             routed=self.lately.routed(route),
             state=state,
             route=route,
@@ -251,7 +271,7 @@ class Controller:
             case ReloadGateway():
                 self.gateways.reload(state)
             case RestoreGateway():
-                with self.database.transaction():
+                with self._fenced():
                     if not fleet.rollouts(self.database, state.name, running=True):
                         self.gateways.restore(state, self.database)
             case StopGateway():
@@ -265,33 +285,34 @@ class Controller:
 
     def _start_gateway(self, state: EnvironmentState) -> None:
         self._project(state.name)
+        fleet.check_epoch(self.database, self.epoch)  # if we slept, another controller may have started one meanwhile
         try:
             self.gateways.start(state)
         except OSError as error:
             self.lately.died(state.name, "gateway", str(error))
 
     def _stop(self, state: EnvironmentState, id: str) -> None:
-        replica = next(one for one in fleet.replicas(self.database, state.name) if one.id == id)
-        fleet.put_replica(self.database, msgspec.structs.replace(replica, state="stopping"))
+        with self._fenced():
+            replica = next(one for one in fleet.replicas(self.database, state.name) if one.id == id)
+            fleet.put_replica(self.database, msgspec.structs.replace(replica, state="stopping"))
         self.hands.stop(state, replica)
 
     def _set_route(self, state: EnvironmentState, action: SetRoute) -> None:
-        with self.database.transaction():
+        with self._fenced():
             if action.rollout and self._is_over(action.rollout):
                 return
-            route = self._write_route(state, action)
-        project_route(self.home, route)
+            self._write_route(state, action)
+        project_route(self.home, self.database, state.name)
 
-    def _write_route(self, state: EnvironmentState, action: SetRoute) -> Route:
+    def _write_route(self, state: EnvironmentState, action: SetRoute) -> None:
         old, replicas = fleet.route(self.database, state.name), fleet.replicas(self.database, state.name)
         route = route_of(state, action, old, replicas, epoch=self.epoch)
         fleet.put_route(self.database, route)
         if not (old and old.stable and old.stable.release == action.release):
             self._log("route", action.release, f"{state.name}, {len(action.endpoints)} replicas")
-        return route
 
     def _move(self, state: EnvironmentState, action: Move) -> None:
-        with self.database.transaction():
+        with self._fenced():
             rollout = fleet.rollout(self.database, action.rollout)
             if rollout is None or rollout.phase.final:
                 return
@@ -314,6 +335,13 @@ class Controller:
         found = fleet.rollout(self.database, rollout)
         return found is None or found.phase.final
 
+    @contextlib.contextmanager
+    def _fenced(self) -> Iterator[None]:
+        """A transaction of the one who acts: if we slept, and another controller acts by now, nothing happens."""
+        with self.database.transaction():
+            fleet.check_epoch(self.database, self.epoch)
+            yield
+
     def _log(self, what: str, subject: str, why: str) -> None:
         ledger.append(self.database, at=self.clock(), who="controller", what=what, subject=subject, why=why)
 
@@ -326,9 +354,7 @@ class Controller:
         if environment not in self._keyed or self.home.shared or not keys.exists():
             project_keys(self.home, self.database, environment)
             self._keyed.add(environment)
-        route = fleet.route(self.database, environment)
-        if route:
-            project_route(self.home, route)
+        project_route(self.home, self.database, environment)
 
     # -- what comes back -----------------------------------------------------------------------------------------
 
@@ -364,15 +390,18 @@ class Controller:
             raise
 
     def _probed(self, done: Probed) -> None:
-        replica = next((one for one in fleet.replicas(self.database) if one.id == done.replica), None)
-        if replica is None:
-            return
-        if replica.state == "starting":
-            self.lately.waits[replica.id] = done.result.why
-            if done.result.ready:
-                fleet.put_replica(self.database, msgspec.structs.replace(replica, state="ready"))
-                self._started_in(replica)
-        elif replica.state == "ready" and self.checkup.hopeless(replica, done.result):
+        hopeless = False
+        with self._fenced():
+            replica = next((one for one in fleet.replicas(self.database) if one.id == done.replica), None)
+            if replica is None:
+                return
+            if replica.state == "starting":
+                self.lately.waits[replica.id] = done.result.why
+                if done.result.ready:
+                    fleet.put_replica(self.database, msgspec.structs.replace(replica, state="ready"))
+                    self._started_in(replica)
+            hopeless = replica.state == "ready" and self.checkup.hopeless(replica, done.result)
+        if hopeless:
             sys.stderr.write(f"replica {replica.id} is ended: {done.result.why}\n")
             self.hands.end(replica.process)
 

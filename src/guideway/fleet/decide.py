@@ -63,6 +63,7 @@ class Beside(msgspec.Struct, frozen=True):
 class View(msgspec.Struct, frozen=True, kw_only=True):
     """One environment as the controller, which began at ``began``, sees it at ``now``.
 
+    ``steady`` is the time of a clock that never jumps, as are those of deaths and ``routed``.
     ``replicas`` are the rows of processes that live and were not asked to end by this controller; ``launching`` says
     how many more are being started, by release. ``deaths`` tells what ended unasked, by release or under ``gateway``.
     ``refused`` says why a release must not run, and ``waits`` why a starting replica is not ready, by id; ``refusal``
@@ -72,6 +73,7 @@ class View(msgspec.Struct, frozen=True, kw_only=True):
 
     now: float
     began: float
+    steady: float
     routed: float
     state: EnvironmentState
     route: Route | None
@@ -272,7 +274,7 @@ def _missing(view: View, release: Digest) -> list[Action]:
 def _too_soon(view: View, what: str) -> bool:
     """Back off: twice as long after every death, half a minute at most."""
     death = view.deaths.get(what)
-    return death is not None and view.now < death.at + min(0.25 * 2.0 ** (death.count - 1), 30.0)
+    return death is not None and view.steady < death.at + min(0.25 * 2.0 ** (death.count - 1), 30.0)
 
 
 def _gateway(view: View) -> list[Action]:
@@ -291,7 +293,7 @@ def _surplus(view: View, serving: Sequence[Digest]) -> list[Action]:
     warm = warm_release(view)
     arms = (view.route.stable, view.route.candidate) if view.route else ()
     routed = {endpoint.port for arm in arms if arm for endpoint in arm.endpoints}
-    settled = view.now >= view.routed + SETTLE
+    settled = view.steady >= view.routed + SETTLE
     return [
         Stop(one.id)
         for one in view.replicas

@@ -70,6 +70,11 @@ class Hands:
         """Is a replica of *release* being started anywhere?"""
         return any(one.release == release for one in self._starts.values())
 
+    @property
+    def starting(self) -> set[str]:
+        """The ids of replicas that are being started, or were and have not been told of."""
+        return {one.id for one in self._starts.values()}
+
     def ends(self, key: str) -> bool:
         """Is what is known by *key* being stopped?"""
         return key in self._ending

@@ -97,7 +97,12 @@ class Ears:
         self._memory.write(rollout, known)
 
     def _clear(self, environment: str, folder: Path, read: dict[str, int]) -> None:
-        """Remove what was read to its end, and forget what is gone."""
+        """Remove what was read to its end, and forget what is gone; what cannot be removed now is tried again.
+
+        While the folder is not there nothing of it is gone: it may come back, and must not be counted once more.
+        """
+        if not folder.is_dir():
+            return
         gone = set(outcomes.remove(folder, read)) | {name for name in read if not (folder / name).exists()}
         if gone:
             with self._database.transaction():

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from guideway.core.artifact import Digest
-from guideway.core.protocols import Clock
 from guideway.core.route import Route
 from guideway.fleet.decide import Death
 
@@ -14,10 +15,12 @@ REFUSED_FOR = 30.0
 
 
 class Lately:
-    """Of all environments; *clock* counts seconds since 1970. ``waits`` says why a replica is not ready, by id."""
+    """Of all environments; *steady* is a clock that never jumps: a back-off or a refusal must not last for an hour
+    because somebody set the time back. ``waits`` says why a replica is not ready, by id.
+    """
 
-    def __init__(self, clock: Clock) -> None:
-        self._clock, self.began = clock, clock()
+    def __init__(self, steady: Callable[[], float]) -> None:
+        self._steady, self._began = steady, steady()
         self.waits: dict[str, str] = {}
         self._deaths: dict[tuple[str, str], Death] = {}
         self._refused: dict[tuple[str, Digest], tuple[str, float]] = {}
@@ -26,11 +29,11 @@ class Lately:
     def died(self, environment: str, what: str, words: str) -> None:
         """A replica of the release *what*, or the ``gateway``, ended unasked and said *words*."""
         before = self._deaths.get((environment, what))
-        self._deaths[environment, what] = Death(before.count + 1 if before else 1, self._clock(), words)
+        self._deaths[environment, what] = Death(before.count + 1 if before else 1, self._steady(), words)
 
     def refuse(self, environment: str, release: Digest, why: str) -> None:
         """*release* must not run in *environment*."""
-        self._refused[environment, release] = (why, self._clock())
+        self._refused[environment, release] = (why, self._steady())
 
     def forget(self, environment: str, *what: str) -> None:
         """What died so far does not count any more."""
@@ -43,7 +46,7 @@ class Lately:
 
     def fade(self) -> None:
         """Deaths of long ago do not count."""
-        now = self._clock()
+        now = self._steady()
         self._deaths = {what: death for what, death in self._deaths.items() if now <= death.at + FADE}
 
     def deaths(self, environment: str) -> dict[str, Death]:
@@ -52,16 +55,16 @@ class Lately:
 
     def refused(self, environment: str) -> dict[Digest, str]:
         """What must not run in *environment*, and why."""
-        now = self._clock()
+        now = self._steady()
         found = self._refused.items()
         return {what: why for (where, what), (why, at) in found if where == environment and now < at + REFUSED_FOR}
 
     def routed(self, route: Route | None) -> float:
         """When we first saw *route* as it is."""
         if route is None:
-            return self.began
-        epoch, revision, since = self._routed.get(route.environment, (0, 0, self._clock()))
+            return self._began
+        epoch, revision, since = self._routed.get(route.environment, (0, 0, self._steady()))
         if (epoch, revision) != (route.epoch, route.revision):
-            since = self._clock()
+            since = self._steady()
         self._routed[route.environment] = (route.epoch, route.revision, since)
         return since

@@ -31,9 +31,13 @@ class Watch(msgspec.Struct):
 
 
 class Memory:
-    """Canaries by their rollouts and baselines by their environments; *steady* is a clock that never jumps."""
+    """Canaries by their rollouts and baselines by their environments; *steady* is a clock that never jumps.
+
+    ``epoch`` is that of the controller that remembers: once a later one acts, what is remembered here may be old.
+    """
 
     def __init__(self, database: Database, steady: Callable[[], float]) -> None:
+        self.epoch: int | None = None
         self._database, self._steady = database, steady
         self._canaries: dict[str, Canary] = {}
         self._baselines: dict[str, Baseline] = {}
@@ -70,14 +74,24 @@ class Memory:
 
     @contextlib.contextmanager
     def transaction(self) -> Iterator[None]:
-        """What is changed inside is written, or forgotten: when it fails, memory must not say more than the rows."""
+        """What is changed inside is written, or forgotten: when it fails, memory must not say more than the rows.
+
+        Raises:
+            Unavailable: somebody with a later epoch acts now, who has read on and counted.
+        """
         try:
             with self._database.transaction():
+                if self.epoch is not None:
+                    fleet.check_epoch(self._database, self.epoch)
                 yield
         except BaseException:
-            self._canaries.clear()
-            self._baselines.clear()
+            self.forget()
             raise
+
+    def forget(self) -> None:
+        """Look at the rows again before anything else is said: somebody else may have written them."""
+        self._canaries.clear()
+        self._baselines.clear()
 
 
 def inherited(database: Database, rollout: Rollout) -> Canary:

@@ -131,7 +131,7 @@ def rollback(
         ledger.append(
             database, at=clock(), who="command line", what="rollback", subject=target, why=f"from {short(current)}"
         )
-    project_route(home, changed)
+    project_route(home, database, environment)
     return done
 
 
@@ -246,7 +246,7 @@ def _begin(database: Database, rollout: Rollout, why: str = "") -> Rollout:
     if rollout.previous == rollout.release:
         earlier = before(database, rollout.environment, rollout.release)
         rollout = msgspec.structs.replace(rollout, previous=earlier)
-    fleet.begin_rollout(database, rollout)
+    rollout = fleet.begin_rollout(database, rollout)
     ledger.append(
         database,
         at=rollout.created,

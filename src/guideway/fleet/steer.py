@@ -83,8 +83,7 @@ def abort(home: Home, database: Database, environment: str, *, by: str, why: str
             route = msgspec.structs.replace(without_candidate(route), epoch=epoch, revision=route.revision + 1)
             fleet.put_route(database, route)
         _note(database, ended, "abort", by=by, clock=clock, why=why)
-    if route:
-        project_route(home, route)
+    project_route(home, database, environment)
     return ended
 
 

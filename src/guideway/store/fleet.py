@@ -14,6 +14,8 @@ from guideway.store.database import Database
 
 _META, _ENVIRONMENTS, _ROLLOUTS = tables.meta, tables.environments, tables.rollouts
 _ROUTES, _REPLICAS = tables.routes, tables.replicas
+_LATER = 1e-3
+"""Seconds between two rollouts, at least: their order is that in which they began."""
 _FINAL = tuple(phase.value for phase in Phase if phase.final)
 _RUNNING = tuple(phase.value for phase in Phase if not phase.final)
 
@@ -30,6 +32,16 @@ def current_epoch(database: Database) -> int:
     """The epoch of whoever acts now."""
     row = database.row(select(_META.c.value).where(_META.c.key == "epoch"))
     return int(row.value) if row else 0
+
+
+def check_epoch(database: Database, epoch: int) -> None:
+    """Make sure, inside the transaction that acts, that nobody acts with a later epoch than *epoch*.
+
+    Raises:
+        Unavailable: somebody does.
+    """
+    if epoch < current_epoch(database):
+        raise Unavailable("another controller has taken over", where=f"epoch {epoch}")
 
 
 def put_environment(database: Database, state: EnvironmentState) -> None:
@@ -49,15 +61,21 @@ def environment(database: Database, name: str) -> EnvironmentState | None:
     return msgspec.json.decode(row.body, type=EnvironmentState) if row else None
 
 
-def begin_rollout(database: Database, rollout: Rollout) -> None:
-    """Start a rollout; one that is still running in the same environment is replaced by it."""
+def begin_rollout(database: Database, rollout: Rollout) -> Rollout:
+    """Start a rollout, which is returned as it was written; one that still runs in the same environment is replaced.
+
+    It is the newest, whatever the clock says: one that was set back, or another machine's, must not hide it.
+    """
     with database.transaction():
+        newest = max((one.created for one in rollouts(database, rollout.environment)), default=0.0)
+        rollout = msgspec.structs.replace(rollout, created=max(rollout.created, newest + _LATER))
         for running in rollouts(database, rollout.environment, running=True):
             replaced = msgspec.structs.replace(
                 running, phase=Phase.REPLACED, updated=rollout.created, reason=f"replaced by {rollout.id}"
             )
             put_rollout(database, replaced)
         put_rollout(database, rollout)
+        return rollout
 
 
 def put_rollout(database: Database, rollout: Rollout) -> None:
@@ -99,8 +117,7 @@ def put_route(database: Database, route: Route) -> None:
         Unavailable: somebody with a later epoch acts now, or the revision is not newer than the one kept.
     """
     with database.transaction():
-        if route.epoch < current_epoch(database):
-            raise Unavailable("another controller has taken over", where=f"epoch {route.epoch}")
+        check_epoch(database, route.epoch)
         query = select(_ROUTES.c.epoch, _ROUTES.c.revision).where(_ROUTES.c.environment == route.environment)
         old = database.row(query)
         if old and (route.epoch, route.revision) <= (old.epoch, old.revision):

@@ -84,10 +84,13 @@ def _reading(data: bytes, offset: int, size: int, closed: bool) -> Reading:
 
 
 def remove(folder: Path, offsets: Mapping[str, int]) -> list[str]:
-    """Remove the segments of which nothing is left to read behind the committed *offsets*; returns their names."""
+    """Remove the segments of which nothing is left to read behind the committed *offsets*; returns their names.
+
+    One that cannot be removed stays: who reads must not stumble over a disk that cannot be written.
+    """
     gone = []
     for name, offset in offsets.items():
-        with contextlib.suppress(FileNotFoundError):
+        with contextlib.suppress(OSError):
             if _is_consumed(folder / name, offset):
                 (folder / name).unlink()
                 gone.append(name)

@@ -1,0 +1,37 @@
+"""What happened lately: back-off and refusals end in time, whatever somebody does to the clock on the wall."""
+
+from __future__ import annotations
+
+from guideway.fleet.decide import Death
+from guideway.fleet.lately import FADE, REFUSED_FOR, Lately
+
+NEW = "sha256:" + "1" * 64
+
+
+class Steady:
+    def __init__(self) -> None:
+        self.now = 100.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+def test_deaths_are_counted_until_none_came_for_a_while():
+    steady = Steady()
+    lately = Lately(steady)
+    for at in (101.0, 102.0):
+        steady.now = at
+        lately.died("dev", NEW, f"at {at}")
+    assert lately.deaths("dev")[NEW] == Death(2, 102.0, "at 102.0")
+    steady.now = 102.0 + FADE + 0.1
+    lately.fade()
+    assert not lately.deaths("dev")
+
+
+def test_what_was_refused_is_looked_at_again_after_a_while():
+    steady = Steady()
+    lately = Lately(steady)
+    lately.refuse("dev", NEW, "it is corrupt")
+    assert lately.refused("dev") == {NEW: "it is corrupt"}
+    steady.now += REFUSED_FOR
+    assert not lately.refused("dev")
