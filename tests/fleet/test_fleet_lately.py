@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from guideway.core.route import Route
 from guideway.fleet.decide import Death
 from guideway.fleet.lately import FADE, REFUSED_FOR, Lately
 
@@ -26,6 +27,19 @@ def test_deaths_are_counted_until_none_came_for_a_while():
     steady.now = 102.0 + FADE + 0.1
     lately.fade()
     assert not lately.deaths("dev")
+
+
+def test_a_route_is_followed_from_when_it_was_projected_and_not_from_when_its_row_was_written():
+    steady = Steady()
+    lately = Lately(steady)
+    route = Route("dev", "m", revision=1, epoch=1)
+    steady.now = 200.0
+    assert lately.routed(route) == 200.0
+    lately.projected(route)
+    steady.now = 201.0
+    lately.projected(route)
+    assert lately.routed(route) == 200.0
+    assert lately.routed(Route("dev", "m", revision=2, epoch=1)) == 201.0
 
 
 def test_what_was_refused_is_looked_at_again_after_a_while():

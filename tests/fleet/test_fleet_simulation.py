@@ -17,6 +17,9 @@ from simulation.run import run
 from system_rig import drill
 
 from guideway.core.rollout import Phase
+from guideway.fleet import controller, decide
+from guideway.fleet.controller import Controller
+from guideway.store import canaries
 
 HERE = Path(__file__).parent
 
@@ -40,6 +43,21 @@ def test_whatever_goes_wrong_nothing_is_lost_doubled_left_over_or_undeserved():
     running = [simulation("--from", part * each, "--to", min(seeds, (part + 1) * each)) for part in range(parts)]
     said = [one.communicate()[0] for one in running]
     assert [one.returncode for one in running] == [0] * parts, "\n".join(said)
+
+
+@pytest.mark.parametrize(
+    ("room", "name", "mutant", "seed", "said"),
+    [
+        (decide, "SETTLE", -1.0, 0, "is stopped while w1 sends requests there"),
+        (decide, "warm_release", lambda view: None, 0, "of the release before is stopped while"),
+        (Controller, "_reroute", lambda self, state: None, 2, "is over, and its candidate is on the route"),
+        (canaries, "put_positions", lambda *some: None, 0, "counted"),
+        (controller, "project_route", lambda *some: None, 0, "the file does not follow the row"),
+    ],
+)
+def test_the_simulation_finds_what_is_wrong(monkeypatch, room, name, mutant, seed, said):
+    monkeypatch.setattr(room, name, mutant)
+    assert said in run(seed).broken
 
 
 def test_the_same_seed_plays_the_same_story_in_any_process():

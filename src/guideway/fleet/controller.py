@@ -131,6 +131,7 @@ class Controller:
     def _round(self, state: EnvironmentState) -> bool:
         happened = False
         try:
+            self._project(state.name)  # first: what workers still follow must not be stopped
             self._bury(state)
             self.ears.hear(state.name)
             view = self._view(state)
@@ -301,7 +302,7 @@ class Controller:
             if action.rollout and self._is_over(action.rollout):
                 return
             self._write_route(state, action)
-        project_route(self.home, self.database, state.name)
+        self._project(state.name)
 
     def _write_route(self, state: EnvironmentState, action: SetRoute) -> None:
         old, replicas = fleet.route(self.database, state.name), fleet.replicas(self.database, state.name)
@@ -355,7 +356,9 @@ class Controller:
         if environment not in self._keyed or self.home.shared or not keys.exists():
             project_keys(self.home, self.database, environment)
             self._keyed.add(environment)
-        project_route(self.home, self.database, environment)
+        route = project_route(self.home, self.database, environment)
+        if route:
+            self.lately.projected(route)
 
     # -- what comes back -----------------------------------------------------------------------------------------
 

@@ -60,11 +60,12 @@ class Lately:
         return {what: why for (where, what), (why, at) in found if where == environment and now < at + REFUSED_FOR}
 
     def routed(self, route: Route | None) -> float:
-        """When we first saw *route* as it is."""
+        """Since when workers can follow *route*; now, if it was not projected yet."""
         if route is None:
             return self._began
-        epoch, revision, since = self._routed.get(route.environment, (0, 0, self._steady()))
-        if (epoch, revision) != (route.epoch, route.revision):
-            since = self._steady()
-        self._routed[route.environment] = (route.epoch, route.revision, since)
-        return since
+        epoch, revision, since = self._routed.get(route.environment, (0, 0, 0.0))
+        return since if (epoch, revision) == (route.epoch, route.revision) else self._steady()
+
+    def projected(self, route: Route) -> None:
+        """The file that workers follow says *route*, for the first time or still."""
+        self._routed[route.environment] = (route.epoch, route.revision, self.routed(route))

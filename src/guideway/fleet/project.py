@@ -7,7 +7,7 @@ from pathlib import Path
 import msgspec
 
 from guideway.core.rollout import EnvironmentState
-from guideway.core.route import GatewaySettings
+from guideway.core.route import GatewaySettings, Route
 from guideway.gateway.settings import served_file
 from guideway.kit.files import locked, write_atomic
 from guideway.store import fleet, key_orders
@@ -15,23 +15,21 @@ from guideway.store.database import Database
 from guideway.store.home import Home
 
 
-def project_route(home: Home, database: Database, environment: str) -> None:
-    """Write the route for the workers of *environment*, unless the file says the same already.
+def project_route(home: Home, database: Database, environment: str) -> Route | None:
+    """Write the route for the workers of *environment*, unless the file says the same already; what it says now.
 
     The row is read under a lock: whoever read an older one, and was overtaken, does not write it over a newer one.
     """
     path = home.environment(environment) / "route.json"
-    if _read(path) == _row(database, environment):
-        return
-    with locked(path.with_name(".route.lock")):
-        data = _row(database, environment)
-        if data is not None and _read(path) != data:
-            write_atomic(path, data)
-
-
-def _row(database: Database, environment: str) -> bytes | None:
     route = fleet.route(database, environment)
-    return msgspec.json.encode(route) if route else None
+    if route is None or _read(path) == msgspec.json.encode(route):
+        return route
+    with locked(path.with_name(".route.lock")):
+        route = fleet.route(database, environment)
+        data = msgspec.json.encode(route)
+        if route and _read(path) != data:
+            write_atomic(path, data)
+    return route
 
 
 def project_keys(home: Home, database: Database, environment: str) -> None:

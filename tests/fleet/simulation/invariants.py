@@ -265,8 +265,11 @@ class Invariants:
         return [msgspec.json.decode(body, type=Replica) for (body,) in found]
 
     def canary(self, rollout: str) -> Canary | None:
-        body = self._one("SELECT body FROM canaries WHERE rollout = ?", rollout)
+        body = self.canary_body(rollout)
         return msgspec.msgpack.decode(body, type=Canary) if body else None
+
+    def canary_body(self, rollout: str) -> bytes | None:
+        return self._one("SELECT body FROM canaries WHERE rollout = ?", rollout)
 
     def _one(self, query: str, *values: Any) -> Any:
         row = self.rows.execute(query, values).fetchone()

@@ -5,10 +5,13 @@ from __future__ import annotations
 from collections import Counter
 from typing import TYPE_CHECKING
 
+import msgspec
+
 from guideway.core.artifact import short
 from guideway.core.outcome import Outcome
 from guideway.core.rollout import Phase, Rollout
 from guideway.rollout.baseline import COUNTED
+from guideway.rollout.canary import Canary
 
 if TYPE_CHECKING:
     from simulation.invariants import Invariants
@@ -27,6 +30,7 @@ class Tally:
         self._copies: Counter[str] = Counter()
         self._after: Counter[str] = Counter()
         self._gone: set[str] = set()
+        self._seen = b""
 
     def begun(self, rollouts: dict[str, Rollout]) -> list[Rollout]:
         """All rollouts in the order in which they really began, whatever the clock said."""
@@ -38,8 +42,11 @@ class Tally:
         self.begun(self._of.rollouts)
         rows = self._of.rows.execute("SELECT segment, position FROM spools").fetchall()
         positions = dict(rows)
-        if positions == self._positions:
-            return
+        if positions != self._positions:
+            self._read_on(positions)
+        self._counts_are_right()
+
+    def _read_on(self, positions: dict[str, int]) -> None:
         self._positions, written = positions, self._of.world.users.written
         for name, position in positions.items():
             whole, at = written.get(name, []), self._read.get(name, 0)
@@ -48,7 +55,6 @@ class Tally:
                 at += 1
             self._read[name] = at
         self._nothing_is_removed_unread()
-        self._counts_are_right()
 
     def _take(self, outcome: Outcome) -> None:
         order = self.begun(self._of.rollouts)
@@ -77,9 +83,10 @@ class Tally:
 
     def _counts_are_right(self) -> None:
         rollout = self.begun(self._of.rollouts)[-1] if self._order else None
-        known = self._of.canary(rollout.id) if rollout else None
-        if rollout is None or known is None:
+        body = self._of.canary_body(rollout.id) if rollout else None
+        if rollout is None or body is None or body == self._seen:
             return
+        self._seen, known = body, msgspec.msgpack.decode(body, type=Canary)
         found = (
             sum(sum(pair) for pair in known.scores.units.values()),
             known.compared.copies,

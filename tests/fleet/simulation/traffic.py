@@ -68,7 +68,7 @@ class Worker:
         self._spool.add(outcome)
         self._waiting.append(outcome)
 
-    def tick(self) -> None:
+    def tick(self, now: float) -> None:
         """Write what is there, and note what of it is whole, and where."""
         if not self._waiting:
             return
@@ -86,7 +86,7 @@ class Worker:
             size += len(frame(msgspec.msgpack.encode(one)))
             whole.append(Whole(size, one))
             if one.rollout and not one.why_not:
-                self.world.invariants.tally.newest[one.rollout] = self.world.time.now
+                self.world.invariants.tally.newest[one.rollout] = now
         assert size == segment._size
 
     def die(self, torn: bool) -> None:
@@ -100,7 +100,7 @@ class Worker:
 
     def end(self) -> None:
         """It ends by itself."""
-        self.tick()
+        self.tick(self.world.time.now)
         self.alive = self.open = False
         self._spool._segment.close()
 
@@ -175,6 +175,7 @@ class Users:
         """All that users do, and all answers that they get, until *now*."""
         while True:
             ends = self._flights[0][0] if self._flights else float("inf")
+            self._tick(min(ends, self._next, now))
             if min(ends, self._next) > now:
                 break
             if ends <= self._next:
@@ -183,10 +184,12 @@ class Users:
             else:
                 self._ask(self._next)
                 self._next += self.dice.expovariate(self.rate)
+
+    def _tick(self, now: float) -> None:
         if now >= self._ticked + TICK:
             self._ticked = now
             for one in self.workers:
-                one.tick()
+                one.tick(now)
 
     def wait_for(self, replica: Running) -> bool:
         """Is an answer of *replica* still to come?"""

@@ -206,7 +206,7 @@ class World:
             life.database.point = lambda what: None
             life.database.close()
         if not self.lives:
-            self.time.after(self._dice.choice([0.1, 1.0, 5.0]) * self._dice.random(), self.revive)
+            self.time.after(self._dice.choice([0.1, 1.0, 5.0, 60.0]) * self._dice.random(), self.revive)
 
     def revive(self) -> None:
         """Somebody, or something, starts a controller if none runs."""
