@@ -7,6 +7,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TypeVar
 
@@ -18,6 +19,7 @@ from guideway.core.rollout import EnvironmentState, Phase, Rollout
 from guideway.core.spec import Gateway
 from guideway.fleet.controller import Controller
 from guideway.fleet.gateways import Gateways
+from guideway.fleet.hands import Hands
 from guideway.fleet.host import Host
 from guideway.fleet.scaler import Scaler
 from guideway.kit.process import free_port, is_alive, outputs, terminate
@@ -132,6 +134,11 @@ class Fleet:
     def _steady(self) -> float:
         """Goes on by itself, and further when a test says so."""
         return self.passing() + self.steadily
+
+    def use(self, host: Host) -> None:
+        """Let *host* do what the controller asks for, instead of the tiny one."""
+        self.host = self.controller.host = host
+        self.controller.hands = Hands(host, self.gateways, ThreadPoolExecutor(4))
 
     def _clock(self) -> float:
         return self.now()  # a test may put another one in its place

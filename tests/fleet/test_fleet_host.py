@@ -181,7 +181,7 @@ def test_replicas_that_nobody_noted_are_found_by_their_logs(fleet, host, release
 
 
 def test_a_controller_starts_what_was_sealed_and_fails_what_was_changed(fleet, host, release):
-    fleet.host = fleet.controller.host = host
+    fleet.use(host)
     assert fleet.served(release.digest).phase == "done"
     fleet.down()
     fleet.until(fleet.controller._all_down)
