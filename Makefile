@@ -7,7 +7,7 @@ BIN    := $(VENV)/bin
 PIP    := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 EXAMPLE := examples/pydoc-assistant
 
-.PHONY: help demo demo-down test lint coverage bench bench-gateway bench-masking bench-store bench-canary bench-autoscale drills lock clean
+.PHONY: help demo demo-down test lint coverage bench bench-gateway bench-masking bench-store bench-canary bench-rollout bench-autoscale drills lock clean
 .DELETE_ON_ERROR:
 
 help:  ## Show this list
@@ -56,13 +56,16 @@ bench-store: $(BIN)/.ready  ## Measure store, seal, verify, assess and ledger; w
 bench-canary: $(BIN)/.ready  ## Simulate thousands of rollouts against other rules (half an hour, one process); writes results/canary.json
 	nice -n 10 $(BIN)/python benchmarks/canary.py
 
+bench-rollout: $(BIN)/.ready  ## Leave bad releases and kill controllers on real parts (twenty minutes); SEEDS=20 kills more often; writes results/rollout.json
+	$(BIN)/python benchmarks/rollout.py $(if $(SEEDS),--seeds $(SEEDS))
+
 bench-gateway: $(BIN)/.ready  ## Measure the gateway against HAProxy and others; PEERS=1 installs more, MILLION=1 takes longer
 	$(BIN)/python benchmarks/gateway.py $(if $(PEERS),--peers) $(if $(MILLION),--million)
 
 bench-autoscale: $(BIN)/.ready  ## Replay real traces through the autoscaler, by simulation (ten minutes); needs GUIDEWAY_TEST_DATA
 	nice -n 15 $(BIN)/python benchmarks/autoscale.py
 
-drills: $(BIN)/.ready  ## The large forms of the tests that repeat something (twenty minutes); writes benchmarks/results/drills.json. ONLY="words" chooses
+drills: $(BIN)/.ready  ## The large forms of the tests that repeat something (an hour and a half); writes benchmarks/results/drills.json. ONLY="words" chooses
 	nice -n 10 $(BIN)/python benchmarks/drills.py $(if $(ONLY),--only $(ONLY))
 
 lock:  ## Write requirements.lock and torch.lock from what is installed, with hashes

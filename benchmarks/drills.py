@@ -19,7 +19,7 @@ from typing import Any, NamedTuple
 
 ROOT = Path(__file__).parents[1]
 RESULTS = Path(__file__).parent / "results" / "drills.json"
-SECONDS = 1800
+SECONDS = 3600
 
 
 class Drill(NamedTuple):

@@ -14,14 +14,17 @@ RESULTS = Path(__file__).parent / "results"
 
 
 class Figure(NamedTuple):
-    """One measured figure. ``ok`` is None where nothing was asked for; smaller is better unless ``larger``."""
+    """One measured figure. ``ok`` is None where nothing was asked for; smaller is better unless ``larger``.
+
+    ``peer`` is None where nobody else could be measured beside it.
+    """
 
     metric: str
     value: float
     unit: str
     must: float | None = None
     aim: float | None = None
-    peer: str = ""
+    peer: str | None = ""
     note: str = ""
     larger: bool = False
 

@@ -12,7 +12,11 @@ import pytest
 from guideway.cli import SECTIONS, module_of
 from guideway.cli.up import _show
 from guideway.core.errors import EXIT_CODES
-from guideway.core.spec import json_schema
+from guideway.core.rollout import EnvironmentState, Phase, Rollout
+from guideway.core.route import Arm, Route
+from guideway.core.spec import Gateway, json_schema
+from guideway.store import fleet
+from guideway.store.database import Database
 from guideway.store.home import Home
 
 VERBS = [verb for section in SECTIONS.values() for verb in section]
@@ -137,6 +141,20 @@ def test_every_verb_that_shows_things_speaks_json(project, verb):
 def test_asking_too_early_says_what_comes_first(project, argv, says):
     said = project(*argv)
     assert said.returncode == 2 and says in said.stderr
+
+
+def test_a_rollback_to_a_release_that_is_not_warm_waits_for_a_controller_and_says_how_it_went(project):
+    home, old, new = Home.of(project.folder), "sha256:" + "0" * 64, "sha256:" + "1" * 64
+    rollout = Rollout("r1", "dev", new, old, Phase.DONE, 1.0, 1.0, ready_within=20.0, bake=0.0)
+    with Database(home.database) as database:
+        fleet.put_environment(database, EnvironmentState("dev", "small", "local", 1, Gateway(port=0)))
+        fleet.begin_rollout(database, rollout)
+        fleet.put_route(database, Route("dev", "small", 1, fleet.take_epoch(database), Arm(new, ())))
+    said = project("rollback", GATEWAY_PORT="0")
+    assert project("down", GATEWAY_PORT="0").returncode == 0
+    assert "that release is no longer warm: starting it" in said.stdout
+    assert "it was never admitted into 'dev'" in said.stderr
+    assert said.returncode != 0
 
 
 def test_a_key_is_shown_once_and_only_its_digest_is_kept(project):

@@ -62,7 +62,7 @@ class Users:
         """Leave a judgement of each of these *requests*, as a worker does."""
         spool = Thumbs(self.fleet.home.environment("dev") / feedback.FOLDER, "worker")
         for request in requests:
-            said = Judgement(request, f"key-{thumb}", "ann", "dev", "", "", self.fleet.now(), thumb=thumb)
+            said = Judgement(request, f"key-{thumb}-{request}", "ann", "dev", "", "", self.fleet.now(), thumb=thumb)
             spool.append(msgspec.msgpack.encode(said))
         spool.close()
 

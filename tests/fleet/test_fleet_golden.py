@@ -12,9 +12,8 @@ from gateway_rig import wait_for
 from golden_rig import SETTINGS, Service, says
 
 from guideway.core.errors import SpecError
-from guideway.fleet.golden import CHANCES, Golden, scored
+from guideway.fleet.golden import CHANCES, Absent, Golden, Replayed, scored
 from guideway.fleet.prompts import load_prompts
-from guideway.fleet.replay import Absent, Replayed
 from guideway.rollout.golden import Pair, Prompt, unused
 from guideway.rollout.quality import Pairs
 

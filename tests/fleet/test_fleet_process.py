@@ -86,6 +86,12 @@ def test_when_everything_is_down_it_stops_what_is_left_and_ends(fleet, controlle
     assert fleet.replicas() == []
 
 
+def test_it_starts_without_the_parts_of_the_gateway_that_only_golden_prompts_need():
+    asked = "import sys, guideway.fleet.__main__; print('guideway.gateway.prepare' in sys.modules)"
+    done = subprocess.run([sys.executable, "-c", asked], capture_output=True, text=True, timeout=60, check=True)
+    assert done.stdout == "False\n"
+
+
 def test_a_state_that_cannot_be_read_is_one_line_and_an_exit_code(fleet, controller):
     for path in fleet.home.path.glob("state.db*"):
         path.unlink()

@@ -15,7 +15,7 @@ from guideway.core.launch import Probe
 from guideway.core.spec.gateway import Gateway as Options
 from guideway.core.spec.gateway import Masking
 from guideway.core.terms import Terms
-from guideway.fleet.replay import Absent, Replayed
+from guideway.fleet.golden import Absent, Replayed
 from guideway.rollout.golden import Message, Prompt
 
 STRICT = Terms(

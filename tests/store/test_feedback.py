@@ -57,16 +57,16 @@ def test_the_last_word_of_a_key_counts_in_whatever_order_it_comes(database):
     later = changed(thumb="down", at=20.0)
     for order in ((A, later), (later, A), (later, later)):
         for judgement in order:
-            feedback.put(database, judgement)
+            feedback.put_all(database, [judgement])
         assert feedback.all_of(database, "dev") == [later]
-    feedback.put(database, changed(key="k2"))
+    feedback.put_all(database, [changed(key="k2")])
     assert len(feedback.all_of(database, "dev")) == 2, "another key has its own word"
 
 
 def test_a_list_is_of_one_environment_and_time_and_has_a_limit(database):
     for number in range(5):
-        feedback.put(database, changed(request=f"r{number}", at=float(number)))
-    feedback.put(database, changed(request="other", environment="prod"))
+        feedback.put_all(database, [changed(request=f"r{number}", at=float(number))])
+    feedback.put_all(database, [changed(request="other", environment="prod")])
     assert [one.at for one in feedback.all_of(database, "dev", since=2.0)] == [4.0, 3.0, 2.0]
     assert [one.at for one in feedback.all_of(database, "dev", limit=1)] == [4.0]
 
@@ -84,7 +84,7 @@ def test_being_killed_between_rows_and_file_doubles_nothing(database, spool, fol
 class Away:
     """A state that cannot be reached."""
 
-    def transaction(self):
+    def put_newest(self, *_):
         raise Unavailable("the database server does not answer")
 
 
@@ -225,8 +225,8 @@ while True:
 
 
 def test_a_tenant_is_erased_everywhere_and_does_not_come_back_from_a_spool(database, spool, folder):
-    feedback.put(database, changed(environment="prod", request="r9"))
-    feedback.put(database, changed(owner="other", key="k9"))
+    feedback.put_all(database, [changed(environment="prod", request="r9")])
+    feedback.put_all(database, [changed(owner="other", key="k9")])
     spool.append(packed(changed(correction="Jane Doe, 12 High Street")))
     assert feedback.erase(database, "acme", at=1.0, who="command line", folders=[folder]) == 2
     assert feedback.commit(database, folder) == Committed()

@@ -91,10 +91,14 @@ def ship(
         admitted(shop, file, release, emit)
     sound(file)
     wanted = msgspec.structs.replace(file.spec, gateway=_options(file, emit), rollout=takeover(file))
+    running = fleet.rollouts(shop.database, environment, running=True, limit=1)
     rollout = orders.ship(
         shop.database, wanted, environment, release, clock=shop.clock, strategy=strategy_of(file), afresh=afresh
     )
     orders.ensure_controller(shop.home)
+    for one in running if rollout else ():
+        paused = ", which was paused" if one.paused else ""
+        emit(Note(f"warning: this takes the place of rollout {one.id} ({one.phase}){paused}"))
     if rollout is None:
         emit(Note(f"{releases.label(release)} serves in '{environment}' already"))
         return False
@@ -130,5 +134,5 @@ def follow(shop: Workshop, rollout: Rollout, emit: Emit) -> Rollout:
     try:
         return orders.follow(shop.database, rollout, pause=pause, changed=changed)
     except KeyboardInterrupt:
-        emit(Note("the rollout goes on; `guideway status -w` shows it, `guideway abort` ends it"))
+        emit(Note("nothing was stopped: the rollout goes on; `guideway status -w` shows it, `guideway abort` ends it"))
         raise

@@ -37,12 +37,20 @@ def command(watch: bool, path: Path, environment: str, as_json: bool) -> None:
                 click.clear()
             if as_json:
                 known = known_of(database, found.rollout)
-                print_json({**msgspec.to_builtins(found), "canary": summary(found.rollout, known)})
+                print_json({**_without_prompts(msgspec.to_builtins(found)), "canary": summary(found.rollout, known)})
             else:
                 _show(home, database, found)
             if not watch:
                 return
             time.sleep(1)
+
+
+def _without_prompts(found: dict[str, Any]) -> dict[str, Any]:
+    """*found* without what releases ask of the gateway: their system prompts are secrets of theirs."""
+    arms = [arm for arm in (found["route"] or {}).items() if arm[0] in ("stable", "candidate") and arm[1]]
+    for one in [*(arm for _, arm in arms), *found["replicas"]]:
+        one.pop("terms", None)
+    return found
 
 
 def _show(home: Home, database: Database, found: Looked) -> None:

@@ -39,12 +39,21 @@ class Phase(enum.StrEnum):
         return self in (Phase.CANARY, Phase.SHADOW)
 
 
+class Shape(msgspec.Struct, frozen=True):
+    """What of an environment changes together with its release: the name that clients know, and how many replicas."""
+
+    model: str
+    replicas: int
+    scale: Scale | None = None
+
+
 class Rollout(msgspec.Struct, frozen=True):
     """One rollout in one environment. Times in seconds since 1970; durations in seconds.
 
     ``kind`` is ``ship`` or ``rollback``; ``previous`` is the release that held all traffic when it began. ``asked``
     is what the spec said. A person may have ``paused`` it, or have said that it is to be ``promoted_by`` them.
-    ``afresh``: evidence that an earlier rollout of the same pair left is not looked at.
+    ``afresh``: evidence that an earlier rollout of the same pair left is not looked at. ``then`` is what the
+    environment becomes when the release gets all traffic; before that the stable release stays as it is.
     """
 
     id: str
@@ -63,6 +72,7 @@ class Rollout(msgspec.Struct, frozen=True):
     paused: bool = False
     promoted_by: str = ""
     afresh: bool = False
+    then: Shape | None = None
 
 
 class EnvironmentState(msgspec.Struct, frozen=True):

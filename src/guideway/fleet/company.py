@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import queue
-import sys
+import threading
 from pathlib import Path
 
 from guideway.core.errors import GuidewayError
@@ -14,6 +14,7 @@ from guideway.fleet.decide import View
 from guideway.fleet.golden import Golden
 from guideway.fleet.memory import Memory
 from guideway.fleet.prompts import load_prompts
+from guideway.fleet.say import say
 from guideway.rollout.decide import Guard
 from guideway.rollout.golden import Pair
 from guideway.watch.guards import Guards
@@ -32,7 +33,8 @@ class Company:
         rollout = view.rollout if view.rollout and view.rollout.phase is Phase.CANARY else None
         kept = self._kept.get(state.name)
         if kept and (rollout is None or rollout.id != kept.rollout.id):
-            self._kept.pop(state.name).close()
+            ended = self._kept.pop(state.name)  # what it waits for is a server of others: nobody here waits with it
+            threading.Thread(target=ended.close, name="company", daemon=True).start()
             kept = None
         if rollout is None or view.stable is None:
             return
@@ -60,6 +62,7 @@ class _Beside:
         self.rollout = rollout
         self.route: Route | None = None
         self._pairs: queue.SimpleQueue[Pair] = queue.SimpleQueue()
+        self._news: list[Pair] = []  # those that are not written down yet
         self._said = ""
         self.guards = _guards(rollout)
         self._golden = self._prompts(state, rollout, memory)
@@ -68,7 +71,7 @@ class _Beside:
         """Count the pairs that were scored since the last time."""
         if self._golden is None:
             return
-        known, news = memory.begun(self.rollout), []
+        known, news = memory.begun(self.rollout), self._news
         while not self._pairs.empty():
             news.append(self._pairs.get())
         said = f"{known.scores.pairs.pairs + len(news)} asked, {self._golden.left} to come"
@@ -82,6 +85,7 @@ class _Beside:
             for pair in news:
                 known.scores.pairs.add(pair.prompt, pair.candidate, pair.stable)
             memory.write(self.rollout, known)
+        self._news = []
 
     def close(self) -> None:
         """End the threads; what is under way is given up."""
@@ -99,7 +103,7 @@ class _Beside:
         try:
             golden = self._made(settings, state, rollout, known.scores.pairs.used)
         except GuidewayError as error:  # it could be read when the rollout began; without it there is no proof of it
-            sys.stderr.write(f"golden prompts of {rollout.id}: {error}\n")
+            say(f"golden prompts of {rollout.id}: {error}")
             known.golden = str(error)
             return None
         golden.start()

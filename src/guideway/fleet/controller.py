@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import secrets
-import sys
 import threading
 import time
 import traceback
@@ -45,6 +44,7 @@ from guideway.fleet.lately import Lately
 from guideway.fleet.memory import Memory
 from guideway.fleet.project import project_keys, project_route
 from guideway.fleet.routes import ready, route_of
+from guideway.fleet.say import say
 from guideway.fleet.scaler import Scaler
 from guideway.store import checkpoints, fleet, ledger, releases
 from guideway.store.database import Database
@@ -159,8 +159,7 @@ class Controller:
         text = str(error) if isinstance(error, GuidewayError) else "".join(traceback.format_exception(error)).rstrip()
         if self._complaints.get(environment) != text:
             self._complaints[environment] = text
-            sys.stderr.write(f"{environment or 'controller'}: {text}\n")
-            sys.stderr.flush()
+            say(f"{environment or 'controller'}: {text}")
 
     # -- what is -------------------------------------------------------------------------------------------------
 
@@ -182,9 +181,9 @@ class Controller:
 
     def _view(self, state: EnvironmentState) -> View:
         name = state.name
-        rollouts, route = fleet.rollouts(self.database, name), fleet.route(self.database, name)
+        route = fleet.route(self.database, name)
         replicas = tuple(one for one in fleet.replicas(self.database, name) if not self.hands.ends(one.id))
-        running = next((one for one in rollouts if not one.phase.final), None)
+        running = next(iter(fleet.rollouts(self.database, name, running=True, limit=1)), None)
         return View(
             now=self.clock(),
             began=self.began,
@@ -193,7 +192,7 @@ class Controller:
             state=state,
             route=route,
             rollout=running,
-            last_done=next((one for one in rollouts if one.phase is Phase.DONE), None),
+            last_done=next(iter(fleet.rollouts(self.database, name, phase=Phase.DONE, limit=1)), None),
             replicas=replicas,
             launching=dict(self.hands.launching(name)),
             deaths=self.lately.deaths(name),
@@ -320,6 +319,8 @@ class Controller:
             reason = action.reason or (rollout.reason if action.phase is Phase.DONE else "")
             moved = msgspec.structs.replace(rollout, phase=action.phase, updated=self.clock(), reason=reason)
             fleet.put_rollout(self.database, moved)
+            if action.phase is Phase.SWITCHING:
+                fleet.take_shape(self.database, moved)
             if action.restore:
                 self.gateways.restore(state, self.database)
             if action.phase.final or rollout.phase is Phase.PENDING:
@@ -405,7 +406,7 @@ class Controller:
                     self._started_in(replica)
             hopeless = replica.state == "ready" and self.checkup.hopeless(replica, done.result)
         if hopeless:
-            sys.stderr.write(f"replica {replica.id} is ended: {done.result.why}\n")
+            say(f"replica {replica.id} is ended: {done.result.why}")
             self.hands.end(replica.process)
 
     def _started_in(self, replica: Replica) -> None:
@@ -415,7 +416,7 @@ class Controller:
 
     def _ended(self, done: Ended) -> None:
         if done.error:
-            sys.stderr.write(f"stopping {done.key}: {done.error}\n")
+            say(f"stopping {done.key}: {done.error}")
         for state in fleet.environments(self.database):
             if done.key == gateway_key(state.name):
                 self.gateways.buried(state.name)  # it was asked to go: this is no death
@@ -430,7 +431,7 @@ class Controller:
 
     def _abandon(self) -> None:
         """Somebody deleted the state: nobody could find what runs any more, so it must not go on."""
-        sys.stderr.write("the state folder is gone: ending everything that it knew\n")
+        say("the state folder is gone: ending everything that it knew")
         for state in fleet.environments(self.database):
             for replica in fleet.replicas(self.database, state.name):
                 self.hands.stop(state, replica)

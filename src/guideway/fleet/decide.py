@@ -193,10 +193,11 @@ def wanted(view: View, release: Digest) -> int:
     """How many replicas of *release* there should be. A candidate beside the stable release has those that its next
     weight needs: they are warm before it rises.
     """
-    rollout, all_of_them = view.rollout, view.all_replicas
-    if rollout is None or view.beside is None or release != rollout.release or rollout.phase is Phase.SWITCHING:
-        return all_of_them
-    if view.stable and view.stable.release == release:
+    rollout = view.rollout
+    if rollout is None or release != rollout.release or (view.stable and view.stable.release == release):
+        return view.all_replicas
+    all_of_them = rollout.then.replicas if rollout.then and not rollout.then.scale else view.all_replicas
+    if view.beside is None or rollout.phase is Phase.SWITCHING:
         return all_of_them
     return max(1, math.ceil(all_of_them * view.beside.then))
 

@@ -8,13 +8,26 @@ from collections import Counter, deque
 from collections.abc import Callable, Collection, Sequence
 from typing import Protocol
 
+import msgspec
+
 from guideway.core.spec.golden import Golden as Settings
-from guideway.fleet.replay import Absent, Replayed
 from guideway.rollout.golden import Pair, Prompt, unused
 from guideway.rollout.likeness import score
 
 CHANCES = 3
 """How often a prompt is asked that neither arm answers."""
+
+
+class Absent(Exception):
+    """An arm cannot be asked now, which says nothing of its quality."""
+
+
+class Replayed(msgspec.Struct, frozen=True):
+    """What the arms answered; None: it failed to, and ``why`` says how."""
+
+    candidate: str | None
+    stable: str | None
+    why: str = ""
 
 
 class Ask(Protocol):

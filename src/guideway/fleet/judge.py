@@ -88,6 +88,8 @@ class Judge:
         phase = _NEXT.get(decision.kind, rollout.phase)
         moved = msgspec.structs.replace(rollout, phase=phase, updated=self._clock(), reason=decision.reason)
         fleet.put_rollout(self._database, moved)
+        if phase is Phase.SWITCHING:
+            fleet.take_shape(self._database, moved)
         if phase.final:
             self._log(f"rollout {phase}", rollout, decision.reason, {})
         self._memory.write(rollout, known)
@@ -138,7 +140,7 @@ class Judge:
             units=known.scores.units_at(plan.steps[known.step].weight) if known.step >= 0 else 0,
             ready=not watch.unready,
             unready_for=watch.unready,
-            silent_for=None if watch.unit is None else watch.at - watch.unit,
+            silent_for=self._silent_for(watch.unit, watch.at, known.scores.newest),
             source_dead_for=self._ears.deaf_for(rollout.environment),
             paused=rollout.paused,
             awaits=awaits(plan, known, self._memory.baseline(rollout.environment)),
@@ -153,6 +155,12 @@ class Judge:
         if self._read[:2] != (rollout.id, counted):
             self._read = (rollout.id, counted, known.scores.readings(plan))
         return self._read[2]
+
+    def _silent_for(self, heard: float | None, now: float, newest: float | None) -> float | None:
+        """How old the newest unit is: what an outage left is heard late, and is no younger by that."""
+        if heard is None or newest is None:
+            return None
+        return max(now - heard, self._clock() - newest)
 
     def _mode(self, rollout: Rollout) -> Mode:
         asked = rollout.asked.unit

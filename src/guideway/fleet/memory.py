@@ -11,9 +11,12 @@ import msgspec
 from guideway.core.rollout import Rollout
 from guideway.rollout.baseline import Baseline
 from guideway.rollout.canary import Canary
+from guideway.rollout.signals import Limits
 from guideway.store import canaries, fleet
 from guideway.store.database import Database
 
+LOOKED_BACK = 200
+"""Rollouts of an environment among which an earlier one of the same pair is looked for."""
 T = TypeVar("T")
 
 
@@ -96,13 +99,14 @@ class Memory:
 
 def inherited(database: Database, rollout: Rollout) -> Canary:
     """A canary for *rollout*. A retry of the same pair keeps the evidence, unless a person asked for a fresh start."""
-    for earlier in fleet.rollouts(database, rollout.environment):
+    for earlier in fleet.rollouts(database, rollout.environment, limit=LOOKED_BACK):
         same = (earlier.release, earlier.previous) == (rollout.release, rollout.previous)
         if rollout.afresh or earlier.id == rollout.id or not same:
             continue
         known = canaries.canary(database, earlier.id, Canary)
         if known is not None:
             known.scores.again()
+            known.scores.limits = Limits()  # drawn anew: the service may do other things by now
             return Canary(scores=known.scores)
         if earlier.afresh:
             break

@@ -13,7 +13,7 @@ from guideway.core.artifact import Digest, short
 from guideway.core.errors import GuidewayError, Refused, SpecError
 from guideway.core.protocols import Clock
 from guideway.core.release import Release
-from guideway.core.rollout import EnvironmentState, Phase, Rollout
+from guideway.core.rollout import EnvironmentState, Phase, Rollout, Shape
 from guideway.core.route import ApiKey, Arm, Endpoint, Role, without_candidate
 from guideway.core.spec import Spec
 from guideway.core.spec.gateway import Limits
@@ -31,6 +31,8 @@ from guideway.store import fleet, key_orders, ledger
 from guideway.store.database import Database
 from guideway.store.home import Home
 
+JUST_NOW = 20.0
+"""Seconds within which a second way back is taken for the same one."""
 _ID = 8
 """So many digits of a key's digest are its id."""
 
@@ -68,6 +70,20 @@ def ship(
     Raises:
         Refused: that evidence stops a canary before it begins.
     """
+    with database.transaction():
+        return _ship(database, spec, environment, release, clock=clock, strategy=strategy, afresh=afresh)
+
+
+def _ship(
+    database: Database,
+    spec: Spec,
+    environment: str,
+    release: Release,
+    *,
+    clock: Clock,
+    strategy: Strategy,
+    afresh: str,
+) -> Rollout | None:
     before = fleet.environment(database, environment)
     state = EnvironmentState(
         name=environment,
@@ -83,18 +99,30 @@ def ship(
     if stable == release.digest and before == state and not fleet.rollouts(database, environment, running=True):
         return None
     alone = stable is None or stable == release.digest
-    rollout = _new(spec, environment, release.digest, previous=stable, kind="ship", clock=clock)
     rollout = msgspec.structs.replace(
-        rollout, strategy="all-at-once" if alone else strategy, asked=spec.rollout, afresh=bool(afresh)
+        _new(spec, environment, release.digest, previous=stable, kind="ship", clock=clock),
+        strategy="all-at-once" if alone else strategy,
+        asked=spec.rollout,
+        afresh=bool(afresh),
+        then=Shape(state.model, state.replicas, state.scale),
     )
     _check_evidence(database, rollout)
-    with database.transaction():
-        fleet.put_environment(database, state)
-        return _begin(database, rollout, why=afresh and f"{environment}, afresh: {afresh}")
+    if before and not alone:  # what serves keeps its name and its replicas until the other one takes over
+        state = msgspec.structs.replace(state, model=before.model, replicas=before.replicas, scale=before.scale)
+    fleet.put_environment(database, state)
+    return _begin(database, rollout, why=afresh and f"{environment}, afresh: {afresh}")
 
 
 def rollback(
-    home: Home, database: Database, spec: Spec, environment: str, *, clock: Clock, to: Digest | None = None
+    home: Home,
+    database: Database,
+    spec: Spec,
+    environment: str,
+    *,
+    clock: Clock,
+    to: Digest | None = None,
+    by: str = "command line",
+    why: str = "",
 ) -> Rollout:
     """Give all traffic back to the release that held it before, or to the release *to*.
 
@@ -102,8 +130,10 @@ def rollback(
     Otherwise the controller is asked, and the returned rollout is pending.
 
     Raises:
-        SpecError: there is no release to go back to.
+        SpecError: there is no release to go back to, or somebody else has just gone back.
     """
+    if to is None:
+        _check_alone(database, environment, clock())
     route = fleet.route(database, environment)
     if route is None or route.stable is None:
         raise SpecError(f"nothing serves in '{environment}'", try_this="`guideway up`")
@@ -111,7 +141,7 @@ def rollback(
     target = to or before(database, environment, current)
     if target is None or target == current:
         raise SpecError(f"no release served before {short(current)} in '{environment}'", try_this="`guideway releases`")
-    warm = _warm(database, environment, target)
+    warm = _warm(database, environment, target, least=len(route.stable.endpoints))
     rollout = _new(spec, environment, target, previous=current, kind="rollback", clock=clock)
     with database.transaction():
         rollout = _begin(database, rollout)
@@ -128,17 +158,28 @@ def rollback(
         fleet.put_route(database, changed)
         done = msgspec.structs.replace(rollout, phase=Phase.DONE, updated=clock(), reason="its replicas were warm")
         fleet.put_rollout(database, done)
-        ledger.append(
-            database, at=clock(), who="command line", what="rollback", subject=target, why=f"from {short(current)}"
-        )
+        reason = f"from {short(current)}" + (f": {why}" if why else "")
+        ledger.append(database, at=clock(), who=by, what="rollback", subject=target, why=reason)
     project_route(home, database, environment)
     return done
 
 
+def _check_alone(database: Database, environment: str, now: float) -> None:
+    """Two people who go back at once mean one step, not two."""
+    for last in fleet.rollouts(database, environment, limit=1):
+        if last.kind == "rollback" and 0.0 <= now - last.created < JUST_NOW:
+            raise SpecError(
+                f"somebody went back to {short(last.release)} {now - last.created:.0f} s ago",
+                where=environment,
+                try_this="`guideway status`; `guideway rollback --to RELEASE` goes further",
+            )
+
+
 def before(database: Database, environment: str, current: Digest) -> Digest | None:
-    """The release that held all traffic before *current* did."""
-    done = [one for one in fleet.rollouts(database, environment) if one.phase is Phase.DONE]
-    return next((one.previous for one in done if one.release == current and one.previous), None)
+    """The release that held all traffic before *current* was shipped: a way back is no ship, so it leads no way back."""
+    done = fleet.rollouts(database, environment, phase=Phase.DONE)
+    ships = [one for one in done if one.release == current and one.kind == "ship"]
+    return next((one.previous for one in ships if one.previous), None)
 
 
 def down(database: Database, environment: str, *, clock: Clock) -> None:
@@ -246,6 +287,7 @@ def _begin(database: Database, rollout: Rollout, why: str = "") -> Rollout:
     if rollout.previous == rollout.release:
         earlier = before(database, rollout.environment, rollout.release)
         rollout = msgspec.structs.replace(rollout, previous=earlier)
+    _close(database, rollout)
     rollout = fleet.begin_rollout(database, rollout)
     ledger.append(
         database,
@@ -256,6 +298,16 @@ def _begin(database: Database, rollout: Rollout, why: str = "") -> Rollout:
         why=why or rollout.environment,
     )
     return rollout
+
+
+def _close(database: Database, rollout: Rollout) -> None:
+    """One that has moved all traffic already is done, though nobody has written that down: it is not replaced."""
+    route = fleet.route(database, rollout.environment)
+    for running in fleet.rollouts(database, rollout.environment, running=True):
+        moved = route and route.stable and route.stable.release == running.release
+        if moved and running.phase is Phase.SWITCHING:
+            done = msgspec.structs.replace(running, phase=Phase.DONE, updated=rollout.created)
+            fleet.put_rollout(database, done)
 
 
 def _check_evidence(database: Database, rollout: Rollout) -> None:
@@ -273,14 +325,14 @@ def _check_evidence(database: Database, rollout: Rollout) -> None:
         )
 
 
-def _warm(database: Database, environment: str, release: Digest) -> Arm | None:
-    """The arm of *release* on its ready replicas, if any still run."""
+def _warm(database: Database, environment: str, release: Digest, *, least: int) -> Arm | None:
+    """The arm of *release* on its ready replicas, if at least *least* still run: as many as carry the load now."""
     ready = [
         one
         for one in fleet.replicas(database, environment)
         if one.release == release and one.state == "ready" and is_alive(one.process.pid, one.process.started)
     ]
-    if not ready:
+    if not ready or len(ready) < least:
         return None
     endpoints = tuple(Endpoint("127.0.0.1", one.port) for one in ready)
     return Arm(release, endpoints, ready[0].terms, ready[0].probe)

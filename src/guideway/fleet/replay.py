@@ -17,6 +17,7 @@ from guideway.core.errors import GuidewayError
 from guideway.core.route import Arm, Endpoint, Route
 from guideway.core.spec.gateway import Gateway
 from guideway.core.spec.golden import Golden
+from guideway.fleet.golden import Absent, Replayed
 from guideway.gateway.errors import ApiError
 from guideway.gateway.prepare import Preparation, Prepared, rewritten
 from guideway.gateway.request import Request, peek_at
@@ -30,18 +31,6 @@ TRIES = 2
 AGAIN = frozenset({429, 502, 503, 504})
 
 _CHAT, _TEXT = "/v1/chat/completions", "/v1/completions"
-
-
-class Absent(Exception):
-    """An arm cannot be asked now, which says nothing of its quality."""
-
-
-class Replayed(msgspec.Struct, frozen=True):
-    """What the arms answered; None: it failed to, and ``why`` says how."""
-
-    candidate: str | None
-    stable: str | None
-    why: str = ""
 
 
 class Replay:

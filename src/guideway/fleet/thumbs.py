@@ -19,12 +19,14 @@ KEPT = 20_000
 class Thumbs:
     """Takes feedback into the rows and into the evidence; used by the controller's thread alone.
 
-    Which units we remember depends on their number and on when a controller began, never on the arm.
+    Which units we remember depends on their number and on when a controller began, never on the arm. A key is heard
+    once at each weight: who sees which release answered must not be able to stop it by saying so often.
     """
 
     def __init__(self, home: Home, database: Database, memory: Memory) -> None:
         self._home, self._database, self._memory = home, database, memory
         self._units: OrderedDict[str, Outcome] = OrderedDict()
+        self._heard: set[tuple[str, str, float]] = set()
 
     def remember(self, news: Iterable[Outcome]) -> None:
         """Remember those of *news* that are units, as little of them as is needed."""
@@ -41,7 +43,7 @@ class Thumbs:
         found: list[Judgement] = []
         feedback.commit(self._database, self._home.environment(environment) / feedback.FOLDER, found.extend)
         said = list(self._said(found))
-        running = fleet.rollouts(self._database, environment, running=True)
+        running = fleet.rollouts(self._database, environment, running=True, limit=1)
         known = self._memory.canary(running[0]) if said and running else None
         if known is None:
             return
@@ -52,8 +54,12 @@ class Thumbs:
             self._memory.write(running[0], known)
 
     def _said(self, found: Iterable[Judgement]) -> Iterator[tuple[Outcome, Judgement]]:
-        """The thumbs about units, each unit once."""
+        """The thumbs about units: of each unit one, and of each key one at each weight."""
         for judgement in found:
             unit = self._units.pop(judgement.request, None) if judgement.thumb else None
-            if unit is not None:
+            if unit is None:
+                continue
+            voice = (unit.rollout, judgement.key, unit.share)
+            if voice not in self._heard and len(self._heard) < KEPT:
+                self._heard.add(voice)
                 yield unit, judgement

@@ -116,7 +116,11 @@ def decide(state: State, reading: Reading, rules: Rules) -> Decision:
     if reading.in_flight is None or reading.at <= last:
         back = reading.in_flight is not None
         reason = "the clock did not move on" if back else "the load is not known, so nothing changes"
-        return Decision(state.wanted, state.wanted, "unknown", reason, None, _set_back(state, reading.at))
+        bounded = min(max(state.wanted, rules.min), rules.max)
+        if bounded != state.wanted:
+            reason = f"{state.wanted} lies outside {rules.min} to {rules.max}"
+        after = msgspec.structs.replace(_set_back(state, reading.at), wanted=bounded)
+        return Decision(bounded, state.wanted, "unknown" if bounded == state.wanted else "bounds", reason, None, after)
     seen = observed(state.points, reading, rules.stable, batch=rules.batch)
     load = load_of(seen, rules.panic, state.service)
     state = _remember(state, seen, load, reading, rules)

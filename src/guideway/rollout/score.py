@@ -12,7 +12,7 @@ from guideway.rollout.inferiority import Estimate, log_inferiority, rate_upper, 
 from guideway.rollout.overdue import Overdue
 from guideway.rollout.plan import Plan
 from guideway.rollout.quality import Pairs
-from guideway.rollout.signals import NAMES, QUALITY, TOLERATED, Limits, events, late, run_out
+from guideway.rollout.signals import NAMES, QUALITY, TOLERATED, Limits, events, late, run_out, tried
 from guideway.rollout.units import Callers, Trials
 
 
@@ -67,7 +67,7 @@ class Scores(msgspec.Struct):
         Of one that ran past a limit there may be several records, in any order: it counts once, and so does each of
         its events.
         """
-        if outcome.why_not:
+        if outcome.why_not or not tried(outcome):
             return
         found = (run_out if outcome.overdue == "running" else events)(outcome, self.limits)
         is_new = True
@@ -130,7 +130,7 @@ class Scores(msgspec.Struct):
             score.requests,
             ratio(process.tally, error),
             (trials.requests, trials.events),
-            rate_upper(trials.requests, trials.events, error),
+            1.0 if trials.full else rate_upper(trials.requests, trials.events, error),
             dict(process.tally),
         )
 

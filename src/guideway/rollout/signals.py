@@ -84,6 +84,14 @@ def quantile(ordered: Sequence[float], share: float) -> float:
     return ordered[max(0, math.ceil(share * len(ordered)) - 1)]
 
 
+def tried(outcome: Outcome) -> bool:
+    """Did the arm have a part in it? Who was refused for a budget, or for want of a place, never came to an arm.
+
+    What the rules of a release refused is its own doing.
+    """
+    return bool(outcome.first_status or outcome.failure or outcome.guarded or outcome.overdue == "running")
+
+
 def answered(outcome: Outcome) -> bool:
     """Did the first attempt bring an answer that was meant to be one?"""
     return not outcome.failure and not outcome.retried and 200 <= outcome.first_status < 300
@@ -128,7 +136,8 @@ def _of_the_answer(outcome: Outcome, limits: Limits) -> dict[str, bool | None]:
 def _error(outcome: Outcome) -> bool | None:
     if outcome.failure in _FAILURES or outcome.first_status >= 500:
         return True
-    return None if outcome.failure or not outcome.first_status else False
+    # what a client did wrong says nothing of an arm, and must not count as a request that went well
+    return None if outcome.failure or not outcome.first_status or outcome.first_status >= 400 else False
 
 
 def _late_answer(outcome: Outcome, limit: float) -> bool | None:

@@ -63,6 +63,11 @@ class Trials(msgspec.Struct):
     events: int = 0
     callers: set[str] = msgspec.field(default_factory=set)
 
+    @property
+    def full(self) -> bool:
+        """Are there callers that are not counted any more? Then nothing is known of what happens now."""
+        return len(self.callers) >= CALLERS_KEPT
+
     def add(self, outcome: Outcome, event: bool) -> None:
         """Count *outcome*, if it is a unit and the candidate's."""
         if outcome.why_not or outcome.arm != "candidate" or not self._is_first(outcome.unit[:_KEY_DIGITS]):
@@ -73,7 +78,7 @@ class Trials(msgspec.Struct):
     def _is_first(self, caller: str) -> bool:
         if not caller:
             return True
-        if caller in self.callers or len(self.callers) >= CALLERS_KEPT:
+        if caller in self.callers or self.full:
             return False
         self.callers.add(caller)
         return True

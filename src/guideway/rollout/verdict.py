@@ -9,7 +9,10 @@ import msgspec
 from guideway.core.gate import Verdict
 from guideway.rollout.plan import Plan
 from guideway.rollout.score import Reading
-from guideway.rollout.signals import QUALITY, SHARES
+from guideway.rollout.signals import FEWEST, QUALITY, SHARES
+
+MOST_BEYOND = {"latency_p50": 0.8, "latency_p90": 0.4, "latency_p95": 0.25, "latency_p99": 0.1}
+"""The share of the stable release's requests beyond a limit, from which on it is no measure of the candidate."""
 
 
 class SignalVerdict(msgspec.Struct, frozen=True):
@@ -67,6 +70,18 @@ def _judge(plan: Plan, reading: Reading) -> SignalVerdict:
     )
 
 
+def misfit(reading: Reading) -> float | None:
+    """The share of the stable release's own requests beyond a limit that fits no longer; None: it fits, or who knows.
+
+    Where nearly every request of both arms is slow, the ratio of slow ones is near 1 whatever the candidate does.
+    """
+    most, seen = MOST_BEYOND.get(reading.signal), reading.requests[0]
+    if most is None or seen < FEWEST:
+        return None
+    share = reading.events[0] / seen
+    return share if share > most else None
+
+
 def _against(reading: Reading, threshold: float) -> str:
     if reading.log_peak < threshold:
         return ""
@@ -77,7 +92,7 @@ def _against(reading: Reading, threshold: float) -> str:
 
 def _proof(plan: Plan, reading: Reading) -> str:
     """Non-inferior, or below the objective: either is enough, each with half of the error."""
-    if reading.signal == QUALITY:
+    if reading.signal == QUALITY or misfit(reading) is not None:
         return ""
     need, margin = math.log(1.0 / plan.error_each), plan.margin(reading.signal)
     if reading.log_inferior >= need:
@@ -94,6 +109,8 @@ def _waits_for(plan: Plan, reading: Reading) -> str:
         return "quality only ever speaks against a candidate"
     if not any(reading.requests):
         return "no request has told of it yet"
+    if (share := misfit(reading)) is not None:
+        return f"limits that fit: {share:.0%} of the stable release's own answers are beyond them; ship it once more"
     margin, required = plan.margin(reading.signal), plan.needs(reading.signal)
     words = f"a ratio below {margin:g} (now {'at most ' if reading.ratio.high else ''}{_bound(reading)})"
     if required is not None and required.objective is not None:

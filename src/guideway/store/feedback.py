@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from pathlib import Path
+from typing import Any
 
 import msgspec
 from sqlalchemy import delete, select
@@ -18,6 +19,8 @@ FOLDER = "feedback"
 """The folder of the spools, beside the files that the workers follow."""
 
 _T = tables.feedback
+_AT_ONCE = 500
+"""Rows of one statement: a database allows some thousands of values in one."""
 
 
 class Committed(msgspec.Struct, frozen=True):
@@ -41,31 +44,38 @@ def commit(database: Database, folder: Path, told: Callable[[list[Judgement]], N
     with locked(folder / "commit.lock", wait=False) as alone:
         for path in take(folder) if alone else []:
             found, rest = _read(path)
-            with database.transaction():
-                for judgement in found:
-                    put(database, judgement)
+            put_all(database, found)
             path.unlink()
             told(found)
             judgements, lost = judgements + len(found), lost + rest
     return Committed(judgements, lost)
 
 
-def put(database: Database, judgement: Judgement) -> None:
-    """Keep a judgement, unless a later one of the same key about the same request is there."""
-    with database.transaction():
-        this = (_T.c.request == judgement.request) & (_T.c.key == judgement.key)
-        there = database.row(select(_T.c.at).where(this))
-        if there is None or there.at <= judgement.at:
-            database.put(
-                _T,
-                request=judgement.request,
-                key=judgement.key,
-                environment=judgement.environment,
-                owner=judgement.owner,
-                release=judgement.release,
-                at=judgement.at,
-                body=msgspec.json.encode(judgement).decode(),
-            )
+def put_all(database: Database, judgements: Iterable[Judgement]) -> None:
+    """Keep judgements; of one key about one request the last is kept, whatever the order.
+
+    In pieces, so that whoever waits to write waits no longer than for one.
+    """
+    last: dict[tuple[str, str], Judgement] = {}
+    for one in judgements:
+        known = last.get((one.request, one.key))
+        if known is None or known.at <= one.at:
+            last[one.request, one.key] = one
+    rows = [_row(one) for one in last.values()]
+    for first in range(0, len(rows), _AT_ONCE):
+        database.put_newest(_T, rows[first : first + _AT_ONCE], "at")
+
+
+def _row(judgement: Judgement) -> dict[str, Any]:
+    return {
+        "request": judgement.request,
+        "key": judgement.key,
+        "environment": judgement.environment,
+        "owner": judgement.owner,
+        "release": judgement.release,
+        "at": judgement.at,
+        "body": msgspec.json.encode(judgement).decode(),
+    }
 
 
 def all_of(database: Database, environment: str, *, since: float = 0.0, limit: int = -1) -> list[Judgement]:

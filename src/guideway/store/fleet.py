@@ -49,6 +49,15 @@ def put_environment(database: Database, state: EnvironmentState) -> None:
     database.put(_ENVIRONMENTS, name=state.name, body=_text(state))
 
 
+def take_shape(database: Database, rollout: Rollout) -> None:
+    """The environment becomes what *rollout* brings with its release, which takes over now."""
+    state, then = environment(database, rollout.environment), rollout.then
+    if state and then:
+        put_environment(
+            database, msgspec.structs.replace(state, model=then.model, replicas=then.replicas, scale=then.scale)
+        )
+
+
 def environments(database: Database) -> list[EnvironmentState]:
     """All environments, by name."""
     rows = database.rows(select(_ENVIRONMENTS.c.body).order_by(_ENVIRONMENTS.c.name))
@@ -67,7 +76,7 @@ def begin_rollout(database: Database, rollout: Rollout) -> Rollout:
     It is the newest, whatever the clock says: one that was set back, or another machine's, must not hide it.
     """
     with database.transaction():
-        newest = max((one.created for one in rollouts(database, rollout.environment)), default=0.0)
+        newest = max((one.created for one in rollouts(database, rollout.environment, limit=1)), default=0.0)
         rollout = msgspec.structs.replace(rollout, created=max(rollout.created, newest + _LATER))
         for running in rollouts(database, rollout.environment, running=True):
             replaced = msgspec.structs.replace(
@@ -94,13 +103,24 @@ def put_rollout(database: Database, rollout: Rollout) -> None:
         )
 
 
-def rollouts(database: Database, environment: str | None = None, *, running: bool = False) -> list[Rollout]:
-    """Rollouts, the newest first; only those not final when *running*."""
+def rollouts(
+    database: Database,
+    environment: str | None = None,
+    *,
+    running: bool = False,
+    phase: Phase | None = None,
+    limit: int | None = None,
+) -> list[Rollout]:
+    """Rollouts, the newest first; only those not final when *running*, or those in *phase*; at most *limit*."""
     query = select(_ROLLOUTS.c.body).order_by(_ROLLOUTS.c.created.desc(), _ROLLOUTS.c.id.desc())
     if environment is not None:
         query = query.where(_ROLLOUTS.c.environment == environment)
     if running:
         query = query.where(_ROLLOUTS.c.phase.in_(_RUNNING))
+    if phase is not None:
+        query = query.where(_ROLLOUTS.c.phase == phase.value)
+    if limit is not None:
+        query = query.limit(limit)
     return [msgspec.json.decode(row.body, type=Rollout) for row in database.rows(query)]
 
 

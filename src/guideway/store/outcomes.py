@@ -49,6 +49,12 @@ def segments(folder: Path) -> list[str]:
     return []
 
 
+def order(name: str) -> tuple[str, int]:
+    """The worker of a segment, and its number: what a worker wrote first comes first."""
+    worker, _, number = name.removesuffix(SUFFIX).rpartition("-")
+    return worker, int(number) if number.isdigit() else 0
+
+
 def read(folder: Path, name: str, offset: int = 0) -> Reading:
     """The records of segment *name* from *offset* on, as many as one read holds.
 
