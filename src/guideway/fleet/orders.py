@@ -176,7 +176,7 @@ def _check_alone(database: Database, environment: str, now: float) -> None:
 
 
 def before(database: Database, environment: str, current: Digest) -> Digest | None:
-    """The release that held all traffic before *current* was shipped: a way back is no ship, so it leads no way back."""
+    """The release that held all traffic before *current* was shipped: a way back is no ship and leads no way back."""
     done = fleet.rollouts(database, environment, phase=Phase.DONE)
     ships = [one for one in done if one.release == current and one.kind == "ship"]
     return next((one.previous for one in ships if one.previous), None)
