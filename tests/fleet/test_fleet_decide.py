@@ -331,3 +331,12 @@ def test_traffic_goes_only_to_replicas_that_are_ready(situation):
     for action in decide(situation):
         if isinstance(action, SetRoute):
             assert {(action.release, endpoint.port) for endpoint in action.endpoints} <= ready
+
+
+def test_the_release_before_stays_warm_when_the_end_of_the_rollout_comes_long_after_the_new_route():
+    switched = view(
+        route=route(NEW, 1, 2),
+        rollout=rollout(Phase.SWITCHING, previous=OLD),
+        replicas=(replica("a", port=1), replica("b", port=2), replica("c", OLD, port=3)),
+    )
+    assert decide(switched) == [Move("r", Phase.DONE)]

@@ -48,7 +48,7 @@ def test_whatever_goes_wrong_nothing_is_lost_doubled_left_over_or_undeserved():
 @pytest.mark.parametrize(
     ("room", "name", "mutant", "seed", "said"),
     [
-        (decide, "SETTLE", -1.0, 0, "is stopped while w1 sends requests there"),
+        (decide, "SETTLE", -1.0, 2, "is stopped while w1 sends requests there"),
         (decide, "warm_release", lambda view: None, 0, "of the release before is stopped while"),
         (Controller, "_reroute", lambda self, state: None, 2, "is over, and its candidate is on the route"),
         (canaries, "put_positions", lambda *some: None, 0, "counted"),

@@ -203,8 +203,13 @@ def wanted(view: View, release: Digest) -> int:
 
 
 def warm_release(view: View) -> Digest | None:
-    """The release before, which keeps what still runs of it while it bakes: a rollback needs nothing else."""
-    done = view.last_done
+    """The release before, which keeps what still runs of it while it bakes: a rollback needs nothing else.
+
+    So it does between the new route and the end of the rollout, which may come late.
+    """
+    rollout, done = view.rollout, view.last_done
+    if rollout and view.stable and rollout.release == view.stable.release:
+        return rollout.previous
     if done is None or view.stable is None or done.release != view.stable.release:
         return None
     return done.previous if view.now < done.updated + done.bake else None
