@@ -394,20 +394,27 @@ class Controller:
             raise
 
     def _probed(self, done: Probed) -> None:
-        hopeless = False
+        replica = self._replica(done.replica)
+        if replica is None:
+            return
+        if replica.state == "ready":
+            if self.checkup.hopeless(replica, done.result):
+                say(f"replica {replica.id} is ended: {done.result.why}")
+                self.hands.end(replica.process)
+            return
+        self.lately.waits[replica.id] = done.result.why
+        if done.result.ready:
+            self._became_ready(replica.id)
+
+    def _became_ready(self, id: str) -> None:
         with self._fenced():
-            replica = next((one for one in fleet.replicas(self.database) if one.id == done.replica), None)
-            if replica is None:
-                return
-            if replica.state == "starting":
-                self.lately.waits[replica.id] = done.result.why
-                if done.result.ready:
-                    fleet.put_replica(self.database, msgspec.structs.replace(replica, state="ready"))
-                    self._started_in(replica)
-            hopeless = replica.state == "ready" and self.checkup.hopeless(replica, done.result)
-        if hopeless:
-            say(f"replica {replica.id} is ended: {done.result.why}")
-            self.hands.end(replica.process)
+            replica = self._replica(id)
+            if replica and replica.state == "starting":
+                fleet.put_replica(self.database, msgspec.structs.replace(replica, state="ready"))
+                self._started_in(replica)
+
+    def _replica(self, id: str) -> Replica | None:
+        return next((one for one in fleet.replicas(self.database) if one.id == id), None)
 
     def _started_in(self, replica: Replica) -> None:
         state = fleet.environment(self.database, replica.environment)
