@@ -7,7 +7,7 @@ BIN    := $(VENV)/bin
 PIP    := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 EXAMPLE := examples/pydoc-assistant
 
-.PHONY: help demo demo-down test lint coverage bench bench-gateway bench-masking bench-store bench-canary bench-rollout bench-autoscale drills lock clean
+.PHONY: help demo demo-down test test-thorough lint coverage bench bench-gateway bench-masking bench-store bench-canary bench-rollout bench-autoscale drills lock clean
 .DELETE_ON_ERROR:
 
 help:  ## Show this list
@@ -29,9 +29,14 @@ demo: $(BIN)/.ready  ## From data to a served token: train, judge, seal, serve, 
 demo-down: $(BIN)/.ready  ## Stop what the demo left running
 	cd .demo/pydoc-assistant && ../../$(BIN)/guideway down
 
-test: $(BIN)/.ready lint  ## All checks and tests; own state and ports, real servers on loopback
-	$(BIN)/python -m pytest -q -n 2 --dist loadfile $(if $(GUIDEWAY_TEST_DATA),,-m "not data")
+DATA := $(if $(GUIDEWAY_TEST_DATA),, and not data)
+test: $(BIN)/.ready lint  ## All checks and the tests of a change; own state and ports, real servers on loopback
+	$(BIN)/python -m pytest -q -n 2 --dist loadfile -m "not thorough$(DATA)"
+	@echo "the tests above that were deselected kill processes at every point, or read outside data: make test-thorough, GUIDEWAY_TEST_DATA"
 	@$(if $(GUIDEWAY_TEST_DATA),true,echo "GUIDEWAY_TEST_DATA is not set: $$($(BIN)/python -m pytest -q --collect-only -m data 2>/dev/null | grep -c '::') tests on outside data were left out")
+
+test-thorough: $(BIN)/.ready  ## The tests that `make test` leaves out: real processes that are killed, faults at every point
+	$(BIN)/python -m pytest -q -n 2 --dist loadfile -m "thorough$(DATA)"
 
 lint: $(BIN)/.ready  ## Style, types and layers
 	$(BIN)/ruff check .

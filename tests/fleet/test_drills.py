@@ -14,6 +14,8 @@ from guideway.fleet.drills import cache, controller, overload, replica, rollback
 from guideway.fleet.look import gateway_state
 from guideway.store import evidence, fleet, ledger
 
+pytestmark = pytest.mark.thorough
+
 
 @pytest.fixture
 def ground(tmp_path, monkeypatch):

@@ -20,6 +20,8 @@ from guideway.kit.files import write_atomic
 from guideway.store import fleet as rows
 from guideway.store import ledger
 
+pytestmark = pytest.mark.thorough
+
 POINTS = 16
 """How many of them lie on the way of a rollout."""
 

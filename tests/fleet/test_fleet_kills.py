@@ -7,6 +7,8 @@ from kill_controller import POINTS
 from kill_rig import killed_at, town
 from system_rig import DRILLS, drill
 
+pytestmark = pytest.mark.thorough
+
 
 @pytest.fixture(scope="module")
 def towns(tmp_path_factory):

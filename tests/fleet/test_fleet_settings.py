@@ -23,6 +23,8 @@ from guideway.fleet.project import projected_gateway
 from guideway.kit.process import free_port
 from guideway.store import fleet as rows
 
+pytestmark = pytest.mark.thorough
+
 PLAIN = Gateway(port=0, cache=Cache(store="off"), routing=Routing(probe=0.0))
 
 

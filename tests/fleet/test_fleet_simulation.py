@@ -21,6 +21,8 @@ from guideway.fleet import controller, decide
 from guideway.fleet.controller import Controller
 from guideway.store import canaries
 
+pytestmark = pytest.mark.thorough
+
 HERE = Path(__file__).parent
 
 

@@ -13,6 +13,8 @@ import pytest
 from batches_rig import FINAL, Running, batch_client, batch_service, begin, ended, gateway_port, line, results
 from gateway_rig import wait_for
 
+pytestmark = pytest.mark.thorough
+
 __all__ = ["batch_client", "batch_service", "gateway_port"]
 
 

@@ -19,6 +19,8 @@ from guideway.core.spec.gateway import Tls
 from guideway.gateway import slot
 from guideway.kit.process import free_port, is_alive
 
+pytestmark = pytest.mark.thorough
+
 __all__ = ["replicas"]
 
 LARGE = {"model": "poet", "messages": [{"role": "user", "content": "a" * 1_500_000}]}

@@ -13,6 +13,8 @@ from gateway_paper import SSE_HEAD, chunk, event, unary
 from gateway_rig import CHAT, OPTIONS, Client, wait_for
 from system_rig import Load, at_once, bearer, chat, drill, replicas, shared, system
 
+pytestmark = pytest.mark.thorough
+
 __all__ = ["replicas", "shared", "system"]
 
 MEGABYTE = 1024 * 1024

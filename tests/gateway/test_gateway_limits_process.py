@@ -31,6 +31,8 @@ from guideway.store import usage
 from guideway.store.database import Database
 from guideway.store.home import Home
 
+pytestmark = pytest.mark.thorough
+
 __all__ = ["postgres"]
 
 

@@ -20,6 +20,8 @@ from guideway.core.route import GatewaySettings
 from guideway.core.spec.gateway import Gateway as Options
 from guideway.kit.process import is_alive
 
+pytestmark = pytest.mark.thorough
+
 GET = request("GET", "/healthz")
 
 

@@ -14,6 +14,8 @@ from system_rig import Load, at_once, chat, drill, replicas, shared, system
 
 from guideway.core.spec.gateway import Limits
 
+pytestmark = pytest.mark.thorough
+
 __all__ = ["replicas", "shared", "system"]
 
 AT_ONCE = 4

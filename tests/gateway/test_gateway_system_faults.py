@@ -20,6 +20,8 @@ from system_rig import Load, at_once, chat, connections_of, drill, replicas, sha
 from guideway.core.spec.gateway import Routing
 from guideway.kit.process import is_alive
 
+pytestmark = pytest.mark.thorough
+
 __all__ = ["replicas", "shared", "system"]
 
 

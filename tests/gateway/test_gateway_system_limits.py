@@ -13,6 +13,8 @@ from system_rig import Load, at_once, bearer, chat, drill, replicas, shared, sys
 
 from guideway.core.spec.gateway import Limits, Price
 
+pytestmark = pytest.mark.thorough
+
 __all__ = ["replicas", "shared", "system"]
 
 USED = 4

@@ -18,6 +18,8 @@ from guideway.core.spec.gateway import Cache, Limits
 from guideway.store import outcomes, usage
 from guideway.store.database import Database
 
+pytestmark = pytest.mark.thorough
+
 __all__ = ["replicas", "shared", "system"]
 
 REQUESTS = "guideway_gateway_requests_total"

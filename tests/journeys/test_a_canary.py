@@ -15,7 +15,7 @@ import httpx
 import pytest
 from journey_rig import Service, eventually
 
-pytestmark = pytest.mark.journey
+pytestmark = [pytest.mark.journey, pytest.mark.thorough]
 WORDS = ("red", "green", "blue", "old", "new", "tall", "small", "river", "mountain", "city", "town", "lake", "music")
 PLAN = """rollout:
   steps:

@@ -12,6 +12,8 @@ from guideway.sealing.pack import ARTIFACT, REF_NAME
 from guideway.sealing.verify import verify
 from guideway.store import ledger, releases
 
+pytestmark = pytest.mark.thorough
+
 PUBLISHERS, DIFFERENT = 50, 20
 
 

@@ -13,6 +13,8 @@ from guideway.core.errors import Unavailable
 from guideway.store import releases
 from guideway.store.blobs import Blobs
 
+pytestmark = pytest.mark.thorough
+
 
 @pytest.fixture(scope="module")
 def made(tmp_path_factory):

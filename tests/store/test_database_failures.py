@@ -23,6 +23,8 @@ from guideway.store.address import Address
 from guideway.store.causes import explained
 from guideway.store.database import Database
 
+pytestmark = pytest.mark.thorough
+
 SPAWN = multiprocessing.get_context("spawn")
 
 

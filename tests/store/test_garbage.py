@@ -18,6 +18,8 @@ from guideway.kit.files import locked, write_atomic
 from guideway.store.blobs import Blobs
 from guideway.store.garbage import GRACE, collect, condemn, reachable, sweep
 
+pytestmark = pytest.mark.thorough
+
 
 @pytest.fixture
 def blobs(tmp_path) -> Blobs:

@@ -20,6 +20,8 @@ from guideway.sealing.registry.http import Http
 from guideway.sealing.transfers import Transfers
 from guideway.sealing.verify import verify
 
+pytestmark = pytest.mark.thorough
+
 BIG = 600 * KIB
 
 
