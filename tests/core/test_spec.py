@@ -203,3 +203,19 @@ def test_an_environment_has_a_plain_name(tmp_path, name):
     with pytest.raises(SpecError, match="cannot be the name of an environment") as caught:
         load(tmp_path / "guideway.yaml")
     assert caught.value.where == "guideway.yaml:4"
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("rollout: {strategy: cannary}", "rollout.strategy: 'cannary' is not one of all-at-once, canary, shadow"),
+        ("rollout: {unit: requests}", "did you mean 'request'?"),
+        ("train: {recipe: lora}", "train.recipe: 'lora' is not one of full, scratch"),
+    ],
+)
+def test_a_word_that_is_none_of_those_that_may_stand_there_is_told_with_those_that_may(tmp_path, text, said):
+    path = tmp_path / "guideway.yaml"
+    path.write_text(f"{SMALL}\n{text}\n", encoding="utf-8")
+    with pytest.raises(SpecError) as error:
+        load(path, "dev", {})
+    assert said.split(": ", 1)[-1] in str(error.value)

@@ -58,11 +58,13 @@ class Users:
             )  # fmt: skip
         self.spool.tick()
 
-    def say(self, thumb: str, *requests: str) -> None:
+    def say(self, thumb: str, *requests: str, key: str = "") -> None:
         """Leave a judgement of each of these *requests*, as a worker does."""
         spool = Thumbs(self.fleet.home.environment("dev") / feedback.FOLDER, "worker")
         for request in requests:
-            said = Judgement(request, f"key-{thumb}-{request}", "ann", "dev", "", "", self.fleet.now(), thumb=thumb)
+            said = Judgement(
+                request, key or f"key-{thumb}-{request}", "ann", "dev", "", "", self.fleet.now(), thumb=thumb
+            )
             spool.append(msgspec.msgpack.encode(said))
         spool.close()
 
@@ -109,3 +111,12 @@ def judged_again(fleet: Fleet) -> list[bool]:
         one for one in ledger.entries(fleet.database) if one.what.startswith("canary ") and "situation" in one.data
     ]
     return [told == found for told, found in (again(msgspec.to_builtins(one.data)) for one in lines)]
+
+
+def copy_of(rollout: str, **changes) -> Outcome:
+    """A copy that a shadow answered."""
+    plain = Outcome(
+        at=1.0, environment="dev", rollout=rollout, arm="candidate", share=1.0, request="q", why_not="shadow",
+        status=200, first_status=200, latency=50.0, same=True,
+    )  # fmt: skip
+    return msgspec.structs.replace(plain, **changes)

@@ -7,11 +7,10 @@ import signal
 
 import msgspec
 import pytest
-from canary_rig import ASKED, Users, begun, canary, candidate, judged_again, told
+from canary_rig import ASKED, Users, begun, canary, candidate, copy_of, judged_again, told
 from fleet_rig import NEW, OLD, alive
 
 from guideway.core.errors import Refused, SpecError, Unavailable
-from guideway.core.outcome import Outcome
 from guideway.core.rollout import Phase
 from guideway.core.spec.rollout import Required, Step
 from guideway.fleet import steer
@@ -281,6 +280,18 @@ def test_thumbs_down_for_the_candidate_speak_against_it_each_request_once(fleet)
     assert len(feedback.all_of(fleet.database, "dev")) == 6
 
 
+def test_a_key_is_heard_once_at_each_weight_however_often_it_speaks(fleet):
+    rollout, users = begun(fleet)
+    users.ask(60)
+    fleet.steadily += 1.0
+    fleet.until(lambda: canary(fleet, rollout).scores.units_at(0.1) == 60)
+    users.say("down", *(f"q{number}" for number in range(301, 361)), key="loud")
+    fleet.steadily += 1.0
+    fleet.until(lambda: "feedback" in canary(fleet, rollout).scores.signals)
+    assert sum(canary(fleet, rollout).scores.signals["feedback"].requests) == 1
+    assert len(feedback.all_of(fleet.database, "dev")) == 60
+
+
 # -- people ------------------------------------------------------------------------------------------------------------
 
 
@@ -368,21 +379,13 @@ def test_a_retry_keeps_the_evidence_of_the_same_pair_unless_a_person_asks_for_a_
 # -- in shadow, and afterwards -----------------------------------------------------------------------------------------
 
 
-def copy(rollout: str, **changes) -> Outcome:
-    plain = Outcome(
-        at=1.0, environment="dev", rollout=rollout, arm="candidate", share=1.0, request="q", why_not="shadow",
-        status=200, first_status=200, latency=50.0, same=True,
-    )  # fmt: skip
-    return msgspec.structs.replace(plain, **changes)
-
-
 def test_a_shadow_answers_copies_and_waits_for_a_person(fleet):
     rollout, users = begun(fleet, strategy="shadow")
     route = rows.route(fleet.database, "dev")
     assert (route.shadow, route.weight) == (True, 1.0)
     for same in (True, True, False, None):
-        users.spool.add(copy(rollout.id, same=same))
-    users.spool.add(copy(rollout.id, status=500, failure="status", same=None))
+        users.spool.add(copy_of(rollout.id, same=same))
+    users.spool.add(copy_of(rollout.id, status=500, failure="status", same=None))
     users.spool.tick()
     fleet.steadily += 1.0
     fleet.calm()

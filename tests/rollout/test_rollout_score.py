@@ -8,12 +8,14 @@ import msgspec
 import pytest
 from rollout_facts import outcome, requests
 
+from guideway.core.gate import Verdict
 from guideway.rollout.decide import Decision, Situation, decide
 from guideway.rollout.eprocess import log_e
 from guideway.rollout.inferiority import log_inferiority, rate_upper, ratio
 from guideway.rollout.plan import Plan
 from guideway.rollout.score import Scores
-from guideway.rollout.signals import NAMES, TOLERATED, limits_from
+from guideway.rollout.signals import NAMES, TOLERATED, Limits, limits_from
+from guideway.rollout.verdict import verdicts
 
 PLAN = Plan()
 LIMITS = limits_from(requests(99, 3000, 0.0))
@@ -123,3 +125,36 @@ def test_a_retry_keeps_the_evidence_and_takes_all_steps_anew():
     assert before.units_at(0.1) == 0
     before.take(outcome(unit="a" * 32, share=0.1, failure="connect", first_status=0))
     assert reading(before, "errors").events == (2, 0), "the new draw of the same caller is independent of the old one"
+
+
+def test_who_was_refused_for_a_budget_or_a_place_is_no_unit_and_who_was_refused_by_a_release_is_one():
+    scores = Scores()
+    scores.take(outcome(status=429, first_status=0))
+    assert scores.units == {}
+    scores.take(outcome(status=400, first_status=0, guarded=True))
+    assert scores.units == {0.1: (1, 0)}
+
+
+def test_what_a_client_did_wrong_is_no_request_that_went_well():
+    scores = Scores()
+    for _ in range(100):
+        scores.take(outcome(arm="candidate", status=400, first_status=400))
+    assert next(one for one in scores.readings(Plan()) if one.signal == "errors").own == (0, 0)
+
+
+def test_where_callers_are_not_counted_any_more_nothing_is_known_of_the_own_rate(monkeypatch):
+    monkeypatch.setattr("guideway.rollout.units.CALLERS_KEPT", 50)
+    scores = Scores()
+    for number in range(60):
+        scores.take(outcome(arm="candidate", unit=f"{number:032x}"))
+    assert next(one for one in scores.readings(Plan()) if one.signal == "errors").own_upper == 1.0
+
+
+def test_limits_that_nearly_every_request_exceeds_prove_nothing():
+    scores = Scores(limits=Limits(latency=(10.0, 20.0, 25.0, 40.0)))
+    for one in requests(1, 3000, 0.5):
+        scores.take(one)
+    found = {one.signal: one for one in verdicts(Plan(), scores.readings(Plan()))}
+    for signal in ("latency_p50", "latency_p95"):
+        assert found[signal].verdict is Verdict.UNKNOWN
+        assert "limits that fit: " in found[signal].waits_for

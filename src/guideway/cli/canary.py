@@ -50,7 +50,8 @@ class Teller:
             self._emit(Note(f"{_place(rollout, known)}: {known.decision.kind}: {known.decision.reason}"))
         if step:
             units = known.scores.units_at(step.weight)
-            self._emit(Progress("canary", min(units, step.units), step.units, _place(rollout, known)))
+            waits = f"{known.decision.kind}: {known.decision.reason}"
+            self._emit(Progress("canary", min(units, step.units), step.units, f"{_place(rollout, known)}; {waits}"))
 
 
 def show(rollout: Rollout, known: Canary) -> None:
@@ -68,10 +69,12 @@ def show(rollout: Rollout, known: Canary) -> None:
         requests, errors = known.after
         click.echo(f"             alert: {errors} of {requests} requests failed since it has all traffic")
     if known.golden:
-        click.echo(f"golden       {known.golden}")
+        pairs = known.scores.pairs
+        worse = f", candidate minus stable {pairs.difference:+.3f}" if pairs.pairs else ""
+        click.echo(f"golden       {known.golden}{worse}")
     for guard in known.guards:
-        value = "no data" if guard.value is None else f"{guard.value:g}"
-        click.echo(f"guard        {guard.name} is {value}, at most {guard.limit:g}{guard.why and f' ({guard.why})'}")
+        value = "has no data" if guard.value is None else f"is {guard.value:g}"
+        click.echo(f"guard        {guard.name} {value}, at most {guard.limit:g}{guard.why and f' ({guard.why})'}")
     if rollout.phase is Phase.DONE:
         return
     click.echo()
@@ -80,7 +83,8 @@ def show(rollout: Rollout, known: Canary) -> None:
     columns = ("SIGNAL", "VERDICT", "STABLE", "CANDIDATE", "RATIO", "E", "STOPS AT")
     styled_table(columns, [_row(one) for one in told], empty="no signal says anything yet")
     for one in told:
-        said = one.against or (one.required and (one.proof or one.waits_for))
+        waits = "" if rollout.phase.final else one.waits_for
+        said = one.against or (one.required and (one.proof or waits))
         if said:
             click.echo(f"  {one.signal}: {'' if one.against or one.proof else 'waits for '}{said}")
     if silent:

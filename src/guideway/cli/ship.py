@@ -39,7 +39,7 @@ TELL = 0.5
     type=click.Choice(["canary", "shadow", "all-at-once"]),
     help="How it takes over [default: `rollout.strategy`; canary where the environment counts as prod].",
 )
-@click.option("--afresh", default="", metavar="WHY", help="Forget the evidence of an earlier canary of this release.")
+@click.option("--afresh", metavar="WHY", help="Forget the evidence of an earlier canary of this release.")
 @click.option("--no-wait", is_flag=True, help="Do not wait until it is over: `guideway status -w` shows it.")
 @by_option
 @spec_option
@@ -49,7 +49,7 @@ def command(
     *,
     release: str | None,
     strategy: Strategy | None,
-    afresh: str,
+    afresh: str | None,
     no_wait: bool,
     by: str,
     path: Path,
@@ -62,6 +62,8 @@ def command(
     shown to be no worse. In shadow it answers copies. The release that served before stays warm for `rollout.bake`
     seconds, so that a rollback is instant. The same release once more is a retry, which keeps its evidence.
     """
+    if afresh is not None and not afresh.strip():
+        raise click.UsageError("--afresh needs a reason, for the ledger")
     file, home = opened(path, environment)
     shop = open_workshop(home)
     found = releases.find(shop.database, release) if release else releases.newest(shop.database, file.spec.name)
@@ -69,7 +71,7 @@ def command(
         asked = msgspec.structs.replace(file.spec.rollout, strategy=strategy)
         file = msgspec.structs.replace(file, spec=msgspec.structs.replace(file.spec, rollout=asked))
     with drawn(as_json=as_json) as emit:
-        ship(file, shop, found, emit, afresh=afresh and f"{by}: {afresh}", wait=not no_wait)
+        ship(file, shop, found, emit, afresh=f"{by}: {afresh}" if afresh else "", wait=not no_wait)
 
 
 def ship(

@@ -13,9 +13,11 @@ from guideway.cli.canary import known_of, show, summary
 from guideway.cli.draw import duration, print_json, table
 from guideway.cli.project import environment_option, json_option, spec_option, state_of
 from guideway.core.artifact import short
+from guideway.core.rollout import EnvironmentState
 from guideway.fleet.look import Looked, look
+from guideway.fleet.scaler import Scaling
 from guideway.gateway.exposure import url
-from guideway.store import releases
+from guideway.store import canaries, releases
 from guideway.store.database import Database
 from guideway.store.home import Home
 
@@ -33,11 +35,15 @@ def command(watch: bool, path: Path, environment: str, as_json: bool) -> None:
     with Database(home.database) as database:
         while True:
             found = look(home, database, environment)
-            if watch:
+            if watch and not as_json:
                 click.clear()
             if as_json:
                 known = known_of(database, found.rollout)
-                print_json({**_without_prompts(msgspec.to_builtins(found)), "canary": summary(found.rollout, known)})
+                shown = {**_without_prompts(msgspec.to_builtins(found)), "canary": summary(found.rollout, known)}
+                if watch:  # one line a look
+                    click.echo(msgspec.json.encode(shown).decode())
+                else:
+                    print_json(shown)
             else:
                 _show(home, database, found)
             if not watch:
@@ -68,15 +74,7 @@ def _show(home: Home, database: Database, found: Looked) -> None:
         if candidate := found.route.candidate:
             what = "of the requests, as copies" if found.route.shadow else "of the requests"
             click.echo(f"candidate    {_name(database, candidate.release)}  {found.route.weight:.0%} {what}")
-    rollout = found.rollout
-    if rollout:
-        reason = f": {rollout.reason}" if rollout.reason else ""
-        click.echo(
-            f"last rollout {rollout.id} {rollout.kind} to {_name(database, rollout.release)}: {rollout.phase}{reason}"
-        )
-    known = known_of(database, rollout)
-    if rollout and known:
-        show(rollout, known)
+    _rollout(database, found)
     click.echo()
     now = time.time()
     rows: list[tuple[Any, ...]] = [
@@ -92,6 +90,30 @@ def _show(home: Home, database: Database, found: Looked) -> None:
         for one in found.replicas
     ]
     table(("REPLICA", "RELEASE", "STATE", "PORT", "PID", "SINCE", "MEMORY"), rows, empty="no replica runs")
+
+
+def _rollout(database: Database, found: Looked) -> None:
+    """The rollout that runs, or the last one; and why there are as many replicas as there are."""
+    rollout = found.rollout
+    if found.state:
+        _scaling(database, found.state)
+    if rollout is None:
+        return
+    title = "last rollout" if rollout.phase.final else "rollout     "
+    reason = f": {rollout.reason}" if rollout.reason else ""
+    click.echo(f"{title} {rollout.id} {rollout.kind} to {_name(database, rollout.release)}: {rollout.phase}{reason}")
+    known = known_of(database, rollout)
+    if known:
+        show(rollout, known)
+
+
+def _scaling(database: Database, state: EnvironmentState) -> None:
+    """How many replicas the load asks for, and why."""
+    if state.scale is None:
+        return
+    known = canaries.scaling(database, state.name, Scaling)
+    why = f"{known.state.wanted}, {known.rule}: {known.reason}" if known else "not decided yet"
+    click.echo(f"scale        {state.scale.min} to {state.scale.max} replicas, now {why}")
 
 
 def _name(database: Database, digest: str) -> str:

@@ -123,4 +123,7 @@ def _bound(reading: Reading) -> str:
 
 
 def _e(log_value: float) -> str:
-    return f"{math.exp(log_value):.3g}" if log_value < 100.0 else f"10^{log_value / math.log(10.0):.0f}"
+    if log_value >= 30.0:
+        return f"10^{log_value / math.log(10.0):.0f}"
+    value = math.exp(log_value)
+    return f"{value:,.0f}" if value >= 100.0 else f"{value:.3g}"

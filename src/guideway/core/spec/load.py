@@ -176,6 +176,11 @@ def _explain(error: msgspec.ValidationError, marked: Marked, environment: str) -
         what = f"unknown key '{unknown[1]}'"
         advice = did_you_mean(unknown[1], _fields_at(keys))
         keys = (*keys, unknown[1])
+    elif wrong := re.fullmatch(r"Invalid enum value '(.*)'", what):
+        what, advice = (
+            f"'{wrong[1]}' is not one of {', '.join(_choices_at(keys))}",
+            did_you_mean(wrong[1], _choices_at(keys)),
+        )
     where = marked.where(keys)
     overlay_keys = ("environments", environment, *keys)
     if marked.has(overlay_keys):
@@ -202,6 +207,23 @@ def _fields_at(keys: tuple[str | int, ...]) -> tuple[str, ...]:
         kind = _descend(kind, key)
     fields = getattr(kind, "fields", ())
     return tuple(field.encode_name for field in fields)
+
+
+def _choices_at(keys: tuple[str | int, ...]) -> tuple[str, ...]:
+    """The words that the value at *keys* may be."""
+    *above, last = keys
+    kind: Any = msgspec.inspect.type_info(Spec)
+    for key in above:
+        kind = _descend(kind, key)
+    found = next((field.type for field in getattr(kind, "fields", ()) if field.encode_name == last), kind)
+    for one in getattr(found, "types", (found,)):
+        if isinstance(one, msgspec.inspect.LiteralType):
+            return tuple(map(str, one.values))
+        if isinstance(one, msgspec.inspect.DictType):
+            return tuple(map(str, getattr(one.value_type, "values", ()))) or tuple(
+                map(str, getattr(one.key_type, "values", ()))
+            )
+    return ()
 
 
 def _descend(kind: Any, key: str | int) -> Any:

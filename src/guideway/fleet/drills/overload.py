@@ -64,7 +64,7 @@ def run(site: Site) -> Drilled:
             site.until(lambda: of.calm_since(tuple(light.answers), end, quick, ROW) < limit, limit)
     goodput = of.goodput(_useful(heavy.answers, site.asked.within), start + quick, end)
     recovery = of.calm_since(light.answers, end, quick, ROW)
-    _must_be_overload(heavy.offered / (end - start), capacity)
+    _must_be_overload(heavy.offered / (end - start), capacity, refused=bool(heavy.refused))
     criteria = judged(heavy.answers, goodput / capacity.rate, recovery, limit)
     return Drilled(
         drill="overload",
@@ -109,8 +109,14 @@ def crowd(state: EnvironmentState) -> int:
     return 2 * (admission.concurrent * state.replicas + admission.queue * state.gateway.workers)
 
 
-def _must_be_overload(offered: float, capacity: Capacity) -> None:
-    """Raises: Unavailable: the client could not offer what it should have, so nothing was shown."""
+def _must_be_overload(offered: float, capacity: Capacity, *, refused: bool) -> None:
+    """Raises: Unavailable: the client offered no more than the service can do, so nothing was shown."""
+    if not refused:
+        raise Unavailable(
+            f"nobody was refused at {offered:.0f} requests a second: the service does more than the "
+            f"{capacity.rate:.0f} a second that were found, and that was no overload",
+            try_this="another time, when the machine has less to do",
+        )
     if offered < OFFERED_RATIO * capacity.rate:
         raise Unavailable(
             f"this machine could offer {offered:.0f} requests a second only, the service answers {capacity.rate:.0f}: "
