@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any, Protocol, cast
 
 import httptools
@@ -12,6 +13,7 @@ import msgspec
 from guideway.gateway import wire
 from guideway.gateway.backend import Backend
 from guideway.gateway.mishap import tell
+from guideway.kit.unix import short
 
 CONNECT_SECONDS = 2.0
 _PASSED = frozenset(
@@ -369,8 +371,11 @@ async def connect_unix(path: str, backend: Backend, clock: Callable[[], float]) 
         OSError: it cannot be had, or not in time.
     """
     loop = asyncio.get_running_loop()
-    async with asyncio.timeout(CONNECT_SECONDS):
-        _, connection = await loop.create_unix_connection(lambda: PipedConnection(backend, clock, KnownAnswers()), path)
+    with short(Path(path)) as name:
+        async with asyncio.timeout(CONNECT_SECONDS):
+            _, connection = await loop.create_unix_connection(
+                lambda: PipedConnection(backend, clock, KnownAnswers()), name
+            )
     return connection
 
 

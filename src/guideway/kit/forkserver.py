@@ -32,6 +32,7 @@ import msgspec
 
 from guideway.kit.files import locked
 from guideway.kit.process import last_words, open_log, spawn_detached, start_time, terminate
+from guideway.kit.unix import short
 
 PATIENCE = 60.0
 """Seconds that a server gets to import its module, and a client waits for an answer."""
@@ -95,7 +96,7 @@ class ForkServer:
 
     def _ask(self, request: dict[str, Any]) -> dict[str, Any]:
         try:
-            with socket.socket(socket.AF_UNIX) as connection, _short(self.path) as name:
+            with socket.socket(socket.AF_UNIX) as connection, short(self.path) as name:
                 connection.settimeout(PATIENCE)
                 connection.connect(name)
                 if _peer(connection) != os.geteuid():
@@ -230,7 +231,7 @@ class _Server:
         self._path.unlink(missing_ok=True)
         with socket.socket(socket.AF_UNIX) as listener:
             mask = os.umask(0o177)
-            with _short(self._path) as name:
+            with short(self._path) as name:
                 listener.bind(name)
             os.umask(mask)
             listener.listen(64)
@@ -369,16 +370,6 @@ def _make_private(folder: Path) -> None:
         raise PermissionError(f"{folder} belongs to somebody else")
     if stat.S_IMODE(found.st_mode) & 0o077:
         folder.chmod(0o700)
-
-
-@contextlib.contextmanager
-def _short(path: Path) -> Iterator[str]:
-    """A name for the socket that fits into the 108 bytes the kernel gives, however deep its folder lies."""
-    folder = os.open(path.parent, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        yield f"/proc/self/fd/{folder}/{path.name}"
-    finally:
-        os.close(folder)
 
 
 if __name__ == "__main__":
