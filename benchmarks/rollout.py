@@ -21,7 +21,10 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any, NamedTuple
+
+import msgspec
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "tests" / "fleet"))
 sys.path.insert(0, str(Path(__file__).parents[1]))
@@ -37,8 +40,9 @@ from guideway.cli import init
 from guideway.core.artifact import short
 from guideway.core.spec.rollout import Rollout as Asked
 from guideway.core.spec.rollout import Step
+from guideway.fleet import orders
 from guideway.kit.process import terminate
-from guideway.store import ledger
+from guideway.store import fleet, ledger
 
 GUIDEWAY = [sys.executable, "-P", "-m", "guideway.cli"]
 PARTS = ("verdict", "abort", "rollback", "cost", "kills")
@@ -153,7 +157,11 @@ def _rollbacks(town: Town, times: int) -> tuple[list[Handover], list[Figure]]:
     town.stop(signal.SIGKILL)
     found = [rollbacks(town, rate, times) for rate in RATES]
     before = resource.getrusage(resource.RUSAGE_CHILDREN)
-    alone = [_command(town, "rollback") for _ in range(max(10, times))]
+    alone = []
+    for _ in range(max(10, times)):
+        left = town.stable
+        alone.append(_command(town, "rollback"))
+        _forward(town, left)
     after = resource.getrusage(resource.RUSAGE_CHILDREN)
     spent = (after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime) / len(alone)
     town.start()
@@ -170,7 +178,16 @@ def rollbacks(town: Town, rate: int, times: int) -> Handover:
             took.append(_command(town, "rollback"))
             threading.Event().wait(AFTERWARDS)
             late.append(_late(town, left, _at(town, "rollback")))
+            _forward(town, left)
+            threading.Event().wait(AFTERWARDS)
     return _handover("rollback", late, took, load)
+
+
+def _forward(town: Town, release: str) -> None:
+    """Move the traffic to *release* again, which is warm, as a ship would have: the next way back leads from there."""
+    spec: Any = SimpleNamespace(rollout=Asked())
+    moved = orders.rollback(town.home, town.database, spec, "dev", clock=time.time, to=release)
+    fleet.put_rollout(town.database, msgspec.structs.replace(moved, kind="ship"))
 
 
 def _load(town: Town, rate: int, what: str) -> Any:
