@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-import os
 import socket
+from pathlib import Path
 
 import pytest
 
 from guideway.kit.unix import short
+
+FDS = Path("/proc/self/fd")
 
 
 def test_a_name_longer_than_the_kernel_takes_is_bound_and_found(tmp_path):
@@ -25,9 +27,9 @@ def test_a_name_longer_than_the_kernel_takes_is_bound_and_found(tmp_path):
 
 
 def test_a_name_leaves_no_descriptor_behind_and_a_folder_that_is_missing_is_an_error(tmp_path):
-    before = len(os.listdir("/proc/self/fd"))
+    before = len(list(FDS.iterdir()))
     with short(tmp_path / "one.sock"):
         pass
-    assert len(os.listdir("/proc/self/fd")) == before
+    assert len(list(FDS.iterdir())) == before
     with pytest.raises(FileNotFoundError), short(tmp_path / "missing" / "one.sock"):
         pass
