@@ -29,6 +29,7 @@ from guideway.gateway.listen import bind
 from guideway.gateway.log import log
 from guideway.gateway.settings import read_settings
 from guideway.kit.files import locked
+from guideway.kit.unix import short
 from guideway.store.home import Home
 
 SOCKET = "admin.sock"
@@ -128,24 +129,20 @@ def _server(app: ASGIApp, sockets: list[socket.socket]) -> tuple[_Server, list[s
 
 @contextlib.contextmanager
 def listening(folder: Path) -> Iterator[socket.socket]:
-    """The Unix socket, which its owner alone can open; one that a killed process left is replaced.
-
-    It is bound by way of a descriptor of its folder, for the whole path may be longer than a socket's name can be.
-    """
+    """The Unix socket, which its owner alone can open; one that a killed process left is replaced."""
     path = folder / SOCKET
     path.unlink(missing_ok=True)
-    handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
     before = os.umask(0o177)
     one = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     try:
-        one.bind(f"/proc/self/fd/{handle}/{SOCKET}")
+        with short(path) as name:
+            one.bind(name)
         one.listen(CONNECTIONS)
     except OSError as error:
         one.close()
         raise Unavailable(f"cannot listen: {error.strerror or error}", where=str(path)) from None
     finally:
         os.umask(before)
-        os.close(handle)
     try:
         yield one
     finally:

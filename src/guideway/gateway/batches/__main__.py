@@ -31,6 +31,7 @@ from guideway.gateway.follow import FollowedFile
 from guideway.gateway.log import log
 from guideway.gateway.settings import state_file
 from guideway.kit.files import locked
+from guideway.kit.unix import short
 from guideway.store import batches as rows
 from guideway.store.database import Database
 
@@ -151,21 +152,20 @@ def _server(app: object) -> uvicorn.Server:
 
 @contextlib.contextmanager
 def listening(path: Path) -> Iterator[socket.socket]:
-    """A Unix socket at *path*, for us alone. The folder is named by its handle: a path may be too long for a socket."""
-    handle = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY)
+    """A Unix socket at *path*, for us alone."""
     one = socket.socket(socket.AF_UNIX)
     try:
         path.unlink(missing_ok=True)
         before = os.umask(0o177)
         try:
-            one.bind(f"/proc/self/fd/{handle}/{path.name}")
+            with short(path) as name:
+                one.bind(name)
         finally:
             os.umask(before)
         one.listen()
         yield one
     finally:
         one.close()
-        os.close(handle)
         path.unlink(missing_ok=True)
 
 
