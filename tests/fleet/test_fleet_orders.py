@@ -89,7 +89,8 @@ def test_a_candidate_that_is_undone_leaves_the_environment_as_it_was(fleet):
     assert fleet.rollout(rollout.id).phase is Phase.FAILED
 
 
-def test_a_ship_that_comes_between_the_move_of_traffic_and_its_end_leaves_the_way_back(fleet):
+def just_moved(fleet):
+    """NEW has all traffic, and nobody has written down yet that its rollout is done."""
     fleet.served(OLD)
     moved = fleet.ship(NEW)
     fleet.until(lambda: stable(fleet) == NEW)
@@ -98,8 +99,27 @@ def test_a_ship_that_comes_between_the_move_of_traffic_and_its_end_leaves_the_wa
         with fleet.database.transaction():
             fleet.database.execute(rows._ROLLOUTS.delete().where(rows._ROLLOUTS.c.id == first.id))
             rows.put_rollout(fleet.database, msgspec.structs.replace(first, phase=Phase.SWITCHING))
+    return first
+
+
+def test_a_ship_that_comes_between_the_move_of_traffic_and_its_end_leaves_the_way_back(fleet):
+    first = just_moved(fleet)
     third = msgspec.structs.replace(first, id="third", release=THIRD, previous=NEW, phase=Phase.PENDING, asked=ASKED)
     with fleet.database.transaction():
         _begin(fleet.database, third)
-    assert fleet.rollout(moved.id).phase is Phase.DONE
+    assert fleet.rollout(first.id).phase is Phase.DONE
     assert orders.before(fleet.database, "dev", NEW) == OLD
+
+
+def test_new_settings_for_a_release_that_has_just_taken_over_leave_the_way_back_warm(fleet):
+    first = just_moved(fleet)
+    again = msgspec.structs.replace(first, id="again", previous=NEW, phase=Phase.PENDING)
+    with fleet.database.transaction():
+        _begin(fleet.database, again)
+    assert fleet.rollout("again").previous == OLD
+
+
+def test_a_way_back_in_the_moment_after_the_move_of_traffic_is_found(fleet):
+    just_moved(fleet)
+    assert back(fleet).release == OLD
+    assert stable(fleet) == OLD

@@ -176,9 +176,13 @@ def _check_alone(database: Database, environment: str, now: float) -> None:
 
 
 def before(database: Database, environment: str, current: Digest) -> Digest | None:
-    """The release that had all traffic before *current* was shipped: a way back is no ship, and leads no way back."""
-    done = fleet.rollouts(database, environment, phase=Phase.DONE)
-    ships = [one for one in done if one.release == current and one.kind == "ship"]
+    """The release that had all traffic before *current* was shipped: a way back is no ship, and leads no way back.
+
+    *current* has all traffic, so its ship did happen, though nobody may have written down yet that it is done.
+    """
+    happened = (Phase.DONE, Phase.SWITCHING)
+    shipped = [one for one in fleet.rollouts(database, environment) if one.kind == "ship" and one.phase in happened]
+    ships = [one for one in shipped if one.release == current]
     return next((one.previous for one in ships if one.previous), None)
 
 

@@ -44,6 +44,7 @@ class Invariants:
         self._late: Counter[str] = Counter()
         self._raised: dict[str, float] = {}
         self._promoted: set[str] = set()
+        self._baked: set[str] = set()
 
     def require(self, holds: Any, what: str) -> None:
         """Raises: Broken: it does not hold."""
@@ -67,6 +68,7 @@ class Invariants:
             self.world.tell("route", told(route))
             self.route, self.routes[route.epoch, route.revision] = route, route
         self._no_candidate_of_a_rollout_that_is_over()
+        self._some_have_baked()
         self.tally.look()
 
     def _final_phases_are_never_left(self, before: dict[str, Rollout]) -> None:
@@ -223,8 +225,13 @@ class Invariants:
             return
         last = done[-1]
         bakes = last.release == stable and last.previous == replica.release and replica.release != stable
-        baked = self.world.time.wall() >= last.updated + last.bake
-        self.require(not bakes or baked, f"{replica.id} of the release before is stopped while {last.id} bakes")
+        self._some_have_baked()
+        self.require(not bakes or last.id in self._baked, f"{replica.id} of the release before is stopped while {last.id} bakes")
+
+    def _some_have_baked(self) -> None:
+        """Once baked, always baked: a clock that is set back later does not bring back what was let go."""
+        now, done = self.world.time.wall(), [one for one in self.rollouts.values() if one.phase is Phase.DONE]
+        self._baked.update(one.id for one in done if now >= one.updated + one.bake)
 
     # -- rounds --------------------------------------------------------------------------------------------------
 
