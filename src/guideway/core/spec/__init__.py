@@ -1,5 +1,6 @@
 """The spec: what a team asks for, in one file."""
 
+from guideway.core.spec.evaluate import Evaluate, Perturb, Requirement, Slices
 from guideway.core.spec.gateway import Gateway
 from guideway.core.spec.load import SpecFile, load, state_url
 from guideway.core.spec.model import (
@@ -7,8 +8,6 @@ from guideway.core.spec.model import (
     Compress,
     Data,
     Datasheet,
-    Evaluate,
-    Requirement,
     Serve,
     Source,
     Spec,
@@ -28,9 +27,11 @@ __all__ = [
     "Datasheet",
     "Evaluate",
     "Gateway",
+    "Perturb",
     "Requirement",
     "Rollout",
     "Serve",
+    "Slices",
     "Source",
     "Spec",
     "SpecFile",

@@ -10,6 +10,7 @@ from msgspec import Meta
 from guideway.core.gate import Bite, Level
 from guideway.core.privacy import Action, Entity
 from guideway.core.release import Decoding
+from guideway.core.spec.evaluate import Evaluate
 from guideway.core.spec.gateway import Gateway
 from guideway.core.spec.guardrails import Guardrails
 from guideway.core.spec.part import Part, Positive, Share
@@ -94,24 +95,6 @@ class Train(Part, frozen=True):
     warmup: Annotated[int, Meta(ge=0)] = 50
     weight_decay: Annotated[float, Meta(ge=0.0)] = 0.1
     seed: int = 7
-
-
-class Requirement(Part, frozen=True):
-    """A figure that must hold before a release is sealed. ``about`` says of which model it must speak."""
-
-    metric: str
-    at_least: float | None = None
-    at_most: float | None = None
-    split: str = ""
-    about: Literal["shipped", "trained"] = "shipped"
-
-
-class Evaluate(Part, frozen=True):
-    """What is measured on every split, and what must hold. ``examples`` bounds the rows asked per split."""
-
-    examples: Positive = 400
-    max_tokens: Positive = 24
-    require: tuple[Requirement, ...] = ()
 
 
 class Compress(Part, frozen=True):
