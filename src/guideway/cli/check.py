@@ -15,9 +15,12 @@ from guideway.core.spec.guards import rooted as rooted_guards
 from guideway.fleet.prompts import load_prompts
 from guideway.gateway.exposure import is_on, rooted, warning
 from guideway.gateway.soundness import check_options
+from guideway.kit.machine import machine, speed
 from guideway.pipeline.check import check
+from guideway.pipeline.preflight import preflight, require, told
 from guideway.rollout.plan import check as check_plan
 from guideway.rollout.plan import plan_of
+from guideway.store.home import Home
 
 
 @click.command("check")
@@ -25,11 +28,27 @@ from guideway.rollout.plan import plan_of
 @environment_option
 def command(path: Path, environment: str) -> None:
     """Check guideway.yaml and everything it names; prints the first error with its line."""
-    file, _ = opened(path, environment)
+    file, home = opened(path, environment)
     check(file)
     _check_gateway(file)
     takeover(file)
     click.echo(f"{path} is in order for '{environment}'")
+    _fits(file, home)
+
+
+def _fits(file: SpecFile, home: Home) -> None:
+    """Say what the plan needs of this machine.
+
+    Raises:
+        Unavailable: it can never have it.
+    """
+    flight = preflight(file.spec, file.root, machine(home.path), speed())
+    if flight is None:
+        return
+    click.echo(told(flight))
+    require(flight)
+    if flight.tight:
+        click.echo(f"warning: that is more than is free now; {flight.advice}", err=True)
 
 
 def sound(file: SpecFile) -> None:
