@@ -75,6 +75,14 @@ def test_no_batch_fits_where_the_weights_alone_do_not():
     assert flight is not None and "a machine with" in flight.advice
 
 
+def test_a_model_is_trained_in_the_memory_of_a_gpu_where_there_is_one():
+    there = Machine(memory=10**12, memory_free=10**12, disk_free=10**12, gpu=10**9)
+    flight = preflight(spec(batch=1024), Path("/nowhere"), there, None)
+    assert flight is not None
+    with pytest.raises(Unavailable, match=r"stage train needs .*, and this machine has 1\.0 GB"):
+        require(flight)
+
+
 def test_a_full_disk_is_seen_before_anything_is_written():
     flight = preflight(spec(), Path("/nowhere"), LARGE._replace(disk_free=1000), None)
     assert flight is not None

@@ -37,7 +37,15 @@ class Flight(NamedTuple):
     def share(self) -> float:
         """The largest share of memory, or of disk, that is to be had now and that any stage needs; above 1 fails."""
         disk = sum(one.disk for one in self.needs) / max(1, self.machine.disk_free)
-        return max(disk, *(one.memory / max(1, self.machine.memory_free) for one in self.needs))
+        return max(disk, *(one.memory / max(1, self.free(one)) for one in self.needs))
+
+    def free(self, need: Need) -> int:
+        """Bytes of memory to be had now where *need* arises: models are trained on a GPU where there is one."""
+        return self.machine.gpu if need.stage == "train" and self.machine.gpu else self.machine.memory_free
+
+    def most(self, need: Need) -> int:
+        """Bytes of memory in all where *need* arises."""
+        return self.machine.gpu if need.stage == "train" and self.machine.gpu else self.machine.memory
 
     @property
     def tight(self) -> bool:
@@ -60,7 +68,7 @@ def told(flight: Flight) -> str:
     """One line for people: what is needed, what there is, and how long it may take."""
     need, disk = max(flight.needs, key=lambda one: one.memory), sum(one.disk for one in flight.needs)
     there = flight.machine
-    least = f"{size(need.memory)} of memory in stage {need.stage} ({size(there.memory_free)} free)"
+    least = f"{size(need.memory)} of memory in stage {need.stage} ({size(flight.free(need))} free)"
     time = f", about {_duration(flight.seconds)} of training" if flight.seconds is not None else ""
     return f"it needs {least}, {size(disk)} of disk ({size(there.disk_free)} free){time}"
 
@@ -72,10 +80,10 @@ def require(flight: Flight) -> None:
         Unavailable: a stage needs more memory, or all of them more disk, than there is.
     """
     for one in flight.needs:
-        if one.memory > flight.machine.memory:
+        if one.memory > flight.most(one):
             raise Unavailable(
                 f"stage {one.stage} needs {size(one.memory)} of memory, and this machine has "
-                f"{size(flight.machine.memory)}: {one.why}",
+                f"{size(flight.most(one))}: {one.why}",
                 try_this=flight.advice,
             )
     disk = sum(one.disk for one in flight.needs)
@@ -144,7 +152,7 @@ def _advice(spec: Spec, shape: Shape, flight: Flight) -> str:
     most = max(flight.needs, key=lambda one: one.memory)
     if most.stage != "train":
         return f"a machine with {size(most.memory)} of free memory, or compress.precision: int4"
-    batch = fitting_batch(shape, spec.train.batch, flight.machine.memory_free)
+    batch = fitting_batch(shape, spec.train.batch, flight.free(training))
     if batch:
         return f"train.batch: {batch} fits"
     return f"a smaller train.architecture or base, or a machine with {size(training.memory)} of free memory"
