@@ -10,6 +10,7 @@ import msgspec
 from rich.text import Text
 
 from guideway.cli.draw import Emit, styled_table
+from guideway.cli.hints import addressed
 from guideway.core.events import Note, Progress
 from guideway.core.gate import Verdict
 from guideway.core.rollout import Phase, Rollout
@@ -143,7 +144,7 @@ def _compared(rollout: Rollout, compared: Compared) -> str:
     if not compared.copies:
         return f"0 of {rollout.asked.compared} copies compared"
     same = f", {compared.same / compared.known:.1%} of {compared.known} say the same" if compared.known else ""
-    enough = "; `guideway promote` or `guideway abort`" if compared.copies >= rollout.asked.compared else ""
+    enough = addressed("; `guideway promote` or `guideway abort`") if compared.copies >= rollout.asked.compared else ""
     return (
         f"{compared.copies} of {rollout.asked.compared} copies compared: {compared.failed} failed{same}, "
         f"{compared.late / compared.copies:.1%} slower than 95 % of the stable release's{enough}"

@@ -15,6 +15,7 @@ from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
+from guideway.cli.hints import addressed
 from guideway.core.events import Event, Note, Progress, StepFailed, StepFinished, StepPlanned, StepStarted
 
 Emit = Callable[[Event], None]
@@ -36,7 +37,7 @@ def table(columns: Sequence[str], rows: Sequence[Sequence[str]], *, empty: str) 
 def styled_table(columns: Sequence[str], rows: Sequence[Sequence[Text]], *, empty: str) -> None:
     """The same, with cells that bring their own style: never markup, since people named what stands in them."""
     if not rows:
-        click.echo(empty)
+        click.echo(addressed(empty))
         return
     drawn = Table(box=None, pad_edge=False, header_style="bold")
     for column in columns:
@@ -173,7 +174,7 @@ class Tree:
         """The line that *event* is about, if any, changed as it says."""
         if isinstance(event, Note):
             line = self._line(f"note {len(self._lines)}", "")
-            line.state, line.note = "note", event.text
+            line.state, line.note = "note", addressed(event.text)
             line.verdict = event.data.get("verdict", "")
             return line
         if not isinstance(event, StepPlanned | StepStarted | Progress | StepFinished | StepFailed):

@@ -11,6 +11,7 @@ import msgspec
 
 from guideway.cli.canary import known_of, show, summary
 from guideway.cli.draw import duration, print_json, table
+from guideway.cli.hints import addressed
 from guideway.cli.project import environment_option, json_option, spec_option, state_of
 from guideway.core.artifact import short
 from guideway.core.rollout import EnvironmentState
@@ -61,7 +62,7 @@ def _without_prompts(found: dict[str, Any]) -> dict[str, Any]:
 
 def _show(home: Home, database: Database, found: Looked) -> None:
     if found.state is None:
-        click.echo(f"nothing was ever shipped to '{found.environment}'; `guideway up` does it")
+        click.echo(addressed(f"nothing was ever shipped to '{found.environment}'; `guideway up` does it"))
         return
     click.echo(f"environment  {found.environment} ({'up' if found.state.up else 'down'})   state in {home.path}")
     options = found.state.gateway
@@ -101,7 +102,8 @@ def _rollout(database: Database, found: Looked) -> None:
         return
     title = "last rollout" if rollout.phase.final else "rollout     "
     reason = f": {rollout.reason}" if rollout.reason else ""
-    click.echo(f"{title} {rollout.id} {rollout.kind} to {_name(database, rollout.release)}: {rollout.phase}{reason}")
+    what = f"{rollout.id} {rollout.kind} to {_name(database, rollout.release)}: {rollout.phase}{reason}"
+    click.echo(addressed(f"{title} {what}"))
     known = known_of(database, rollout)
     if known:
         show(rollout, known)

@@ -33,8 +33,9 @@ class SpecFile(msgspec.Struct, frozen=True):
         return self.path.parent
 
     def where(self, *keys: str | int) -> str:
-        """``guideway.yaml:14`` for the value at *keys*, or the nearest line above it."""
-        return self.marked.where(keys)
+        """``guideway.yaml:14`` for the value at *keys* as it holds here, or the nearest line above it."""
+        overlaid = ("environments", self.environment, *keys)
+        return self.marked.where(overlaid if self.marked.has(overlaid) else keys)
 
 
 def load(path: Path, environment: str = "dev", variables: Mapping[str, str] | None = None) -> SpecFile:
