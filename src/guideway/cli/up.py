@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from guideway.cli.check import ports_free, sound
+from guideway.cli.check import ports_free, sound, takeover
 from guideway.cli.draw import drawn, print_json
 from guideway.cli.hints import addressed, command_line
 from guideway.cli.project import environment_option, json_option, opened, spec_option
@@ -33,6 +33,7 @@ def command(no_wait: bool, path: Path, environment: str, as_json: bool) -> None:
     """
     file, home = opened(path, environment)
     sound(file)  # before a build that nothing could serve
+    takeover(file)
     shop = open_workshop(home)
     ports_free(file, home, shop.database)
     with drawn(as_json=as_json) as emit:

@@ -34,8 +34,12 @@ class SpecFile(msgspec.Struct, frozen=True):
 
     def where(self, *keys: str | int) -> str:
         """``guideway.yaml:14`` for the value at *keys* as it holds here, or the nearest line above it."""
+        return self.marked.where(("environments", self.environment, *keys) if self.level(*keys) > 1 else keys)
+
+    def level(self, *keys: str | int) -> int:
+        """Where the value at *keys* was written: 0 nowhere, so that it is a default; 1 above; 2 in the overlay."""
         overlaid = ("environments", self.environment, *keys)
-        return self.marked.where(overlaid if self.marked.has(overlaid) else keys)
+        return 2 if self.marked.has(overlaid) else int(self.marked.has(keys))
 
 
 def load(path: Path, environment: str = "dev", variables: Mapping[str, str] | None = None) -> SpecFile:
