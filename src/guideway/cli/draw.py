@@ -36,15 +36,23 @@ def table(columns: Sequence[str], rows: Sequence[Sequence[str]], *, empty: str) 
 
 def styled_table(columns: Sequence[str], rows: Sequence[Sequence[Text]], *, empty: str) -> None:
     """The same, with cells that bring their own style: never markup, since people named what stands in them."""
+    for line in table_lines(columns, rows, empty=empty):
+        click.echo(line)
+
+
+def table_lines(columns: Sequence[str], rows: Sequence[Sequence[Text]], *, empty: str) -> tuple[str, ...]:
+    """The lines of such a table, styled where a terminal is."""
     if not rows:
-        click.echo(addressed(empty))
-        return
+        return (addressed(empty),)
     drawn = Table(box=None, pad_edge=False, header_style="bold")
     for column in columns:
         drawn.add_column(column, overflow="fold")
     for row in rows:
         drawn.add_row(*row)
-    Console(soft_wrap=not sys.stdout.isatty(), highlight=False).print(drawn)
+    console = Console(soft_wrap=not sys.stdout.isatty(), highlight=False)
+    with console.capture() as captured:
+        console.print(drawn)
+    return tuple(captured.get().splitlines())
 
 
 @contextlib.contextmanager
