@@ -10,18 +10,15 @@ import click
 import msgspec
 
 from guideway.cli.project import environment_option, opened, spec_option
-from guideway.core.errors import SpecError, Unavailable
+from guideway.core.errors import SpecError
 from guideway.core.spec import Rollout, SpecFile
 from guideway.core.spec.guards import rooted as rooted_guards
-from guideway.fleet.ports import check_ports
 from guideway.fleet.prompts import load_prompts
 from guideway.gateway.exposure import is_on, rooted, warning
 from guideway.gateway.soundness import check_options
 from guideway.pipeline.check import check
 from guideway.rollout.plan import check as check_plan
 from guideway.rollout.plan import plan_of
-from guideway.store.database import Database
-from guideway.store.home import Home
 
 
 @click.command("check")
@@ -50,19 +47,6 @@ def sound(file: SpecFile) -> None:
         raise SpecError(error.what, where=where, try_this=error.try_this) from None
     _check_size(file)
     _check_guards(file)
-
-
-def ports_free(file: SpecFile, home: Home, database: Database) -> None:
-    """Refuse ports of the gateway that somebody else has, with the line where they stand.
-
-    Raises:
-        Unavailable: one of them.
-    """
-    try:
-        check_ports(home, database, file.environment, file.spec.gateway)
-    except Unavailable as error:
-        where = file.where(*_keys(error.where or "gateway"))
-        raise Unavailable(error.what, where=where, try_this=error.try_this) from None
 
 
 def takeover(file: SpecFile) -> Rollout:

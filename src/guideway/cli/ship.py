@@ -9,15 +9,17 @@ import click
 import msgspec
 
 from guideway.cli.canary import Teller
-from guideway.cli.check import ports_free, sound, takeover
+from guideway.cli.check import sound, takeover
 from guideway.cli.draw import Emit, drawn
 from guideway.cli.project import Command, by_option, environment_option, json_option, opened, spec_option
+from guideway.core.errors import Unavailable
 from guideway.core.events import Note
 from guideway.core.release import Release
 from guideway.core.rollout import Rollout
 from guideway.core.spec import Gateway, SpecFile
 from guideway.core.spec.rollout import Strategy
 from guideway.fleet import orders
+from guideway.fleet.ports import check_ports
 from guideway.gateway.exposure import rooted, warning
 from guideway.pipeline.admission import admitted
 from guideway.pipeline.workshop import Workshop, open_workshop
@@ -94,7 +96,7 @@ def ship(
     False when it served already.
     """
     environment = file.environment
-    ports_free(file, shop.home, shop.database)
+    ports_free(file, shop)
     route = fleet.route(shop.database, environment)
     if route is None or route.stable is None or route.stable.release != release.digest:
         admitted(shop, file, release, emit)
@@ -118,6 +120,19 @@ def ship(
     follow(shop, rollout, emit)
     emit(Note(f"{releases.label(release)} serves in '{environment}'", {"release": release.digest}))
     return True
+
+
+def ports_free(file: SpecFile, shop: Workshop) -> None:
+    """Refuse ports of the gateway that somebody else has, with the line where they stand.
+
+    Raises:
+        Unavailable: one of them.
+    """
+    try:
+        check_ports(shop.home, shop.database, file.environment, file.spec.gateway)
+    except Unavailable as error:
+        where = file.where(*(error.where or "gateway").split("."))
+        raise Unavailable(error.what, where=where, try_this=error.try_this) from None
 
 
 def _options(file: SpecFile, emit: Emit) -> Gateway:

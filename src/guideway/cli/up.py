@@ -6,11 +6,11 @@ from pathlib import Path
 
 import click
 
-from guideway.cli.check import ports_free, sound, takeover
+from guideway.cli.check import sound, takeover
 from guideway.cli.draw import drawn, print_json
 from guideway.cli.hints import addressed, command_line
 from guideway.cli.project import environment_option, json_option, opened, spec_option
-from guideway.cli.ship import no_wait_option, ship
+from guideway.cli.ship import no_wait_option, ports_free, ship
 from guideway.core.events import Note
 from guideway.fleet import orders
 from guideway.gateway.exposure import development_certificate, trust
@@ -35,7 +35,7 @@ def command(no_wait: bool, path: Path, environment: str, as_json: bool) -> None:
     sound(file)  # before a build that nothing could serve
     takeover(file)
     shop = open_workshop(home)
-    ports_free(file, home, shop.database)
+    ports_free(file, shop)
     with drawn(as_json=as_json) as emit:
         built = build(file, shop, emit)
         emit(Note(f"sealed {label(built.release)}", {"release": built.release.digest}))
