@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from typing import Annotated, Literal
 
 from msgspec import Meta
@@ -83,4 +83,18 @@ def check_train(train: Train, splits: Collection[str], marked: Marked) -> None:
             f"there is no split called '{split}'",
             where=marked.where(("train", "validation", "split")),
             try_this=did_you_mean(split, splits),
+        )
+
+
+def check_weights(weights: Sequence[float | None], marked: Marked) -> None:
+    """Refuse sources of which only some have a weight.
+
+    Raises:
+        SpecError: names the line of the first one without.
+    """
+    if None in weights and any(weights):
+        raise SpecError(
+            "this source has no weight, and others have one",
+            where=marked.where(("data", "sources", weights.index(None))),
+            try_this="give every source a weight, or none",
         )

@@ -29,9 +29,10 @@ code = (
 
 
 def params(spec: Spec) -> Mapping[str, Any]:
-    """The whole of ``train``."""
+    """The whole of ``train``; and the weights of the sources, if they have any."""
     plain: dict[str, Any] = msgspec.to_builtins(spec.train)
-    return plain
+    mixture = [(one.path, one.weight) for one in spec.data.sources if one.weight]
+    return plain | ({"mixture": mixture} if mixture else {})
 
 
 def sources(spec: Spec, root: Path) -> Sequence[Path]:

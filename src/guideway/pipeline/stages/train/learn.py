@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from typing import Any
 
@@ -17,10 +18,11 @@ from guideway.pipeline.stages.examples import Example, Voice, texts_of
 from guideway.pipeline.stages.intervals import LEVEL, Z
 from guideway.pipeline.stages.threads import threads_for
 from guideway.pipeline.stages.train import language
-from guideway.pipeline.stages.train.batches import batches, packed
+from guideway.pipeline.stages.train.batches import packed
 from guideway.pipeline.stages.train.checkpoints import Checkpoints
 from guideway.pipeline.stages.train.descent import Descent, device
 from guideway.pipeline.stages.train.loop import Learned, Loop, Validation
+from guideway.pipeline.stages.train.mixture import Mixture, Part
 from guideway.pipeline.stages.train.rows import Rows
 from guideway.pipeline.stages.train.start import load_base, make_model, make_tokenizer
 from guideway.sealing.reshard import reshard_in_place
@@ -32,24 +34,28 @@ def learn(job: Job) -> None:
     Raises:
         GuidewayError: no row fits the context, or the loss stopped being a number.
     """
-    train = msgspec.convert(dict(job.params), Train)
+    params = dict(job.params)
+    parts = [Part(*one) for one in params.pop("mixture", ())]
+    train = msgspec.convert(params, Train)
     rows = Rows(job.inputs["data"], train)
     model, tokenizer = _start(job, train, rows)
     torch.set_num_threads(threads_for(sum(weight.numel() for weight in model.parameters())))
     tokenizer.save_pretrained(job.out)
     voice = Voice(job.out)
     context = min(train.architecture.context, int(getattr(model.config, "max_position_embeddings", 1 << 30)))
-    examples = _examples(job, voice, rows.learned(), context)
+    mixture = Mixture(parts, _examples(job, voice, rows.learned(), context))
     held = _held(job, voice, rows, context)
     loop = Loop(
         Descent(model.to(device()), functools.partial(language.loss, model), train),
-        lambda: batches(examples, train.batch, train.seed),
+        lambda: mixture.batches(train.batch, train.seed),
         train,
         validate=functools.partial(_validation, model, held, train) if held else None,
         checkpoints=Checkpoints(job.resume),
         progress=job.progress,
     )
-    _finish(job, model, train, loop.run())
+    learned = loop.run()
+    mixture.report(job, learned.step * train.accumulate)
+    _finish(job, model, train, learned)
 
 
 def _start(job: Job, train: Train, rows: Rows) -> tuple[Any, Any]:
@@ -64,20 +70,22 @@ def _start(job: Job, train: Train, rows: Rows) -> tuple[Any, Any]:
     return make_model(shape, len(tokenizer), tokenizer.eos_token_id, train.seed), tokenizer
 
 
-def _examples(job: Job, voice: Voice, rows: Iterable[dict[str, Any]], context: int) -> list[Example]:
-    """What is learned: every answer that fits, or blocks of text."""
-    chat, texts, long = [], [], 0
+def _examples(job: Job, voice: Voice, rows: Iterable[dict[str, Any]], context: int) -> dict[int, list[Example]]:
+    """What is learned, by the number of its source: every answer that fits, and blocks of text."""
+    answers: dict[int, list[Example]] = defaultdict(list)
+    texts: dict[int, list[Example]] = defaultdict(list)
+    long = 0
     for row in rows:
         if "text" in row:
-            texts.append(voice.example(row))
+            texts[row["source"]].append(voice.example(row))
             continue
         _need_template(voice)
         for example in voice.every_answer(row):
             fits = len(example.ids) <= context
             long += not fits
-            chat += [example] if fits else []
-    examples = chat + packed(texts, context)
-    if not examples:
+            answers[row["source"]] += [example] if fits else []
+    examples = {source: answers[source] + packed(texts[source], context) for source in {**answers, **texts}}
+    if not any(examples.values()):
         raise GuidewayError(
             f"no row fits into {context} tokens", where="train.architecture.context", try_this="a larger context"
         )
