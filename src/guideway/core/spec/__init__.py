@@ -18,15 +18,17 @@ from guideway.core.spec.model import (
 )
 from guideway.core.spec.rollout import Rollout
 from guideway.core.spec.schema import json_schema
-from guideway.core.spec.train import Architecture, Train, Validation
+from guideway.core.spec.train import Architecture, Distill, Lora, Train, Validation
 
 __all__ = [
     "Architecture",
     "Compress",
     "Data",
     "Datasheet",
+    "Distill",
     "Evaluate",
     "Gateway",
+    "Lora",
     "Requirement",
     "Rollout",
     "Serve",

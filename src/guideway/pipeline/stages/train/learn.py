@@ -14,7 +14,7 @@ from guideway.core.errors import GuidewayError
 from guideway.core.evidence import Interval
 from guideway.core.protocols import Job
 from guideway.core.spec import Train
-from guideway.pipeline.stages.examples import Example, Voice, texts_of
+from guideway.pipeline.stages.examples import Example, Voice
 from guideway.pipeline.stages.intervals import LEVEL, Z
 from guideway.pipeline.stages.threads import threads_for
 from guideway.pipeline.stages.train import language
@@ -23,8 +23,8 @@ from guideway.pipeline.stages.train.checkpoints import Checkpoints
 from guideway.pipeline.stages.train.descent import Descent, device
 from guideway.pipeline.stages.train.loop import Learned, Loop, Validation
 from guideway.pipeline.stages.train.mixture import Mixture, Part
+from guideway.pipeline.stages.train.recipes import start
 from guideway.pipeline.stages.train.rows import Rows
-from guideway.pipeline.stages.train.start import load_base, make_model, make_tokenizer
 from guideway.sealing.reshard import reshard_in_place
 
 
@@ -38,15 +38,16 @@ def learn(job: Job) -> None:
     parts = [Part(*one) for one in params.pop("mixture", ())]
     train = msgspec.convert(params, Train)
     rows = Rows(job.inputs["data"], train)
-    model, tokenizer = _start(job, train, rows)
+    recipe = start(job, train, rows)
+    model = recipe.model.to(device())
     torch.set_num_threads(threads_for(sum(weight.numel() for weight in model.parameters())))
-    tokenizer.save_pretrained(job.out)
+    recipe.tokenizer.save_pretrained(job.out)
     voice = Voice(job.out)
     context = min(train.architecture.context, int(getattr(model.config, "max_position_embeddings", 1 << 30)))
     mixture = Mixture(parts, _examples(job, voice, rows.learned(), context))
     held = _held(job, voice, rows, context)
     loop = Loop(
-        Descent(model.to(device()), functools.partial(language.loss, model), train),
+        Descent(model, recipe.loss, train),
         lambda: mixture.batches(train.batch, train.seed),
         train,
         validate=functools.partial(_validation, model, held, train) if held else None,
@@ -55,19 +56,8 @@ def learn(job: Job) -> None:
     )
     learned = loop.run()
     mixture.report(job, learned.step * train.accumulate)
+    recipe.finish(job, held)
     _finish(job, model, train, learned)
-
-
-def _start(job: Job, train: Train, rows: Rows) -> tuple[Any, Any]:
-    """The model to train, and its tokenizer."""
-    torch.manual_seed(train.seed)
-    if train.recipe == "full":
-        job.progress(0, train.steps, "loading the base")
-        return load_base(job.root / str(train.base))
-    job.progress(0, train.steps, "making the tokenizer")
-    shape = train.architecture
-    tokenizer = make_tokenizer(texts_of(rows.learned()), shape.vocabulary, shape.context)
-    return make_model(shape, len(tokenizer), tokenizer.eos_token_id, train.seed), tokenizer
 
 
 def _examples(job: Job, voice: Voice, rows: Iterable[dict[str, Any]], context: int) -> dict[int, list[Example]]:
