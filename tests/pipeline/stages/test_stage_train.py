@@ -5,10 +5,12 @@ from __future__ import annotations
 import itertools
 import json
 import math
+import re
 import shutil
 import subprocess
 import sys
 from collections import Counter
+from xml.etree import ElementTree
 
 import msgspec
 import pytest
@@ -27,8 +29,11 @@ from guideway.pipeline.stages.examples import Example, Voice, rows_of
 from guideway.pipeline.stages.train import language
 from guideway.pipeline.stages.train.batches import batches, packed
 from guideway.pipeline.stages.train.descent import FLOOR, schedule
+from guideway.pipeline.stages.train.loop import Learned, Point, Validation
 from guideway.pipeline.stages.train.mixture import Mixture, Part, turns
+from guideway.pipeline.stages.train.report import report
 from guideway.pipeline.stages.train.rows import Rows
+from guideway.pipeline.stages.train.samples import Sample
 
 SHORT = {"steps": 5, "batch": 8}
 
@@ -64,7 +69,7 @@ def test_the_output_is_a_hugging_face_folder_without_pickles(colours):
     names = {path.name for path in colours.out["train"].iterdir()}
     assert names == {
         "chat_template.jinja", "config.json", "curve.json", "generation_config.json", "model-small.safetensors",
-        "model.safetensors.index.json", "tokenizer.json", "tokenizer_config.json",
+        "model.safetensors.index.json", "report.html", "tokenizer.json", "tokenizer_config.json",
     }  # fmt: skip
 
 
@@ -199,7 +204,7 @@ def test_a_context_that_holds_no_row_is_refused(tmp_path):
 @pytest.fixture
 def base(colours, tmp_path):
     """A copy of the trained model, as somebody else's base beside a spec."""
-    shutil.copytree(colours.out["train"], tmp_path / "base")
+    shutil.copytree(colours.out["train"], tmp_path / "base", ignore=shutil.ignore_patterns("report.html"))
     return tmp_path / "base"
 
 
@@ -401,3 +406,32 @@ def test_the_loss_row_by_row_sums_to_the_loss_of_the_batch(colours):
         total, count = language.loss(model, some)
     each = language.row_losses(model, some, 4)
     assert count == sum(each.tokens) and float(total) == pytest.approx(sum(each.sums), rel=1e-5)
+
+
+def test_the_report_needs_nothing_else_and_shows_losses_and_answers(colours):
+    page = (colours.out["train"] / "report.html").read_text(encoding="utf-8")
+    tree = ElementTree.fromstring(page[page.index("<svg") : page.index("</svg>") + 6])
+    lines = [one.get("points").split() for one in tree.iter("polyline")]
+    curve = json.loads((colours.out["train"] / "curve.json").read_text())
+    assert [len(line) for line in lines] == [len(curve), sum("validation" in point for point in curve)]
+    assert "src=" not in page and "href=" not in page and "<script" not in page
+    assert f"{curve[-1]['validation']['loss']:.4f}" in page and "训练报告" in page
+    last = page[page.rindex("<tbody>") :]
+    assert re.search(r"<td class=.number.>150</td><td>(\w+)</td>.*?正确</td><td>\1</td>", last, re.DOTALL)
+
+
+def test_what_rows_say_is_only_text_in_the_report():
+    bad = "<script>alert(1)</script>"
+    point = Point(1, 2.0, 0.1, Validation(1.0, None, 1, (bad,)))
+    learned = Learned((point,), 1, 1, 0, ())
+    page = report(Train(), learned, [Sample(bad, bad, [1])], 10)
+    assert "<script" not in page and page.count("&lt;script&gt;") == 3
+
+
+def test_a_report_without_validation_says_so():
+    page = report(Train(), Learned((Point(1, 2.0, 0.1), Point(2, 1.0, 0.1)), 2, 2, 0, ()), [], 10)
+    assert "No row was held out" in page and "Answers" not in page
+
+
+def test_the_curve_does_not_repeat_what_rows_say(colours):
+    assert "samples" not in (colours.out["train"] / "curve.json").read_text()

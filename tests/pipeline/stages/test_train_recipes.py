@@ -29,7 +29,7 @@ def weights_of(folder):
 def root(colours, tmp_path_factory):
     """A folder of a spec, with the trained model of the colours as its base."""
     root = tmp_path_factory.mktemp("recipes")
-    shutil.copytree(colours.out["train"], root / "base")
+    shutil.copytree(colours.out["train"], root / "base", ignore=shutil.ignore_patterns("report.html"))
     return root
 
 

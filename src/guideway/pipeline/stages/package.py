@@ -29,9 +29,6 @@ code = ("guideway.sealing.reshard", "guideway.sealing.tensors")
 LOCKED = ("guideway", "numpy", "onnxruntime", "onnxruntime-genai", "tokenizers", "torch", "transformers")
 """Distributions whose versions a release records: those that made its bytes or will read them."""
 
-BESIDE = ("adapter", "report")
-"""What training leaves beside the model, and nobody needs who serves it."""
-
 
 def shipped(spec: Spec) -> str:
     """The stage whose model ships: the compressed one, unless the engine reads safetensors."""
@@ -68,8 +65,8 @@ def run(job: Job) -> None:
         decoding=msgspec.convert(serve["decoding"], Decoding),
     )
     reshard(job.inputs[job.params["model"]], job.out / "model")
-    for beside in BESIDE:
-        shutil.rmtree(job.out / "model" / beside, ignore_errors=True)
+    (job.out / "model" / "report.html").unlink(missing_ok=True)  # answers to rows of the data are in it
+    shutil.rmtree(job.out / "model" / "adapter", ignore_errors=True)  # merged into the model already
     _write(job.out / "serve.json", msgspec.to_builtins(settings))
     _write(job.out / "policy.json", spec["policy"])
     _guardrails(job, msgspec.convert(serve["guardrails"], Guardrails))

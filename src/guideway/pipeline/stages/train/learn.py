@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 import msgspec
@@ -24,7 +24,9 @@ from guideway.pipeline.stages.train.descent import Descent, device
 from guideway.pipeline.stages.train.loop import Learned, Loop, Validation
 from guideway.pipeline.stages.train.mixture import Mixture, Part
 from guideway.pipeline.stages.train.recipes import start
+from guideway.pipeline.stages.train.report import report
 from guideway.pipeline.stages.train.rows import Rows
+from guideway.pipeline.stages.train.samples import Sample, answers, samples_of
 from guideway.sealing.reshard import reshard_in_place
 
 
@@ -46,18 +48,21 @@ def learn(job: Job) -> None:
     context = min(train.architecture.context, int(getattr(model.config, "max_position_embeddings", 1 << 30)))
     mixture = Mixture(parts, _examples(job, voice, rows.learned(), context))
     held = _held(job, voice, rows, context)
+    asked = samples_of(voice, rows.held, context)
     loop = Loop(
         Descent(model, recipe.loss, train),
         lambda: mixture.batches(train.batch, train.seed),
         train,
-        validate=functools.partial(_validation, model, held, train) if held else None,
+        validate=functools.partial(_validation, model, held, train, lambda: answers(model, voice, asked))
+        if held
+        else None,
         checkpoints=Checkpoints(job.resume),
         progress=job.progress,
     )
     learned = loop.run()
     mixture.report(job, learned.step * train.accumulate)
     recipe.finish(job, held)
-    _finish(job, model, train, learned)
+    _finish(job, model, train, learned, asked)
 
 
 def _examples(job: Job, voice: Voice, rows: Iterable[dict[str, Any]], context: int) -> dict[int, list[Example]]:
@@ -101,25 +106,34 @@ def _held(job: Job, voice: Voice, rows: Rows, context: int) -> list[Example]:
     return held
 
 
-def _validation(model: Any, held: Sequence[Example], train: Train) -> Validation:
-    return language.validation_of(language.row_losses(model, held, train.batch, train.precision))
+def _validation(model: Any, held: Sequence[Example], train: Train, say: Callable[[], tuple[str, ...]]) -> Validation:
+    return language.validation_of(language.row_losses(model, held, train.batch, train.precision), say())
 
 
-def _finish(job: Job, model: Any, train: Train, learned: Learned) -> None:
+def _finish(job: Job, model: Any, train: Train, learned: Learned, asked: Sequence[Sample]) -> None:
     """Save the model, and leave the evidence about it."""
     broken = sum(int((~torch.isfinite(weight)).sum()) for weight in model.state_dict().values())
     size = sum(weight.numel() for weight in model.parameters())
     model.eval().cpu()
     model.save_pretrained(job.out)
     reshard_in_place(job.out)  # here already, so that the store keeps a tensor once, whoever passes it on
-    curve = msgspec.json.format(msgspec.json.encode(learned.curve), indent=1)
-    (job.out / "curve.json").write_bytes(curve + b"\n")
+    (job.out / "curve.json").write_bytes(_curve(learned))
+    (job.out / "report.html").write_text(report(train, learned, asked, size), encoding="utf-8")
     loss = next(point.loss for point in reversed(learned.curve) if point.step <= learned.kept)
     job.measure("non_finite_weights", broken, "weights", about="out", n=size)
     job.measure("train_loss", loss, "nats/token", about="out", n=learned.kept)
     _measure_validation(job, train, learned.validation)
     job.fact(f"{size / 1e6:.2f}M parameters, loss {loss:.3f} after {learned.step:,} steps")
     _tell(job, train, learned)
+
+
+def _curve(learned: Learned) -> bytes:
+    """The curve as JSON, without what the model said: that is for people, and in the report."""
+    curve = [
+        msgspec.structs.replace(one, validation=one.validation and msgspec.structs.replace(one.validation, samples=()))
+        for one in learned.curve
+    ]
+    return msgspec.json.format(msgspec.json.encode(curve), indent=1) + b"\n"
 
 
 def _measure_validation(job: Job, train: Train, found: Validation | None) -> None:
