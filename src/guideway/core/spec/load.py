@@ -152,7 +152,7 @@ def _check_references(spec: Spec, marked: Marked) -> None:
                 f"split '{name}' has either 'share' or 'values'", where=marked.where(("data", "splits", name))
             )
     check_train(spec.train, spec.data.splits, marked)
-    check_weights([source.weight for source in spec.data.sources], marked)
+    check_weights([source.weight for source in spec.data.sources], spec.train, marked)
     check_guardrails(spec.serve.guardrails, marked)
     if spec.state.url and not _STATE_URL.fullmatch(spec.state.url):  # never repeated: it may hold a password
         raise SpecError(

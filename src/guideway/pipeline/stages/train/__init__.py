@@ -15,7 +15,7 @@ from guideway.pipeline.stages.train.base import files_of, refuse_unsafe
 
 name = "train"
 needs = ("data",)
-libraries = ("peft", "python", "safetensors", "tokenizers", "torch", "transformers")
+libraries = ("opacus", "peft", "python", "safetensors", "tokenizers", "torch", "transformers")
 code = (
     "guideway.pipeline.stages.data.clean",
     "guideway.pipeline.stages.intervals",
@@ -33,6 +33,11 @@ def params(spec: Spec) -> Mapping[str, Any]:
     plain: dict[str, Any] = msgspec.to_builtins(spec.train)
     mixture = [(one.path, one.weight) for one in spec.data.sources if one.weight]
     return plain | ({"mixture": mixture} if mixture else {})
+
+
+def recalls(params: Mapping[str, Any]) -> tuple[str, ...]:
+    """What earlier trainings spent, where privacy has a budget."""
+    return ("delta", "epsilon") if params["privacy"] else ()
 
 
 def sources(spec: Spec, root: Path) -> Sequence[Path]:
