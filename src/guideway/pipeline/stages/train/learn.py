@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -23,8 +24,8 @@ from guideway.pipeline.stages.train.rows import Rows
 from guideway.pipeline.stages.train.samples import Sample, answers, samples_of
 
 
-def learn(job: Job) -> None:
-    """Train as the parameters say, and write the model to ``job.out``.
+def learn(job: Job, base: Path | None) -> None:
+    """Train as the parameters say, from the model in *base* if there is one, and write the model to ``job.out``.
 
     Raises:
         GuidewayError: no row fits the context, or the loss stopped being a number.
@@ -32,7 +33,7 @@ def learn(job: Job) -> None:
     """
     train = msgspec.convert({name: value for name, value in job.params.items() if name != "mixture"}, Train)
     rows = Rows(job.inputs["data"], train)
-    recipe = start(job, train, rows)
+    recipe = start(job, train, rows, base)
     model = recipe.model.to(device())
     torch.set_num_threads(threads_for(sum(weight.numel() for weight in model.parameters())))
     recipe.tokenizer.save_pretrained(job.out)

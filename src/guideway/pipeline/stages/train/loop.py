@@ -15,7 +15,6 @@ import torch
 
 from guideway.core.errors import GuidewayError
 from guideway.core.spec import Train
-from guideway.core.spec.train import every
 from guideway.pipeline.stages.train.checkpoints import Checkpoints
 from guideway.pipeline.stages.train.descent import Descent, schedule
 
@@ -205,6 +204,11 @@ class Loop:
         if "random.cuda" in found.tensors and torch.cuda.is_available():
             torch.cuda.set_rng_state(found.tensors["random.cuda"])
         return found.step
+
+
+def every(asked: int | None, steps: int) -> int:
+    """Steps between two validations or checkpoints: what was *asked*, or a tenth of all *steps*."""
+    return asked or max(1, steps // 10)
 
 
 def _learning(model: torch.nn.Module) -> dict[str, torch.Tensor]:
