@@ -184,7 +184,12 @@ SIZE = Field("size", Words("Size", "大小"), _size, SEAL)
 PREDECESSOR = Field("predecessor", Words("Release before", "上一个发布"), _predecessor, SEAL)
 MODEL = Field("model", Words("Model that ships", "上线模型"), _model, BUILD)
 TASK = Field("task", Words("Task", "任务"), _task, BUILD)
-BASE = Field("base", Words("Base model or teacher", "基座模型或教师模型"), _base, Words("State `train.recipe`.", "请写明 `train.recipe`。"))
+BASE = Field(
+    "base",
+    Words("Base model or teacher", "基座模型或教师模型"),
+    _base,
+    Words("State `train.recipe`.", "请写明 `train.recipe`。"),
+)
 PRECISION = Field("precision", Words("Precision", "精度"), _precision, BUILD)
 ENGINE = Field("engine", Words("Engine", "推理引擎"), _engine, BUILD)
 DECODING = Field("decoding", Words("Decoding", "解码设置"), _decoding, BUILD)
