@@ -52,7 +52,9 @@ def repeated(folder: Path) -> list[Figure]:
     reached, resumed, steps = killed_and_resumed(folder)
     checkpoint = -(-steps // 10)
     note = f"killed with -9 after step {reached} of {steps}, went on from {resumed}; a checkpoint each {checkpoint}"
-    figures = [Figure("steps repeated after a kill", (reached - resumed) / checkpoint, "checkpoints", must=1.0, note=note)]
+    figures = [
+        Figure("steps repeated after a kill", (reached - resumed) / checkpoint, "checkpoints", must=1.0, note=note)
+    ]
     seconds = median_seconds(lambda: quietly([*GUIDEWAY, "build"], folder))
     figures.append(Figure("unchanged build", seconds, "s", must=0.5, aim=0.4, note="the command, start and all"))
     spec = folder / "guideway.yaml"
@@ -109,7 +111,15 @@ def training(folder: Path) -> list[Figure]:
     ratio = statistics.median(bare) / statistics.median(ours)
     note = f"{statistics.median(ours):.2f} s a step of {BATCH} x {SHAPE['context']} tokens, the bare loop {statistics.median(bare):.2f} s"
     return [
-        Figure("training throughput, 50M weights", ratio, "ratio", must=0.95, peer="bare PyTorch loop", note=note, larger=True)
+        Figure(
+            "training throughput, 50M weights",
+            ratio,
+            "ratio",
+            must=0.95,
+            peer="bare PyTorch loop",
+            note=note,
+            larger=True,
+        )
     ]
 
 

@@ -6,6 +6,7 @@ import json
 import statistics
 import sys
 import time
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +19,9 @@ class Timed:
     """Meets ``core.protocols.Job`` and notes when each step was told."""
 
     def __init__(self, params: dict[str, Any], data: Path, out: Path) -> None:
-        self.params, self.inputs, self.root, self.out, self.resume = params, {"data": data}, data, out, out / "resume"
+        self.params: Mapping[str, Any] = params
+        self.inputs: Mapping[str, Path] = {"data": data}
+        self.root, self.out, self.resume = data, out, out.with_suffix(".resume")
         self.told: list[tuple[float, float]] = []
 
     def progress(self, done: float, total: float, note: str = "") -> None:  # noqa: ARG002 - the protocol of jobs
