@@ -6,12 +6,13 @@ import json
 import statistics
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import msgspec
 
+from guideway.core.evidence import Evidence
 from guideway.core.spec import Train
 
 
@@ -22,9 +23,10 @@ class Timed:
         self.params: Mapping[str, Any] = params
         self.inputs: Mapping[str, Path] = {"data": data}
         self.root, self.out, self.resume = data, out, out.with_suffix(".resume")
+        self.recalled: Sequence[Evidence] = ()
         self.told: list[tuple[float, float]] = []
 
-    def progress(self, done: float, total: float, note: str = "") -> None:  # noqa: ARG002 - the protocol of jobs
+    def progress(self, done: float, total: float, note: str = "") -> None:
         """Note the moment."""
         self.told.append((done, time.perf_counter()))
 
