@@ -15,9 +15,9 @@ from fleet_rig import NEW, OLD, alive
 from guideway.core.rollout import Phase
 from guideway.core.route import Route
 from guideway.core.spec import Gateway
-from guideway.fleet.decide import Standing
 from guideway.fleet.look import gateway_state
 from guideway.fleet.project import projected_gateway
+from guideway.fleet.view import Standing
 from guideway.kit.process import free_port, is_alive
 from guideway.store import fleet as rows
 from guideway.store import ledger
@@ -61,10 +61,62 @@ def test_after_baking_the_first_release_stops(fleet):
     fleet.served(OLD)
     fleet.served(NEW, bake=3600.0)
     warm = fleet.replicas(OLD)
-    fleet.now = lambda: time.time() + 3601.0
+    fleet.calm()
+    fleet.steadily += 3601.0
     fleet.until(lambda: not fleet.replicas(OLD))
     assert not any(alive(one) for one in warm)
     assert len(fleet.replicas(NEW)) == 2
+
+
+@pytest.mark.catalogue("A10")
+@pytest.mark.parametrize("jump", [86_400.0, -86_400.0])
+def test_a_clock_that_somebody_sets_does_not_end_the_baking(fleet, jump):
+    fleet.served(OLD)
+    fleet.served(NEW, bake=3600.0)
+    fleet.now = lambda: time.time() + jump
+    fleet.calm()
+    assert len(fleet.replicas(OLD)) == 2
+    fleet.served(OLD, bake=3600.0)  # what takes over while the clock is wrong bakes as long
+    fleet.calm()
+    assert len(fleet.replicas(NEW)) == 2
+    fleet.steadily += 3601.0
+    fleet.until(lambda: not fleet.replicas(NEW))
+
+
+def test_what_baked_under_another_controller_counts(fleet):
+    fleet.served(OLD)
+    fleet.served(NEW, bake=3600.0)
+    fleet.now = lambda: time.time() + 3000.0
+    fleet.new_controller()
+    fleet.calm()
+    assert len(fleet.replicas(OLD)) == 2
+    fleet.steadily += 601.0
+    fleet.until(lambda: not fleet.replicas(OLD))
+
+
+@pytest.mark.catalogue("A10")
+def test_a_clock_that_is_set_forward_does_not_undo_a_candidate_that_starts(fleet):
+    fleet.served(OLD)
+    fleet.how[NEW] = "mute"
+    rollout = fleet.ship(NEW, ready_within=600.0)
+    fleet.until(lambda: len(fleet.replicas(NEW)) == 2)
+    fleet.now = lambda: time.time() + 86_400.0
+    fleet.controller.once()
+    assert fleet.rollout(rollout.id).phase is Phase.STARTING
+    fleet.steadily += 601.0
+    fleet.until(lambda: fleet.rollout(rollout.id).phase is Phase.FAILED)
+
+
+def test_time_that_passed_without_a_controller_does_not_count_against_a_candidate(fleet):
+    fleet.how[NEW] = "mute"
+    rollout = fleet.ship(NEW, ready_within=600.0)
+    fleet.until(lambda: len(fleet.replicas(NEW)) == 2)
+    fleet.steadily += 500.0
+    fleet.new_controller()
+    fleet.controller.once()
+    fleet.steadily += 500.0
+    fleet.controller.once()
+    assert fleet.rollout(rollout.id).phase is Phase.STARTING
 
 
 def test_a_warm_replica_that_dies_is_not_replaced(fleet):

@@ -26,12 +26,10 @@ from guideway.fleet.decide import (
     ReloadGateway,
     RestoreGateway,
     SetRoute,
-    Standing,
     Start,
     StartGateway,
     Stop,
     StopGateway,
-    View,
     decide,
     reroute,
 )
@@ -46,6 +44,8 @@ from guideway.fleet.project import project_keys, project_route
 from guideway.fleet.routes import ready, route_of
 from guideway.fleet.say import say
 from guideway.fleet.scaler import Scaler
+from guideway.fleet.since import Since
+from guideway.fleet.view import Standing, View, is_spare, spare
 from guideway.store import checkpoints, fleet, ledger, releases
 from guideway.store.database import Database
 from guideway.store.home import Home
@@ -80,7 +80,7 @@ class Controller:
         self.company, self.scaler = Company(memory), Scaler(home, database, clock)
         self.epoch = memory.epoch = fleet.take_epoch(database)
         self.stopping = threading.Event()
-        self.began, self.steady, self.lately = clock(), steady, Lately(steady)
+        self.steady, self.lately, self.since = steady, Lately(steady), Since(steady)
         self.checkup = Checkup(steady)
         self.hands = Hands(host, gateways, pool or ThreadPoolExecutor(max_workers=16, thread_name_prefix="hands"))
         self._swept = steady()
@@ -184,20 +184,22 @@ class Controller:
         route = fleet.route(self.database, name)
         replicas = tuple(one for one in fleet.replicas(self.database, name) if not self.hands.ends(one.id))
         running = next(iter(fleet.rollouts(self.database, name, running=True, limit=1)), None)
+        done = next(iter(fleet.rollouts(self.database, name, phase=Phase.DONE, limit=1)), None)
         return View(
-            now=self.clock(),
-            began=self.began,
             steady=self.steady(),
             routed=self.lately.routed(route),
+            waited=self.since.waited(name, running),
+            baked=self.since.baked(name, done, self.clock()),
             state=state,
             route=route,
             rollout=running,
-            last_done=next(iter(fleet.rollouts(self.database, name, phase=Phase.DONE, limit=1)), None),
+            last_done=done,
             replicas=replicas,
             launching=dict(self.hands.launching(name)),
             deaths=self.lately.deaths(name),
             refused=self.lately.refused(name),
             waits=self.lately.waits,
+            starting=self.since.starting(replicas),
             gateway=self.gateways.standing(state, self.database),
             refusal=self.gateways.refusal(name),
             beside=self.judge.beside(running),
@@ -212,12 +214,19 @@ class Controller:
             fleet.drop_replica(self.database, replica.id)
             self.lately.waits.pop(replica.id, None)
             self.checkup.forget(replica.id)
+            self.since.forget(replica.id)
             self._unmap(replica.release)
             if replica.state != "stopping":
-                self.lately.died(state.name, replica.release, self.host.last_words(state.name, replica.id))
+                words = self.host.last_words(state.name, replica.id)
+                self._died(state, replica.release, words, served=replica.state == "ready")
         if self.gateways.buried(state.name) and state.up and not self.hands.ends(gateway_key(state.name)):
             self.lately.died(state.name, "gateway", self.gateways.last_words(state.name))
         self.lately.fade()
+
+    def _died(self, state: EnvironmentState, release: Digest, words: str, *, served: bool = False) -> None:
+        """A replica ended unasked, or could not be started. One that a candidate did not need speaks not against it."""
+        needless = not served and is_spare(self._view(state), release)
+        self.lately.died(state.name, spare(release) if needless else release, words)
 
     def _unmap(self, release: Digest) -> None:
         running = any(one.release == release for one in fleet.replicas(self.database))
@@ -239,7 +248,7 @@ class Controller:
         with self.memory.transaction():
             if not self._is_asked_for(judged):
                 return False
-            self.judge.settle(judged)
+            self.judge.settle(judged, view.size)
             self._reroute(state)
         self._project(state.name)
         return True
@@ -317,7 +326,8 @@ class Controller:
             if rollout is None or rollout.phase.final:
                 return
             reason = action.reason or (rollout.reason if action.phase is Phase.DONE else "")
-            moved = msgspec.structs.replace(rollout, phase=action.phase, updated=self.clock(), reason=reason)
+            size = self.scaler.known(state) if action.phase is Phase.STARTING else rollout.size
+            moved = msgspec.structs.replace(rollout, phase=action.phase, updated=self.clock(), reason=reason, size=size)
             fleet.put_rollout(self.database, moved)
             if action.phase is Phase.SWITCHING:
                 fleet.take_shape(self.database, moved)
@@ -329,7 +339,7 @@ class Controller:
             if action.phase.final and rollout.phase.beside:
                 self._reroute(state)  # whoever kills us now leaves no traffic on a candidate that failed
         if rollout.phase is Phase.PENDING:  # it starts with a clean slate
-            self.lately.forget(state.name, rollout.release, "gateway")
+            self.lately.forget(state.name, rollout.release, spare(rollout.release), "gateway")
         if action.phase.final:
             self.lately.allow(state.name, rollout.release)
 
@@ -382,7 +392,7 @@ class Controller:
             if isinstance(done.error, Corrupt | Refused | SpecError):
                 self.lately.refuse(state.name, release, words)
             else:
-                self.lately.died(state.name, release, words)
+                self._died(state, release, words)
             return
         launch, process = done.made
         log, asks = str(self.host.log(state.name, id)), (launch.probe, launch.terms)
