@@ -80,7 +80,7 @@ class Controller:
         self.company, self.scaler = Company(memory), Scaler(home, database, clock)
         self.epoch = memory.epoch = fleet.take_epoch(database)
         self.stopping = threading.Event()
-        self.steady, self.lately, self.since = steady, Lately(steady), Since(steady)
+        self.steady, self.lately, self.since = steady, Lately(steady), Since(steady, clock())
         self.checkup = Checkup(steady)
         self.hands = Hands(host, gateways, pool or ThreadPoolExecutor(max_workers=16, thread_name_prefix="hands"))
         self._swept = steady()
@@ -189,7 +189,7 @@ class Controller:
             steady=self.steady(),
             routed=self.lately.routed(route),
             waited=self.since.waited(name, running),
-            baked=self.since.baked(name, done, self.clock()),
+            baked=self.since.baked(name, done),
             state=state,
             route=route,
             rollout=running,

@@ -9,10 +9,13 @@ from guideway.core.rollout import Rollout
 
 
 class Since:
-    """What one controller saw, of all environments; *steady* is a clock that never jumps. Gone with the controller."""
+    """What one controller saw of all environments; it began at *began*, in seconds since 1970.
 
-    def __init__(self, steady: Callable[[], float]) -> None:
-        self._steady = steady
+    *steady* is a clock that never jumps.
+    """
+
+    def __init__(self, steady: Callable[[], float], began: float) -> None:
+        self._steady, self._at, self._began = steady, steady(), began
         self._seen: dict[Hashable, tuple[Hashable, float]] = {}
         self._started: dict[str, float] = {}
 
@@ -20,11 +23,12 @@ class Since:
         """For how many seconds we have seen *rollout* in its phase."""
         return self._seconds(("phase", environment), rollout and (rollout.id, rollout.phase, rollout.updated))
 
-    def baked(self, environment: str, done: Rollout | None, now: float) -> float:
-        """How many seconds ago *done* was done. What passed before we came is told by the other clock, at *now*."""
-        first = ("done", environment) not in self._seen
-        before = max(0.0, now - done.updated) if first and done else 0.0
-        return self._seconds(("done", environment), done and done.id, before)
+    def baked(self, environment: str, done: Rollout | None) -> float:
+        """How many seconds ago *done* was done. What passed before we began is told by the other clock alone."""
+        what = "done", environment
+        if done and what not in self._seen and done.updated <= self._began:
+            self._seen[what] = done.id, self._at - (self._began - done.updated)
+        return self._seconds(what, done and done.id)
 
     def starting(self, replicas: Iterable[Replica]) -> dict[str, float]:
         """For how many seconds we have known each of *replicas* that start, by id."""
@@ -35,11 +39,10 @@ class Since:
         """The replica with this id is gone."""
         self._started.pop(replica, None)
 
-    def _seconds(self, what: Hashable, value: Hashable, before: float = 0.0) -> float:
-        """For how long *what* has had this value; when we see it so for the first time, *before*."""
+    def _seconds(self, what: Hashable, value: Hashable) -> float:
+        """For how long *what* has had this value."""
         now = self._steady()
-        known, since = self._seen.get(what, (None, now))
-        if what not in self._seen or known != value:
-            since = now - before
-            self._seen[what] = value, since
+        known, since = self._seen.setdefault(what, (value, now))
+        if known != value:
+            self._seen[what] = value, (since := now)
         return now - since
