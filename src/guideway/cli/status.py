@@ -21,6 +21,9 @@ from guideway.store import canaries, releases
 from guideway.store.database import Database
 from guideway.store.home import Home
 
+LATE = 15.0
+"""Seconds without a round after which a controller is said to stand still."""
+
 
 @click.command("status")
 @click.option("-w", "--watch", is_flag=True, help="Look again every second, until Ctrl-C.")
@@ -67,8 +70,7 @@ def _show(home: Home, database: Database, found: Looked) -> None:
     options = found.state.gateway
     gateway = url(options.host, found.state.port, options.tls) if found.gateway else "not running"
     click.echo(f"gateway      {gateway}")
-    alone = " (traffic goes on without it)" if found.gateway else ""
-    click.echo(f"controller   {'running' if found.controller else f'not running{alone}'}")
+    click.echo(f"controller   {_controller(found)}")
     if found.route and found.route.stable:
         click.echo(f"stable       {_name(database, found.route.stable.release)}  model '{found.route.model}'")
         if candidate := found.route.candidate:
@@ -90,6 +92,15 @@ def _show(home: Home, database: Database, found: Looked) -> None:
         for one in found.replicas
     ]
     table(("REPLICA", "RELEASE", "STATE", "PORT", "PID", "SINCE", "MEMORY"), rows, empty="no replica runs")
+
+
+def _controller(found: Looked) -> str:
+    """Does it act? One that lives may stand still."""
+    if not found.controller:
+        alone = "; traffic goes on without it" if found.gateway else ""
+        return f"not running (the next command starts it, and so does `guideway controller`{alone})"
+    age = found.round_age or 0.0
+    return f"running, but its last round was {duration(age)} ago" if age > LATE else "running"
 
 
 def _rollout(database: Database, found: Looked) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import secrets
 import threading
 import time
@@ -52,6 +53,8 @@ from guideway.store.home import Home
 
 BUSY, IDLE = 0.02, 0.2
 """Seconds between two looks, while something is under way and while nothing is."""
+TOUCH = 1.0
+"""Seconds between two signs of life, at least."""
 SWEEP = 60.0
 """Seconds between two looks for replicas that nobody knows."""
 
@@ -83,12 +86,13 @@ class Controller:
         self.steady, self.lately, self.since = steady, Lately(steady), Since(steady, clock())
         self.checkup = Checkup(steady)
         self.hands = Hands(host, gateways, pool or ThreadPoolExecutor(max_workers=16, thread_name_prefix="hands"))
-        self._swept = steady()
+        self._swept, self._touched = steady(), -TOUCH
         self._keyed: set[str] = set()
         self._complaints: dict[str, str] = {}
 
-    def run(self) -> None:
-        """Look and act until told to stop, or until every environment is down and quiet."""
+    def run(self, *, stay: bool = False) -> None:
+        """Look and act until told to stop, or, unless it is to *stay*, until every environment is down and quiet."""
+        rests = False
         try:
             self._adopt()
             while not self.stopping.is_set():
@@ -96,12 +100,23 @@ class Controller:
                     self._abandon()
                     return
                 acted = self.once()
-                if not acted and self._all_down():
+                self._touch()
+                quiet = not acted and self._all_down()
+                if quiet and not rests:
                     self.host.rest()
+                if quiet and not stay:
                     return
+                rests = quiet
                 self.stopping.wait(BUSY if acted or self.hands.busy else IDLE)
         finally:
             self._settle()
+
+    def _touch(self) -> None:
+        """Let whoever looks at the lock see that rounds go on."""
+        if self.steady() >= self._touched + TOUCH:
+            self._touched = self.steady()
+            with contextlib.suppress(OSError):
+                os.utime(self.home.controller)
 
     def once(self) -> bool:
         """One round over all environments; did anything happen? What goes wrong in one does not stop the others."""

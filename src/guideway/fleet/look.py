@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+
 import msgspec
 
 from guideway.core.launch import Replica
@@ -15,7 +17,8 @@ from guideway.store.home import Home
 
 
 class Looked(msgspec.Struct, frozen=True):
-    """One environment as it is now. ``memory`` is proportional set size in bytes, by replica id."""
+    """One environment as it is now. ``memory`` is proportional set size in bytes, by replica id; ``round_age`` the
+    seconds since a controller of this host ended a round."""
 
     environment: str
     state: EnvironmentState | None
@@ -26,6 +29,7 @@ class Looked(msgspec.Struct, frozen=True):
     memory: dict[str, int]
     gateway: int | None
     controller: bool
+    round_age: float | None = None
 
 
 class Refused(msgspec.Struct, frozen=True):
@@ -67,12 +71,13 @@ def look(home: Home, database: Database, environment: str) -> Looked:
         memory={one.id: pss_bytes(one.process.pid) or 0 for one in replicas if one.id in alive},
         gateway=gateway.pid if gateway else None,
         controller=controller_runs(home),
+        round_age=home.round_age(time.time()),
     )
 
 
 def controller_runs(home: Home) -> bool:
     """Does a controller hold its lock?"""
-    with locked(home.run / "controller.lock", wait=False) as free:
+    with locked(home.controller, wait=False) as free:
         return not free
 
 

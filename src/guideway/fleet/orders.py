@@ -43,7 +43,7 @@ def ensure_controller(home: Home) -> None:
     Raises:
         Unavailable: the one that runs acts for another database.
     """
-    with locked(home.run / "controller.lock", wait=False) as free:
+    with locked(home.controller, wait=False) as free:
         if not free:
             owner.check(home)
             return
