@@ -15,12 +15,13 @@ from fleet_rig import NEW, OLD, alive
 from guideway.core.rollout import Phase
 from guideway.core.route import Route
 from guideway.core.spec import Gateway
-from guideway.fleet.look import gateway_state
+from guideway.fleet.look import gateway_state, look
 from guideway.fleet.project import projected_gateway
 from guideway.fleet.view import Standing
 from guideway.kit.process import free_port, is_alive
 from guideway.store import fleet as rows
 from guideway.store import ledger
+from guideway.store import rows as written
 
 
 def kill(pid: int) -> None:
@@ -380,3 +381,21 @@ def test_a_replica_that_hangs_for_long_is_replaced(fleet, monkeypatch):
     os.kill(hung.process.pid, signal.SIGSTOP)
     fleet.until(lambda: asked_often(fleet, lambda: hung.id not in {one.id for one in fleet.replicas()}))
     fleet.until(lambda: len(fleet.ports()) == 2 and hung.port not in fleet.ports())
+
+
+def test_an_order_of_a_later_version_stops_the_rounds_with_one_line_until_it_is_given_anew(fleet, capsys):
+    fleet.served()
+    before = rows.route(fleet.database, "dev")
+    plain = msgspec.json.decode(written.write(rows.environment(fleet.database, "dev")))
+    plain["gateway"]["fence"] = True
+    plain["written"] = {"by": "9.9.9", "set": ["gateway.fence"]}
+    fleet.database.put(rows.tables.environments, name="dev", body=msgspec.json.encode(plain).decode())
+    kill(fleet.replicas()[0].process.pid)
+    for _ in range(5):
+        assert not fleet.controller.once()
+    said = "what should run in 'dev' was written by Guideway 9.9.9 with 'gateway.fence'"
+    assert capsys.readouterr().err.count(said) == 1
+    assert said in look(fleet.home, fleet.database, "dev").halted
+    assert rows.route(fleet.database, "dev") == before
+    assert fleet.served().phase is Phase.DONE
+    assert not look(fleet.home, fleet.database, "dev").halted

@@ -99,6 +99,8 @@ def _controller(found: Looked) -> str:
     if not found.controller:
         alone = "; traffic goes on without it" if found.gateway else ""
         return f"not running (the next command starts it, and so does `guideway controller`{alone})"
+    if found.halted:
+        return f"running, but does nothing here: {found.halted}"
     age = found.round_age or 0.0
     return f"running, but its last round was {duration(age)} ago" if age > LATE else "running"
 

@@ -146,6 +146,7 @@ class Controller:
     def _round(self, state: EnvironmentState) -> bool:
         happened = False
         try:
+            fleet.check_orders(self.database, state.name)
             self._project(state.name)  # first: what workers still follow must not be stopped
             self._bury(state)
             self.ears.hear(state.name)

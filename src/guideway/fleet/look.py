@@ -6,6 +6,7 @@ import time
 
 import msgspec
 
+from guideway.core.errors import Unavailable
 from guideway.core.launch import Replica
 from guideway.core.rollout import EnvironmentState, Rollout
 from guideway.core.route import Route
@@ -18,7 +19,8 @@ from guideway.store.home import Home
 
 class Looked(msgspec.Struct, frozen=True):
     """One environment as it is now. ``memory`` is proportional set size in bytes, by replica id; ``round_age`` the
-    seconds since a controller of this host ended a round."""
+    seconds since a controller of this host ended a round. ``halted``: why controllers of this version do nothing here.
+    """
 
     environment: str
     state: EnvironmentState | None
@@ -30,6 +32,7 @@ class Looked(msgspec.Struct, frozen=True):
     gateway: int | None
     controller: bool
     round_age: float | None = None
+    halted: str = ""
 
 
 class Refused(msgspec.Struct, frozen=True):
@@ -72,7 +75,16 @@ def look(home: Home, database: Database, environment: str) -> Looked:
         gateway=gateway.pid if gateway else None,
         controller=controller_runs(home),
         round_age=home.round_age(time.time()),
+        halted=_halted(database, environment),
     )
+
+
+def _halted(database: Database, environment: str) -> str:
+    try:
+        fleet.check_orders(database, environment)
+    except Unavailable as error:
+        return str(error)
+    return ""
 
 
 def controller_runs(home: Home) -> bool:
