@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import statistics
 import sys
@@ -44,7 +45,7 @@ def main() -> None:
         {"architecture": asked["shape"], "steps": asked["steps"], "batch": asked["batch"], "validate_every": 10_000,
          "checkpoint_every": 10_000}, Train)  # fmt: skip
     moments = stage(train, data, out) if what == "stage" else bare(train, out)
-    print(statistics.median(after - before for before, after in zip(moments[2:], moments[3:], strict=False)))
+    print(statistics.median(after - before for before, after in itertools.pairwise(moments[2:])))
 
 
 def stage(train: Train, data: Path, out: Path) -> list[float]:
