@@ -20,6 +20,7 @@ from guideway.core.spec.model import (
 )
 from guideway.core.spec.rollout import Rollout
 from guideway.core.spec.schema import json_schema
+from guideway.core.spec.tune import Tune
 
 __all__ = [
     "Architecture",
@@ -38,6 +39,7 @@ __all__ = [
     "Standard",
     "Tightening",
     "Train",
+    "Tune",
     "build_part",
     "json_schema",
     "load",

@@ -14,6 +14,7 @@ from guideway.core.errors import SpecError, did_you_mean
 from guideway.core.spec.guardrails import check_guardrails
 from guideway.core.spec.marked import Marked, read_marked
 from guideway.core.spec.model import BUILD_KEYS, ENVIRONMENT_KEYS, LATER_KEYS, NAME, Spec
+from guideway.core.spec.tune import check_tune
 
 _STATE_URL = re.compile(r"sqlite:///.+|postgres(ql)?(\+psycopg)?://.+")
 _AT_PATH = re.compile(r"^(?P<what>.*?)(?: - at `(?P<path>.*)`)?$", re.DOTALL)
@@ -156,6 +157,7 @@ def _check_references(spec: Spec, marked: Marked) -> None:
             where=marked.where(("train", "recipe")),
             try_this="set train.base to a Hugging Face folder",
         )
+    check_tune(spec.tune, spec.train, marked)
     check_guardrails(spec.serve.guardrails, marked)
     if spec.state.url and not _STATE_URL.fullmatch(spec.state.url):  # never repeated: it may hold a password
         raise SpecError(
