@@ -24,7 +24,7 @@ from guideway.core.evidence import Evidence, Producer, Subject
 from guideway.core.protocols import Stage
 from guideway.core.spec import Spec
 from guideway.kit.files import locked, write_atomic
-from guideway.pipeline.plan import difference, key_parts, module_of
+from guideway.pipeline.plan import difference, key_parts, module_of, needs_of
 from guideway.pipeline.resume import lock_of, resume_of, sweep
 from guideway.pipeline.worker import Broke, JobFile, Measured, Message, Moved, Told
 from guideway.pipeline.workshop import Workshop
@@ -46,7 +46,7 @@ def run(spec: Spec, root: Path, stages: Mapping[str, Stage], shop: Workshop, emi
     """
     results: dict[str, StepResult] = {}
     for stage in stages.values():
-        inputs = {need: results[need] for need in stage.needs}
+        inputs = {need: results[need] for need in needs_of(stage, results)}
         digests = {need: result.artifact.digest for need, result in inputs.items()}
         parts = key_parts(stage, spec, root, digests, shop.known)
         step = _Step(stage.name, module_of(stage), digest_of(parts), parts, inputs, dict(stage.params(spec)))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import html
+import itertools
 import math
 from collections.abc import Callable, Sequence
 
@@ -19,10 +20,9 @@ Place = Callable[[float], float]
 
 def plot(block: Plot, language: Language) -> str:
     """Dots, and a line of steps through some of them, over two axes."""
-    x = [one.x for one in block.dots] + [at for at, _ in block.line]
-    y = [one.y for one in block.dots] + [at for _, at in block.line]
+    x, y = [one.x for one in block.dots], [one.y for one in block.dots]
     across, up = _place(block.x, x, _LEFT, _WIDTH - _RIGHT), _place(block.y, y, _HEIGHT - _BOTTOM, _TOP)
-    drawn = [*_axes(block, x, y, across, up, language)]
+    drawn = [*_below(block.x, x, across, language), *_beside(block.y, y, up)]
     drawn += [
         f'<circle class="dot {one.kind}" cx="{across(one.x):.1f}" cy="{up(one.y):.1f}" r="3.5">'
         f"<title>{_text(one.name)}</title></circle>"
@@ -89,27 +89,29 @@ def _ticks(axis: Axis, values: Sequence[float]) -> list[tuple[float, str]]:
     return [(value, f"{value:.3g}") for value in found]
 
 
-def _axes(
-    block: Plot, x: Sequence[float], y: Sequence[float], across: Place, up: Place, language: Language
-) -> list[str]:
-    foot = _HEIGHT - _BOTTOM
-    drawn = [
+def _below(axis: Axis, values: Sequence[float], across: Place, language: Language) -> list[str]:
+    """The horizontal axis with its ticks and its name."""
+    foot, middle = _HEIGHT - _BOTTOM, (_LEFT + _WIDTH - _RIGHT) / 2
+    ticks = [(value, name) for value, name in _ticks(axis, values) if value in values]
+    return [
         f'<line class="axis" x1="{_LEFT}" x2="{_WIDTH - _RIGHT}" y1="{foot}" y2="{foot}"/>',
-        f'<line class="axis" x1="{_LEFT}" x2="{_LEFT}" y1="{_TOP}" y2="{foot}"/>',
+        f'<text text-anchor="middle" x="{middle}" y="{_HEIGHT - 8}">{_text(spoken(axis.name, language))}</text>',
+        *(
+            f'<text class="soft" text-anchor="middle" x="{across(value):.1f}" y="{foot + 15}">{_brief(name)}</text>'
+            for value, name in ticks
+        ),
     ]
-    ticks = [(value, name) for value, name in _ticks(block.x, x) if not block.x.names or value in x]
-    drawn += [
-        f'<text class="soft" text-anchor="middle" x="{across(value):.1f}" y="{foot + 15}">{_brief(name)}</text>'
-        for value, name in ticks
+
+
+def _beside(axis: Axis, values: Sequence[float], up: Place) -> list[str]:
+    """The vertical axis with its ticks."""
+    return [
+        f'<line class="axis" x1="{_LEFT}" x2="{_LEFT}" y1="{_TOP}" y2="{_HEIGHT - _BOTTOM}"/>',
+        *(
+            f'<text class="soft" text-anchor="end" x="{_LEFT - 6}" y="{up(value) + 4:.1f}">{_brief(name)}</text>'
+            for value, name in _ticks(axis, values)
+        ),
     ]
-    drawn += [
-        f'<text class="soft" text-anchor="end" x="{_LEFT - 6}" y="{up(value) + 4:.1f}">{_brief(name)}</text>'
-        for value, name in _ticks(block.y, y)
-    ]
-    middle = (_LEFT + _WIDTH - _RIGHT) / 2
-    name = _text(spoken(block.x.name, language))
-    drawn.append(f'<text text-anchor="middle" x="{middle}" y="{_HEIGHT - 8}">{name}</text>')
-    return drawn
 
 
 def _upright(axis: Axis, values: Sequence[float], x: float, lower: int, language: Language) -> list[str]:
@@ -129,7 +131,7 @@ def _upright(axis: Axis, values: Sequence[float], x: float, lower: int, language
 def _stairs(line: Sequence[tuple[float, float]], across: Place, up: Place) -> list[str]:
     """The corners of a line that moves only at its points."""
     corners = [f"{across(line[0][0]):.1f},{up(line[0][1]):.1f}"]
-    for (_, before), (x, y) in zip(line, line[1:], strict=False):
+    for (_, before), (x, y) in itertools.pairwise(line):
         corners += [f"{across(x):.1f},{up(before):.1f}", f"{across(x):.1f},{up(y):.1f}"]
     return corners
 

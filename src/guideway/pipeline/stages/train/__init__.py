@@ -15,8 +15,10 @@ from guideway.pipeline.stages.train.base import files_of, refuse_unsafe
 
 name = "train"
 needs = ("data",)
+uses = ("choose",)
 libraries = ("python", "safetensors", "tokenizers", "torch", "transformers")
 code = (
+    "guideway.pipeline.stages.choose",
     "guideway.pipeline.stages.data.clean",
     "guideway.pipeline.stages.intervals",
     "guideway.pipeline.stages.examples",

@@ -13,6 +13,7 @@ from guideway.core.errors import GuidewayError
 from guideway.core.evidence import Interval
 from guideway.core.protocols import Job
 from guideway.core.spec import Train
+from guideway.pipeline.stages.choose import settings
 from guideway.pipeline.stages.examples import Example, Voice, texts_of
 from guideway.pipeline.stages.intervals import LEVEL, Z
 from guideway.pipeline.stages.threads import threads_for
@@ -32,7 +33,7 @@ def learn(job: Job) -> None:
     Raises:
         GuidewayError: no row fits the context, or the loss stopped being a number.
     """
-    train = msgspec.convert(dict(job.params), Train)
+    train = settings(job, msgspec.convert(dict(job.params), Train))
     fitted = fit(job, train)
     _finish(job, fitted.model, train, fitted.learned)
 

@@ -13,6 +13,8 @@ import msgspec
 from guideway.core.spec import Train, Tune
 from guideway.core.spec.tune import Dimension, Value, grid, is_whole, value_at, values_of
 
+POINTS = 10
+"""Validations of a training, evenly over its steps."""
 State = Literal["running", "complete", "pruned", "failed"]
 
 

@@ -97,6 +97,18 @@ class Study:
         """Note how long the search has taken."""
         self.study.set_user_attr("seconds", seconds)
 
+    def importance(self) -> dict[str, float]:
+        """The share of the spread of losses that each key explains (fANOVA); empty where that cannot be said."""
+        done = self.study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
+        if len({one.value for one in done}) < 2:
+            return {}
+        evaluator = optuna.importance.FanovaImportanceEvaluator(seed=self.tune.seed)
+        try:
+            found = optuna.importance.get_param_importances(self.study, evaluator=evaluator)
+        except (RuntimeError, ValueError):  # all the spread is noise between equal parameters
+            return {}
+        return {key: float(share) for key, share in found.items()}
+
     def _asked(self, number: int) -> optuna.Trial:
         """A new trial, with the parameters that are given rather than sampled, if any are."""
         waiting = self.study.get_trials(deepcopy=False, states=(TrialState.WAITING,))

@@ -1,0 +1,83 @@
+"""One training for the search, in a process of its own, by the code of stage train. It keeps no model."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from guideway.core.evidence import Interval
+from guideway.core.spec import Train, Validation
+from guideway.pipeline.stages.train.language import row_losses
+from guideway.pipeline.stages.train.learn import fit
+from guideway.pipeline.stages.tune.pool import Report
+from guideway.pipeline.stages.tune.space import POINTS
+
+
+class Asked(msgspec.Struct, frozen=True):
+    """What to train, on the rows in ``data``, judged by its split ``judge``. ``root`` is the folder of the spec."""
+
+    train: Train
+    data: Path
+    judge: str
+    root: Path
+    work: Path
+
+
+def trained(asked: Asked, report: Report) -> list[tuple[float, int]]:
+    """Train; the loss on each judging row as a sum over its tokens, in nats, and how many tokens that are."""
+    train = msgspec.structs.replace(
+        asked.train,
+        validation=Validation(split=asked.judge, rows=1 << 30),
+        validate_every=max(1, asked.train.steps // POINTS),
+        checkpoint_every=asked.train.steps,  # none: a trial that is killed begins again
+    )
+    with tempfile.TemporaryDirectory(dir=asked.work) as out:
+        job = _Quiet(asked, Path(out))
+        fitted = fit(job, train, _Numbered(report).take)
+        fitted.model.eval()
+        found = row_losses(fitted.model, fitted.held, train.batch, train.precision)
+    return list(zip(found.sums, found.tokens, strict=True))
+
+
+class _Numbered:
+    """Passes on the loss of each validation, with its number."""
+
+    def __init__(self, report: Report) -> None:
+        self._report, self._point = report, 0
+
+    def take(self, found: Any) -> None:
+        self._point += 1
+        self._report(self._point, found.loss)
+
+
+class _Quiet:
+    """The ``Job`` of a training whose facts nobody keeps: the search has its own."""
+
+    def __init__(self, asked: Asked, out: Path) -> None:
+        self.params: Mapping[str, Any] = msgspec.to_builtins(asked.train)
+        self.inputs: Mapping[str, Path] = {"data": asked.data}
+        self.root, self.out, self.resume = asked.root, out, out / "resume"
+
+    def progress(self, done: float, total: float, note: str = "") -> None:
+        pass
+
+    def measure(
+        self,
+        metric: str,
+        value: float,
+        unit: str,
+        *,
+        about: str,
+        n: int = 0,
+        interval: Interval | None = None,
+        slice: str = "",
+        source: str | None = None,
+    ) -> None:
+        pass
+
+    def fact(self, text: str) -> None:
+        pass
