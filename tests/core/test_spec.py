@@ -103,7 +103,7 @@ def test_the_published_schema_is_the_current_one():
         (SMALL + "serve:\n  decoding:\n    stop: [1]\n", "guideway.yaml:8: serve.decoding.stop.0: expected 'str'"),
         (SMALL.replace("small", "Not Small"), "guideway.yaml:2: name: this cannot be a name (small letters, digits"),
         (SMALL + "name: again\n", "guideway.yaml:6: 'name' is here twice; first in line 2"),
-        (SMALL + "tune: {}\n", "guideway.yaml:6: 'tune' is reserved"),
+        (SMALL + "watch: {}\n", "guideway.yaml:6: 'watch' is reserved"),
         (SMALL + "a: [1\n", "guideway.yaml:7: not YAML"),
         (SMALL + "train: {recipe: full}\n", "guideway.yaml:6: recipe 'full' needs a base model"),
         (SMALL.replace("guideway: 1\n", ""), "guideway.yaml:1: "),
