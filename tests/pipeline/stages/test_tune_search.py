@@ -42,17 +42,11 @@ def parameters(trials):
 
 
 @pytest.mark.parametrize(("backend", "sampler"), SAMPLERS)
-def test_the_same_seed_tries_the_same_parameters_and_another_seed_others(tmp_path, backend, sampler):
-    tune = tune_of(search=MIXED, backend=backend, sampler=sampler, trials=14)
-    one, two = (searched(tmp_path / name, tune) for name in ("one", "two"))
-    assert one == two and len(one) == 14
-    other = searched(tmp_path / "three", msgspec.structs.replace(tune, seed=8))
-    assert parameters(one)[1:] != parameters(other)[1:]
-
-
-@pytest.mark.parametrize(("backend", "sampler"), SAMPLERS)
-def test_every_value_lies_in_its_space_and_has_its_type(tmp_path, backend, sampler):
-    for one in parameters(searched(tmp_path, tune_of(search=MIXED, backend=backend, sampler=sampler, trials=14))):
+def test_the_same_seed_tries_the_same_parameters_and_all_lie_in_the_space(tmp_path, backend, sampler):
+    tune = tune_of(search=MIXED, backend=backend, sampler=sampler)
+    trials = searched(tmp_path / "one", tune)
+    assert trials == searched(tmp_path / "two", tune) and len(trials) == 12
+    for one in parameters(trials):
         assert list(one) == list(MIXED)
         assert 1e-5 <= one["learning_rate"] <= 1 and 0 <= one["weight_decay"] <= 0.5
         assert one["batch"] in (8, 16, 32) and one["warmup"] in (0, 10, 20, 30)
@@ -60,13 +54,22 @@ def test_every_value_lies_in_its_space_and_has_its_type(tmp_path, backend, sampl
         assert type(one["architecture.hidden"]) is int and 16 <= one["architecture.hidden"] <= 256
 
 
-@pytest.mark.parametrize(("backend", "sampler"), [("optuna", "tpe"), ("optuna", "gp"), ("hyperopt", "tpe")])
-def test_a_search_that_learns_comes_closer_than_random_draws(tmp_path, backend, sampler):
+@pytest.mark.parametrize("backend", ["optuna", "hyperopt"])
+def test_another_seed_tries_others(tmp_path, backend):
+    one, two = (
+        searched(tmp_path / str(seed), tune_of(backend=backend, seed=seed, trials=3), train=Train(learning_rate=3.0))
+        for seed in (1, 2)
+    )
+    assert all(a != b for a, b in zip(parameters(one), parameters(two), strict=True))
+
+
+@pytest.mark.parametrize("backend", ["optuna", "hyperopt"])
+def test_a_search_that_learns_comes_closer_than_random_draws(tmp_path, backend):
     def best(name: str, **more) -> float:
         return sum(best_of(searched(tmp_path / f"{name}{seed}", tune_of(trials=30, seed=seed, **more))).loss
                    for seed in (1, 2, 3))  # fmt: skip
 
-    assert best("learns", backend=backend, sampler=sampler) < best("draws", sampler="random")
+    assert best("learns", backend=backend) < best("draws", sampler="random")
 
 
 def test_the_defaults_are_the_first_trial_where_the_space_has_them(tmp_path):
@@ -156,15 +159,15 @@ def test_minutes_count_over_every_process_that_worked_on_the_search(tmp_path):
 # Killed and gone on
 
 
-@pytest.mark.parametrize(("backend", "sampler"), SAMPLERS)
+@pytest.mark.parametrize(("backend", "sampler"), [("optuna", "tpe"), ("hyperopt", "tpe")])
 def test_a_search_that_was_killed_ends_as_if_it_had_not_been(tmp_path, backend, sampler):
-    tune = tune_of(search=MIXED, backend=backend, sampler=sampler, trials=14)
+    tune = tune_of(search=MIXED, backend=backend, sampler=sampler, trials=12)
     whole = searched(tmp_path / "whole", tune)
     ran = []
 
     def dies(asked, report):
         ran.append(asked.seed)
-        if len(ran) in (4, 13):
+        if len(ran) in (4, 12):
             report(1, 5.0)
             raise KeyboardInterrupt
         return bowl(asked, report)
@@ -173,7 +176,7 @@ def test_a_search_that_was_killed_ends_as_if_it_had_not_been(tmp_path, backend, 
         with pytest.raises(KeyboardInterrupt):
             searched(tmp_path / "killed", tune, work=dies)
     assert searched(tmp_path / "killed", tune, work=dies) == whole
-    assert len(ran) == 14 + 2  # only what ran is repeated
+    assert len(ran) == 12 + 2  # only what ran is repeated
 
 
 def test_a_line_that_was_being_written_when_the_power_went_is_cut_off(tmp_path):

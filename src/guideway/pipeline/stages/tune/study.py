@@ -7,7 +7,9 @@ same parameters and the same seed; nothing else is repeated.
 from __future__ import annotations
 
 import contextlib
+import json
 import math
+import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -41,13 +43,15 @@ class Study:
         self.tune, self.train = tune, train
         optuna.logging.set_verbosity(optuna.logging.WARNING)
         pruner = optuna.pruners.MedianPruner(PATIENT_TRIALS, PATIENT_POINTS)
-        storage = JournalStorage(JournalFileBackend(str(journal), lock_obj=_Held()))
+        self._journal = journal
+        storage = JournalStorage(_Journal(journal))
         self.study = optuna.create_study(
             storage=storage, study_name="tune", direction="minimize", load_if_exists=True, pruner=pruner
         )
+        self._live: dict[int, optuna.Trial] = {}
+        self._ended: dict[int, Trial] = {}
         self.resumed = [one.number for one in self.trials().values() if one.state == "running"]
         self._again = list(self.resumed)
-        self._live: dict[int, optuna.Trial] = {}
 
     @property
     def seconds(self) -> float:
@@ -56,7 +60,9 @@ class Study:
 
     def trials(self) -> dict[int, Trial]:
         """Every trial by its number."""
-        return {one.number: _told(one, self.tune.seed) for one in self._frozen()}
+        found = {one.number: self._ended.get(one.number) or _told(one, self.tune.seed) for one in self._frozen()}
+        self._ended = {number: one for number, one in found.items() if one.state != "running"}
+        return found
 
     def next(self) -> Trial | None:
         """What to try now: first what was left unfinished; None when there are as many trials as asked for."""
@@ -74,24 +80,25 @@ class Study:
     def report(self, number: int, point: int, loss: float) -> bool:
         """Note the validation loss of a running trial at *point*: should it go on?"""
         trial = self._live[number]
-        trial.report(loss, point)
+        if point not in self.trials()[number].curve:  # else it is one that is trained again
+            trial.report(loss, point)
         return not (self.tune.prune and trial.should_prune())
 
     def complete(self, number: int, loss: float) -> None:
         """A trial ran to its end."""
         if math.isfinite(loss):
-            self.study.tell(number, loss)
+            self._tell(number, values=loss)
         else:
             self.failed(number, f"the validation loss is {loss}")
 
     def pruned(self, number: int) -> None:
         """A trial was ended because it fell behind."""
-        self.study.tell(number, state=TrialState.PRUNED)
+        self._tell(number, state=TrialState.PRUNED)
 
     def failed(self, number: int, reason: str) -> None:
         """A trial died, or its loss is no number."""
         self._live[number].set_user_attr("reason", reason)
-        self.study.tell(number, state=TrialState.FAIL)
+        self._tell(number, state=TrialState.FAIL)
 
     def spend(self, seconds: float) -> None:
         """Note how long the search has taken."""
@@ -108,6 +115,12 @@ class Study:
         except (RuntimeError, ValueError):  # all the spread is noise between equal parameters
             return {}
         return {key: float(share) for key, share in found.items()}
+
+    def _tell(self, number: int, **end: Any) -> None:
+        """Note how a trial ended, on the disk: that of all things is not to be done again."""
+        self.study.tell(number, **end)
+        with self._journal.open("rb") as file:
+            os.fsync(file.fileno())
 
     def _asked(self, number: int) -> optuna.Trial:
         """A new trial, with the parameters that are given rather than sampled, if any are."""
@@ -143,14 +156,22 @@ def opened(folder: Path, tune: Tune, train: Train) -> Iterator[Study]:
         yield Study(journal, tune, train)
 
 
-class _Held:
-    """No lock: whoever has the journal open holds that of the folder already, which the kernel drops with it."""
+class _Journal(JournalFileBackend):  # type: ignore[misc]
+    """Optuna's journal, written by one process: it takes no lock, for whoever opens it holds that of the folder.
 
-    def acquire(self) -> bool:
-        return True
+    It forces nothing to the disk. A killed process loses nothing by that, and what a power cut takes is the last
+    lines, of trials that ran.
+    """
 
-    def release(self) -> None:
-        pass
+    def __init__(self, path: Path) -> None:
+        super().__init__(str(path))
+        self._path = path
+
+    def append_logs(self, logs: list[dict[str, Any]]) -> None:
+        """Add *logs*, a line each."""
+        lines = "".join(json.dumps(one, separators=(",", ":")) + "\n" for one in logs)
+        with self._path.open("ab") as file:
+            file.write(lines.encode())
 
 
 def _mend(journal: Path) -> None:
