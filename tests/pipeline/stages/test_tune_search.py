@@ -31,8 +31,8 @@ def tune_of(**more) -> Tune:
     return msgspec.convert({"search": RATE, "trials": 12, "prune": False, **more}, Tune)
 
 
-def searched(folder: Path, tune: Tune, work=bowl, train: Train = Train(), clock=lambda: 0.0, tell=lambda trials: None):
-    with opened(folder, tune, train) as study:
+def searched(folder: Path, tune: Tune, work=bowl, train=None, clock=lambda: 0.0, tell=lambda trials: None):
+    with opened(folder, tune, train or Train()) as study:
         pool = Inline(work, tune.parallel)
         return search(study, pool, lambda trial: Asked(trial.parameters, trial.seed), tell, clock)
 
