@@ -89,6 +89,9 @@ def test_a_quoted_exponent_stays_text(tmp_path):
         (search("batch: {choices: [8]}", sampler="gp", backend="hyperopt"), "7: hyperopt has no sampler 'gp'"),
         (search("batch: {choices: [8]}", sampler="tpp"), "7: tune.sampler: 'tpp' is not one of gp, grid, random, tpe"),
         (search("steps: {low: 5, high: 9}", steps="7"), "7: tune.steps fixes what tune.search looks for"),
+        (search("lora.rank: {choices: [4, 8]}"), "8: recipe 'scratch' does not read 'lora.rank'"),
+        (search("batch: {choices: [4, 8]}") + "train: {recipe: full, base: b, privacy: {epsilon: 3}}\n",
+         "6: trials on private rows would spend privacy that no budget counts"),
         ("tune: {search: {}}\n", "6: tune.search: expected 'object' of length >= 1"),
         (search("batch: {choices: [8]}", repeats="2"), "7: tune.repeats: expected 'int' >= 3"),
         ("environments:\n  prod:\n    tune: {search: {batch: {choices: [1]}}}\n", "8: 'tune' is part of the release"),
@@ -124,6 +127,6 @@ def test_a_stepped_range_has_both_its_ends_where_they_are_steps(dimension, whole
 
 def test_a_grid_has_every_point_once(tmp_path):
     spec = loaded(tmp_path, search("batch: {choices: [8, 16]}", "warmup: {low: 0, high: 20, step: 10}", sampler="grid"))
-    found = grid(spec.tune, Train)
+    found = grid(spec.tune)
     assert len(found) == len({tuple(one.items()) for one in found}) == 6
     assert found[:2] == [{"batch": 8, "warmup": 0}, {"batch": 8, "warmup": 10}]

@@ -25,6 +25,7 @@ from guideway.core.protocols import Stage
 from guideway.core.spec import Spec
 from guideway.kit.files import locked, write_atomic
 from guideway.pipeline.plan import difference, key_parts, module_of, needs_of
+from guideway.pipeline.recall import recalled
 from guideway.pipeline.resume import lock_of, resume_of, sweep
 from guideway.pipeline.worker import Broke, JobFile, Measured, Message, Moved, Told
 from guideway.pipeline.workshop import Workshop
@@ -49,14 +50,15 @@ def run(spec: Spec, root: Path, stages: Mapping[str, Stage], shop: Workshop, emi
         inputs = {need: results[need] for need in needs_of(stage, results)}
         digests = {need: result.artifact.digest for need, result in inputs.items()}
         parts = key_parts(stage, spec, root, digests, shop.known)
-        step = _Step(stage.name, module_of(stage), digest_of(parts), parts, inputs, dict(stage.params(spec)))
+        step = _step(stage, spec, parts, inputs)
         with locked(lock_of(shop.home, step.key)):  # a second build waits here, then finds the result
             kept = shop.known.kept(step.key)
             if kept:
                 emit(StepFinished(stage.name, kept.seconds, True, kept.artifact.digest, kept.facts))
             else:
                 steps.forget(shop.database, step.key)
-                kept = _work(step, root, shop, emit)
+                with recalled(shop, step.recalls) as facts:
+                    kept = _work(step, root, facts, shop, emit)
         results[stage.name] = kept
     return results
 
@@ -75,29 +77,37 @@ class _Step(msgspec.Struct, frozen=True):
     parts: dict[str, str]
     inputs: dict[str, StepResult]
     params: dict[str, Any]
+    recalls: tuple[str, ...] = ()
+    """Metrics whose earlier facts the work depends on."""
 
 
-def _work(step: _Step, root: Path, shop: Workshop, emit: Emit) -> StepResult:
-    """Run one stage and keep what it leaves."""
+def _step(stage: Stage, spec: Spec, parts: dict[str, str], inputs: dict[str, StepResult]) -> _Step:
+    params = dict(stage.params(spec))
+    recalls = getattr(stage, "recalls", lambda params: ())(params)
+    return _Step(stage.name, module_of(stage), digest_of(parts), parts, inputs, params, recalls)
+
+
+def _work(step: _Step, root: Path, facts: tuple[Evidence, ...], shop: Workshop, emit: Emit) -> StepResult:
+    """Run one stage and keep what it leaves; *facts* are what it recalls."""
     before = steps.latest(shop.database, step.stage)
     emit(StepStarted(step.stage, difference(before.parts if before else None, step.parts)))
     began = time.monotonic()
     sweep(shop.home, shop.clock())
     with _work_folder(shop.home.run / "work") as folder:
         resume = resume_of(shop.home, step.key)
-        job = _job(step, root, folder, resume, shop.blobs)
+        job = msgspec.structs.replace(_job(step, root, folder, resume, shop.blobs), recalled=facts)
         log = log_of(shop.home, step.stage, step.key)
         messages = _run_process(job, folder, log, emit)
         artifact = shop.blobs.put_tree(Path(job.out), take=True)
     seconds = time.monotonic() - began
-    facts = _evidence(step, messages, artifact.digest, shop.clock())
+    found = _evidence(step, messages, artifact.digest, shop.clock())
     result = StepResult(
         key=step.key,
         stage=step.stage,
         artifact=artifact,
-        evidence=facts,
+        evidence=found,
         facts=tuple(message.text for message in messages if isinstance(message, Told)),
-        envelope=shop.blobs.put_bytes(dsse.seal(_statement(step, artifact.digest, facts), shop.signer)),
+        envelope=shop.blobs.put_bytes(dsse.seal(_statement(step, artifact.digest, found), shop.signer)),
         seconds=seconds,
         at=shop.clock(),
         parts=step.parts,

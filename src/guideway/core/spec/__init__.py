@@ -18,7 +18,7 @@ from guideway.core.spec.model import (
 )
 from guideway.core.spec.rollout import Rollout
 from guideway.core.spec.schema import json_schema
-from guideway.core.spec.train import Architecture, Train, Validation
+from guideway.core.spec.train import Architecture, Distill, Lora, Privacy, Train, Validation
 from guideway.core.spec.tune import Tune
 
 __all__ = [
@@ -26,8 +26,11 @@ __all__ = [
     "Compress",
     "Data",
     "Datasheet",
+    "Distill",
     "Evaluate",
     "Gateway",
+    "Lora",
+    "Privacy",
     "Requirement",
     "Rollout",
     "Serve",

@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 import math
 from collections.abc import Iterator, Mapping
-from typing import Annotated, Any, Literal, TypeVar
+from typing import Annotated, Any, Literal
 
 import msgspec
 from msgspec import Meta
@@ -13,14 +13,16 @@ from msgspec import Meta
 from guideway.core.errors import SpecError, did_you_mean
 from guideway.core.spec.marked import Marked
 from guideway.core.spec.part import Part, Positive
+from guideway.core.spec.train import Train
 
 Value = str | int | float | bool
 Sampler = Literal["tpe", "random", "grid", "gp"]
 Backend = Literal["optuna", "hyperopt"]
-Trained = TypeVar("Trained", bound=Part)
 
 FIXED: Mapping[str, str] = {
     "base": "it says what is trained, not how",
+    "teacher": "it says what is trained, not how",
+    "privacy": "what may be told of a row is no parameter",
     "recipe": "it says what is trained, not how",
     "seed": "a seed that happens to be lucky is no parameter",
     "architecture.vocabulary": "losses per token of different tokenizers cannot be compared",
@@ -29,6 +31,12 @@ FIXED: Mapping[str, str] = {
     "checkpoint_every": "it changes no weight",
 }
 """Keys of ``train`` that are not searched, with all below them, and why."""
+RECIPES: Mapping[str, tuple[str, ...]] = {
+    "architecture": ("scratch", "distill"),
+    "lora": ("lora", "qlora"),
+    "distill": ("distill",),
+}
+"""The recipes that read the keys below these."""
 MOST_VALUES = 10_000
 """Values of a stepped range, and points of a grid, at the most."""
 
@@ -67,7 +75,7 @@ class Tune(Part, frozen=True):
     seed: int = 7
 
 
-def applied(train: Trained, parameters: Mapping[str, Any]) -> Trained:
+def applied(train: Train, parameters: Mapping[str, Any]) -> Train:
     """*train* with the values of *parameters*, whose keys are dotted: ``architecture.layers``.
 
     Raises:
@@ -83,10 +91,10 @@ def applied(train: Trained, parameters: Mapping[str, Any]) -> Trained:
             if inner is None:
                 raise KeyError(name)
         inner[last] = value
-    return msgspec.convert(plain, type(train))
+    return msgspec.convert(plain, Train)
 
 
-def value_at(train: Part, key: str) -> Any:
+def value_at(train: Train, key: str) -> Any:
     """The value of the dotted *key* in *train*; None where a part of it is not set."""
     found: Any = train
     for name in key.split("."):
@@ -105,12 +113,12 @@ def values_of(dimension: Dimension, *, whole: bool) -> tuple[Value, ...]:
     return tuple(int(value) if whole else round(value, 12) for value in values)
 
 
-def is_whole(kind: type[Part], key: str) -> bool:
-    """Does *key* of *kind* hold whole numbers?"""
-    return isinstance(_type_at(kind, key), msgspec.inspect.IntType)
+def is_whole(key: str) -> bool:
+    """Does the dotted *key* of ``train`` hold whole numbers?"""
+    return isinstance(_type_at(key), msgspec.inspect.IntType)
 
 
-def check_tune(tune: Tune | None, train: Part, marked: Marked) -> None:
+def check_tune(tune: Tune | None, train: Train, marked: Marked) -> None:
     """Refuse a search that could not be run, when the spec is loaded.
 
     Raises:
@@ -118,6 +126,12 @@ def check_tune(tune: Tune | None, train: Part, marked: Marked) -> None:
     """
     if tune is None:
         return
+    if train.privacy is not None:
+        raise SpecError(
+            "trials on private rows would spend privacy that no budget counts",
+            where=marked.where(("tune",)),
+            try_this="search on public rows, and write what it finds into train",
+        )
     for key, dimension in tune.search.items():
         problem, advice = _problem(key, dimension, tune, train)
         if problem:
@@ -129,35 +143,38 @@ def check_tune(tune: Tune | None, train: Part, marked: Marked) -> None:
         where = marked.where(("tune", "sampler"))
         advice = "tpe or random, or backend: optuna"
         raise SpecError(f"hyperopt has no sampler '{tune.sampler}'", where=where, try_this=advice)
-    if tune.sampler == "grid" and math.prod(_sizes(tune, type(train))) > MOST_VALUES:
+    if tune.sampler == "grid" and math.prod(_sizes(tune)) > MOST_VALUES:
         where = marked.where(("tune", "search"))
         raise SpecError(f"the grid has more than {MOST_VALUES:,} points", where=where, try_this="larger steps, or tpe")
 
 
-def grid(tune: Tune, kind: type[Part]) -> list[dict[str, Value]]:
+def grid(tune: Tune) -> list[dict[str, Value]]:
     """Every point of the grid that *tune* asks for, the last key changing fastest."""
-    values = [values_of(one, whole=is_whole(kind, key)) for key, one in tune.search.items()]
+    values = [values_of(one, whole=is_whole(key)) for key, one in tune.search.items()]
     return [dict(zip(tune.search, point, strict=True)) for point in itertools.product(*values)]
 
 
-def _sizes(tune: Tune, kind: type[Part]) -> list[int]:
-    return [len(values_of(one, whole=is_whole(kind, key))) for key, one in tune.search.items()]
+def _sizes(tune: Tune) -> list[int]:
+    return [len(values_of(one, whole=is_whole(key))) for key, one in tune.search.items()]
 
 
 Problem = tuple[str, str]
 _NONE: Problem = ("", "")
 
 
-def _problem(key: str, dimension: Dimension, tune: Tune, train: Part) -> Problem:
+def _problem(key: str, dimension: Dimension, tune: Tune, train: Train) -> Problem:
     """What is wrong with one dimension, and what to do; two empty texts when nothing is."""
-    known = set(_keys(type(train)))
+    known = set(_keys(Train))
     if key not in known:
         return f"'{key}' is no key of train", did_you_mean(key, [one for one in known if not _fixed(one)])
     if why := _fixed(key):
         return f"'{key}' is not searched: {why}", "remove it"
+    readers = RECIPES.get(key.partition(".")[0], ())
+    if readers and train.recipe not in readers and key != "architecture.context":
+        return f"recipe '{train.recipe}' does not read '{key}'", "remove it"
     if bool(dimension.choices) == (dimension.low is not None or dimension.high is not None):
         return f"'{key}' has either 'low' and 'high', or 'choices'", "keep one of the two"
-    shape = _choices_problem(key, dimension) if dimension.choices else _range_problem(key, dimension, train)
+    shape = _choices_problem(key, dimension) if dimension.choices else _range_problem(key, dimension)
     if shape != _NONE:
         return shape
     if tune.sampler == "grid" and not (dimension.choices or dimension.step):
@@ -178,7 +195,7 @@ def _choices_problem(key: str, dimension: Dimension) -> Problem:
     return _NONE
 
 
-def _range_problem(key: str, dimension: Dimension, train: Part) -> Problem:
+def _range_problem(key: str, dimension: Dimension) -> Problem:
     low, high, step = dimension.low, dimension.high, dimension.step
     if low is None or high is None or not (math.isfinite(low) and math.isfinite(high)):
         return f"'{key}' needs both 'low' and 'high'", "give two numbers, or choices"
@@ -190,16 +207,16 @@ def _range_problem(key: str, dimension: Dimension, train: Part) -> Problem:
         return f"'{key}' has 'log' and 'step'", "keep one of the two, or list choices"
     if step is not None and step > high - low:
         return f"the step of '{key}' is larger than its range", "a smaller step"
-    if not isinstance(_type_at(type(train), key), msgspec.inspect.IntType | msgspec.inspect.FloatType):
+    if not isinstance(_type_at(key), msgspec.inspect.IntType | msgspec.inspect.FloatType):
         return f"'{key}' is no number, so it has no range", "list choices"
-    if is_whole(type(train), key) and any(value != int(value) for value in (low, high, step or 1)):
+    if is_whole(key) and any(value != int(value) for value in (low, high, step or 1)):
         return f"'{key}' takes whole numbers only", "whole low, high and step"
     return _NONE
 
 
-def _value_problem(key: str, dimension: Dimension, train: Part) -> Problem:
+def _value_problem(key: str, dimension: Dimension, train: Train) -> Problem:
     """Would ``train`` take every value? The ends of a range stand for what lies between them."""
-    whole = is_whole(type(train), key)
+    whole = is_whole(key)
     ends = dimension.choices or tuple(int(end) if whole else end for end in (dimension.low or 0, dimension.high or 0))
     for value in ends:
         try:
@@ -222,9 +239,9 @@ def _keys(kind: type[Part], above: str = "") -> Iterator[str]:
             yield from _keys(inner.cls, f"{above}{field.encode_name}.")
 
 
-def _type_at(kind: type[Part], key: str) -> Any:
+def _type_at(key: str) -> Any:
     """The type of the value at the dotted *key*; that beside null where it may be null."""
-    found: Any = msgspec.inspect.type_info(kind)
+    found: Any = msgspec.inspect.type_info(Train)
     for name in key.split("."):
         part = next(one for one in _members(found) if _is_part(one))
         found = next(field.type for field in part.fields if field.encode_name == name)

@@ -7,6 +7,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import msgspec
+
 from guideway.core.protocols import Job
 from guideway.core.spec import Spec, Train
 from guideway.core.spec.tune import applied
@@ -41,8 +43,9 @@ def run(job: Job) -> None:
     job.fact(", ".join(f"{key} {value}" for key, value in taken.items()) or "the defaults stay")
 
 
-def settings(job: Job, train: Train) -> Train:
-    """*train* with what the search found, where there was one."""
+def settings(job: Job) -> Train:
+    """What the spec says of training, with what the search found, where there was one."""
+    train = msgspec.convert({key: value for key, value in job.params.items() if key in Train.__struct_fields__}, Train)
     if name not in job.inputs:
         return train
     return applied(train, json.loads((job.inputs[name] / FILE).read_bytes()))

@@ -27,7 +27,7 @@ QUIET = 1.0
 Progress = Callable[[float, float, str], None]
 
 
-class Validation(msgspec.Struct, frozen=True):
+class Validation(msgspec.Struct, frozen=True, omit_defaults=True):
     """What one validation found: the mean loss, its standard error, the rows asked, and a few answers to look at.
 
     One row has no standard error.
@@ -39,7 +39,7 @@ class Validation(msgspec.Struct, frozen=True):
     samples: tuple[str, ...] = ()
 
 
-class Point(msgspec.Struct, frozen=True):
+class Point(msgspec.Struct, frozen=True, omit_defaults=True):
     """The mean loss of the steps since the point before and up to ``step``, and the learning rate there."""
 
     step: int

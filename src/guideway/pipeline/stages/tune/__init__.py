@@ -11,7 +11,6 @@ import msgspec
 from guideway.core.protocols import Job
 from guideway.core.spec import Spec
 from guideway.pipeline.stages import train
-from guideway.pipeline.stages.train.base import refuse_unsafe
 
 name = "tune"
 needs = ("data",)
@@ -26,8 +25,14 @@ def wanted(spec: Spec) -> bool:
 
 def params(spec: Spec) -> Mapping[str, Any]:
     """The whole of ``tune`` and of ``train``."""
-    parts = {"tune": msgspec.to_builtins(spec.tune) or {}, "train": msgspec.to_builtins(spec.train)}
+    parts = {"tune": msgspec.to_builtins(spec.tune) or {}, "train": train.params(spec)}
     return {f"{part}.{key}": value for part, plain in parts.items() for key, value in plain.items()}
+
+
+def part(params: Mapping[str, Any], name: str) -> dict[str, Any]:
+    """The parameters that begin with *name*, as the spec has them."""
+    prefix = f"{name}."
+    return {key.removeprefix(prefix): value for key, value in params.items() if key.startswith(prefix)}
 
 
 def sources(spec: Spec, root: Path) -> Sequence[Path]:
@@ -39,11 +44,10 @@ def run(job: Job) -> None:
     """Write ``best.json``, ``trials.jsonl``, ``report.html`` and ``report.zh.html`` to ``job.out``.
 
     Raises:
+        Refused: a file of the base is unsafe.
         GuidewayError: no trial ran to its end, or there are too few rows.
     """
-    base = job.params["train.base"]
-    if base is not None:
-        refuse_unsafe(job.root / base, base)
+    train.refuse_start(job.root, part(job.params, "train"))
     from guideway.pipeline.stages.tune.tuning import tune
 
     tune(job)

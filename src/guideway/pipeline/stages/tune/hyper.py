@@ -10,8 +10,8 @@ from hyperopt import STATUS_FAIL, STATUS_OK, Trials, hp, rand, tpe
 from hyperopt.base import JOB_STATE_DONE, Domain, trials_from_docs
 
 from guideway.core.spec import Tune
-from guideway.core.spec.tune import Dimension, Value, values_of
-from guideway.pipeline.stages.tune.space import Trial, whole
+from guideway.core.spec.tune import Dimension, Value, is_whole, values_of
+from guideway.pipeline.stages.tune.space import Trial
 
 RANDOM_FIRST = 10
 """Trials that are drawn at random before TPE has enough to go by; as many as Optuna takes."""
@@ -39,23 +39,23 @@ def _label(key: str, one: Dimension) -> Any:
         return hp.uniformint(key, 0, len(values_of(one, whole=False)) - 1)
     if one.log:
         low, high = math.log(one.low), math.log(one.high)
-        return hp.qloguniform(key, low, high, 1) if whole(key) else hp.loguniform(key, low, high)
-    return hp.uniformint(key, one.low, one.high) if whole(key) else hp.uniform(key, one.low, one.high)
+        return hp.qloguniform(key, low, high, 1) if is_whole(key) else hp.loguniform(key, low, high)
+    return hp.uniformint(key, one.low, one.high) if is_whole(key) else hp.uniform(key, one.low, one.high)
 
 
 def _value(key: str, one: Dimension, drawn: Any) -> Value:
     """From Hyperopt's number to ours."""
-    values = values_of(one, whole=whole(key))
+    values = values_of(one, whole=is_whole(key))
     if values:
         return values[int(drawn)]
     assert one.low is not None and one.high is not None
     inside = min(max(float(drawn), one.low), one.high)
-    return round(inside) if whole(key) else inside
+    return round(inside) if is_whole(key) else inside
 
 
 def _drawn(key: str, one: Dimension, value: Value) -> float:
     """From our number to Hyperopt's."""
-    values = values_of(one, whole=whole(key))
+    values = values_of(one, whole=is_whole(key))
     return float(values.index(value)) if value in values else float(value)
 
 

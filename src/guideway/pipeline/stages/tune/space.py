@@ -11,7 +11,7 @@ from typing import Any, Literal
 import msgspec
 
 from guideway.core.spec import Train, Tune
-from guideway.core.spec.tune import Dimension, Value, grid, is_whole, value_at, values_of
+from guideway.core.spec.tune import Dimension, Value, grid, value_at, values_of
 
 POINTS = 10
 """Validations of a training, evenly over its steps."""
@@ -53,25 +53,20 @@ def first(tune: Tune, train: Train) -> dict[str, Any] | None:
 
 def points(tune: Tune) -> list[dict[str, Value]]:
     """Every point of the grid, in an order that the seed of the search draws."""
-    found = grid(tune, Train)
+    found = grid(tune)
     random.Random(tune.seed).shuffle(found)
     return found
 
 
 def count(tune: Tune) -> int:
     """How many trials there will be at the most."""
-    return min(tune.trials, len(grid(tune, Train))) if tune.sampler == "grid" else tune.trials
+    return min(tune.trials, len(grid(tune))) if tune.sampler == "grid" else tune.trials
 
 
 def best_of(trials: Mapping[int, Trial]) -> Trial | None:
     """The trial with the lowest loss that ran to its end; of equals the first."""
     done = [one for one in trials.values() if one.state == "complete" and one.loss is not None]
     return min(done, key=lambda one: (one.loss, one.number), default=None)
-
-
-def whole(key: str) -> bool:
-    """Does *key* of ``train`` hold whole numbers?"""
-    return is_whole(Train, key)
 
 
 def _inside(dimension: Dimension, value: Any) -> bool:

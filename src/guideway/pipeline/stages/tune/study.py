@@ -21,7 +21,7 @@ from optuna.storages.journal import JournalFileBackend
 from optuna.trial import FrozenTrial, TrialState
 
 from guideway.core.spec import Train, Tune
-from guideway.core.spec.tune import Dimension, values_of
+from guideway.core.spec.tune import Dimension, is_whole, values_of
 from guideway.kit.files import locked
 from guideway.pipeline.stages.tune import space
 from guideway.pipeline.stages.tune.space import State, Trial, seed_of
@@ -196,7 +196,7 @@ def _distribution(key: str, one: Dimension) -> BaseDistribution:
     if one.choices:
         return CategoricalDistribution(one.choices)
     assert one.low is not None and one.high is not None
-    whole = space.whole(key)
+    whole = is_whole(key)
     values = values_of(one, whole=whole)
     high = float(values[-1]) if values else one.high
     if whole:

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import msgspec
 
-from guideway.core.evidence import Interval
+from guideway.core.evidence import Evidence, Interval
 from guideway.core.spec import Train, Validation
 from guideway.pipeline.stages.train.language import row_losses
 from guideway.pipeline.stages.train.learn import fit
@@ -18,9 +18,13 @@ from guideway.pipeline.stages.tune.space import POINTS
 
 
 class Asked(msgspec.Struct, frozen=True):
-    """What to train, on the rows in ``data``, judged by its split ``judge``. ``root`` is the folder of the spec."""
+    """What to train, on the rows in ``data``, judged by its split ``judge``.
+
+    ``params`` are those of stage train, ``root`` is the folder of the spec, and ``work`` one to write in.
+    """
 
     train: Train
+    params: dict[str, Any]
     data: Path
     judge: str
     root: Path
@@ -58,9 +62,10 @@ class _Quiet:
     """The ``Job`` of a training whose facts nobody keeps: the search has its own."""
 
     def __init__(self, asked: Asked, out: Path) -> None:
-        self.params: Mapping[str, Any] = msgspec.to_builtins(asked.train)
+        self.params: Mapping[str, Any] = asked.params
         self.inputs: Mapping[str, Path] = {"data": asked.data}
         self.root, self.out, self.resume = asked.root, out, out / "resume"
+        self.recalled: Sequence[Evidence] = ()
 
     def progress(self, done: float, total: float, note: str = "") -> None:
         pass

@@ -15,7 +15,7 @@ import msgspec
 from guideway.core.protocols import Job
 from guideway.core.spec import Train, Tune
 from guideway.core.spec.tune import Value, applied
-from guideway.pipeline.stages.tune import space
+from guideway.pipeline.stages.tune import part, space
 from guideway.pipeline.stages.tune.confirm import Anew, Verdict
 from guideway.pipeline.stages.tune.pool import Pool
 from guideway.pipeline.stages.tune.report import Story, write_reports
@@ -34,10 +34,12 @@ def tune(job: Job) -> None:
     Raises:
         GuidewayError: no trial ran to its end, or there are too few rows.
     """
-    asked, train = (_part(job.params, name, kind) for name, kind in (("tune", Tune), ("train", Train)))
+    asked = msgspec.convert(part(job.params, "tune"), Tune)
+    plain = part(job.params, "train")
+    train = msgspec.convert({key: value for key, value in plain.items() if key in Train.__struct_fields__}, Train)
     with opened(job.resume, asked, train) as study:
         counts = hold_out(job.inputs["data"], job.resume / "rows", asked)
-        ask, progress = _Ask(job), _Progress(job, asked, train)
+        ask, progress = _Ask(job, plain), _Progress(job, asked, train)
         trial_train = msgspec.structs.replace(train, steps=asked.steps or train.steps)
 
         def judged(trial: Trial) -> Asked:
@@ -63,14 +65,15 @@ def tune(job: Job) -> None:
 class _Ask:
     """Makes what a trial is given."""
 
-    def __init__(self, job: Job) -> None:
+    def __init__(self, job: Job, params: dict[str, Any]) -> None:
+        self._params = params
         self._root, self._rows, self._work = job.root, job.resume / "rows", job.resume / "work"
         shutil.rmtree(self._work, ignore_errors=True)
         self._work.mkdir(parents=True)
 
     def __call__(self, train: Train, parameters: Mapping[str, Value], seed: int, judge: str) -> Asked:
         seeded = msgspec.structs.replace(applied(train, parameters), seed=seed)
-        return Asked(seeded, self._rows, judge, self._root, self._work)
+        return Asked(seeded, self._params, self._rows, judge, self._root, self._work)
 
 
 class _Progress:
@@ -96,14 +99,6 @@ class _Progress:
         """So many trainings of defaults and best are done."""
         done = self._count * self._trial + runs * self._anew
         self._say(done, self._total, f"defaults against best, training {min(int(runs) + 1, self._repeats)}")
-
-
-def _part(params: Mapping[str, Any], name: str, kind: type[Any]) -> Any:
-    """One part of the parameters as the spec has it."""
-    prefix = f"{name}."
-    return msgspec.convert(
-        {key.removeprefix(prefix): value for key, value in params.items() if key.startswith(prefix)}, kind
-    )
 
 
 def _write(out: Path, story: Story) -> None:
