@@ -14,7 +14,7 @@ from guideway.pipeline.stages.examples import Example, Voice
 from guideway.pipeline.stages.threads import threads_for
 from guideway.pipeline.stages.train import language
 from guideway.pipeline.stages.train.checkpoints import Checkpoints
-from guideway.pipeline.stages.train.course import course
+from guideway.pipeline.stages.train.course import Encode, course, examples_of
 from guideway.pipeline.stages.train.descent import device
 from guideway.pipeline.stages.train.loop import Learned, Loop, Validation
 from guideway.pipeline.stages.train.recipes import Recipe, start
@@ -46,10 +46,12 @@ def learn(job: Job) -> None:
     finish(job, fitted.model, train, fitted.learned, fitted.asked)
 
 
-def fit(job: Job, train: Train, heard: Callable[[Validation], None] | None = None) -> Fitted:
+def fit(
+    job: Job, train: Train, heard: Callable[[Validation], None] | None = None, encode: Encode = examples_of
+) -> Fitted:
     """Train a model as *train* says; its tokenizer is in ``job.out`` then, its weights are not yet.
 
-    *heard* is told what every validation found; nobody looks at answers then.
+    *heard* is told what every validation found; nobody looks at answers then. *encode* makes the examples of rows.
 
     Raises:
         GuidewayError: no row fits the context, or the loss stopped being a number.
@@ -62,7 +64,7 @@ def fit(job: Job, train: Train, heard: Callable[[Validation], None] | None = Non
     recipe.tokenizer.save_pretrained(job.out)
     voice = Voice(job.out)
     context = min(train.architecture.context, int(getattr(model.config, "max_position_embeddings", 1 << 30)))
-    taught = course(job, recipe, voice, rows, train, context=context)
+    taught = course(job, recipe, voice, rows, train, context=context, encode=encode)
     held = [voice.example(row).clipped(context) for row in rows.held]
     asked = [] if heard else samples_of(voice, rows.held, context)
     judge = _validation(model, voice, train, held, asked)

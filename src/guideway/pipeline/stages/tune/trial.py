@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+import functools
+import hashlib
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import msgspec
 
 from guideway.core.evidence import Evidence, Interval
+from guideway.core.protocols import Job
 from guideway.core.spec import Train, Validation
+from guideway.kit.files import write_atomic
+from guideway.pipeline.stages.examples import Voice
+from guideway.pipeline.stages.train.course import Examples, examples_of
 from guideway.pipeline.stages.train.language import row_losses
 from guideway.pipeline.stages.train.learn import fit
 from guideway.pipeline.stages.tune.pool import Report
@@ -41,10 +47,22 @@ def trained(asked: Asked, report: Report) -> list[tuple[float, int]]:
     )
     with tempfile.TemporaryDirectory(dir=asked.work) as out:
         job = _Quiet(asked, Path(out))
-        fitted = fit(job, train, _Numbered(report).take)
+        fitted = fit(job, train, _Numbered(report).take, functools.partial(kept_examples, asked.work))
         fitted.model.eval()
         found = row_losses(fitted.model, fitted.held, train.batch, train.precision)
     return list(zip(found.sums, found.tokens, strict=True))
+
+
+def kept_examples(folder: Path, job: Job, voice: Voice, rows: Iterable[dict[str, Any]], context: int) -> Examples:
+    """The examples of *rows*, kept in *folder*: every trial with this tokenizer and context learns the same ones."""
+    files = [path for path in sorted(job.out.iterdir()) if path.is_file()]
+    tokenizer = hashlib.sha256(b"".join(path.name.encode() + path.read_bytes() for path in files))
+    path = folder / f"{tokenizer.hexdigest()}-{context}.msgpack"
+    if path.exists():
+        return msgspec.msgpack.decode(path.read_bytes(), type=Examples)
+    found = examples_of(job, voice, rows, context)
+    write_atomic(path, msgspec.msgpack.encode(found), durable=False)
+    return found
 
 
 class _Numbered:
