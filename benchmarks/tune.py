@@ -71,7 +71,7 @@ def _seconds(spec: Spec, data: Path, folder: Path, work: Any) -> tuple[float, di
 
         def asked(trial: Trial) -> Asked:
             train = msgspec.structs.replace(spec.train, seed=trial.seed, steps=STEPS, **trial.parameters)
-            return Asked(train, plain, folder / "rows", JUDGING, data, folder / "work")
+            return Asked(train, plain, None, folder / "rows", JUDGING, data, folder / "work")
 
         search(study, Pool(work, 1), asked, lambda trials: None)
     wall = time.perf_counter() - began

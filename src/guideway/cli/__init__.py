@@ -15,6 +15,7 @@ from typing import Any
 import click
 
 from guideway import __version__
+from guideway.cli.hints import addressed
 from guideway.core.errors import EXIT_CODES, GuidewayError, Unavailable, did_you_mean
 
 SECTIONS: dict[str, dict[str, str]] = {
@@ -90,6 +91,13 @@ class _Verbs(click.Group):
             memory.freeze()
             memory.enable()
         return command
+
+    def invoke(self, ctx: click.Context) -> Any:
+        try:
+            return super().invoke(ctx)
+        except GuidewayError as error:  # here it is still known what was asked for
+            error.what, error.try_this = addressed(error.what), error.try_this and addressed(error.try_this)
+            raise
 
     def resolve_command(
         self, ctx: click.Context, args: list[str]

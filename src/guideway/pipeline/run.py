@@ -17,13 +17,14 @@ from typing import IO, Any
 import msgspec
 
 from guideway import __version__
-from guideway.core.artifact import Digest, digest_of, short
+from guideway.core.artifact import Artifact, Digest, digest_of, short
 from guideway.core.errors import GuidewayError
 from guideway.core.events import Event, Progress, StepFailed, StepFinished, StepStarted
 from guideway.core.evidence import Evidence, Producer, Subject
 from guideway.core.protocols import Stage
 from guideway.core.spec import Spec
 from guideway.kit.files import locked, write_atomic
+from guideway.pipeline.borrow import borrows
 from guideway.pipeline.plan import difference, key_parts, module_of, needs_of
 from guideway.pipeline.recall import recalled
 from guideway.pipeline.resume import lock_of, resume_of, sweep
@@ -47,8 +48,9 @@ def run(spec: Spec, root: Path, stages: Mapping[str, Stage], shop: Workshop, emi
     """
     results: dict[str, StepResult] = {}
     for stage in stages.values():
-        inputs = {need: results[need] for need in needs_of(stage, results)}
-        digests = {need: result.artifact.digest for need, result in inputs.items()}
+        inputs = {need: results[need].artifact for need in needs_of(stage, results)}
+        inputs |= {name: shop.known.borrowed(said) for name, said in borrows(stage, spec).items()}
+        digests = {name: artifact.digest for name, artifact in inputs.items()}
         parts = key_parts(stage, spec, root, digests, shop.known)
         step = _step(stage, spec, parts, inputs)
         with locked(lock_of(shop.home, step.key)):  # a second build waits here, then finds the result
@@ -75,13 +77,13 @@ class _Step(msgspec.Struct, frozen=True):
     module: str
     key: str
     parts: dict[str, str]
-    inputs: dict[str, StepResult]
+    inputs: dict[str, Artifact]
     params: dict[str, Any]
     recalls: tuple[str, ...] = ()
     """Metrics whose earlier facts the work depends on."""
 
 
-def _step(stage: Stage, spec: Spec, parts: dict[str, str], inputs: dict[str, StepResult]) -> _Step:
+def _step(stage: Stage, spec: Spec, parts: dict[str, str], inputs: dict[str, Artifact]) -> _Step:
     params = dict(stage.params(spec))
     recalls = getattr(stage, "recalls", lambda params: ())(params)
     return _Step(stage.name, module_of(stage), digest_of(parts), parts, inputs, params, recalls)
@@ -121,10 +123,10 @@ def _work(step: _Step, root: Path, facts: tuple[Evidence, ...], shop: Workshop, 
 def _job(step: _Step, root: Path, folder: Path, resume: Path, blobs: Blobs) -> JobFile:
     """Lay out the inputs as links and make the output folder."""
     inputs = {}
-    for name, result in step.inputs.items():
+    for name, artifact in step.inputs.items():
         inputs[name] = folder / "in" / name
         inputs[name].mkdir(parents=True)
-        blobs.lay_out(result.artifact.files, inputs[name])
+        blobs.lay_out(artifact.files, inputs[name])
     out = folder / "out"
     out.mkdir()
     return JobFile(
@@ -208,7 +210,7 @@ def _evidence(step: _Step, messages: list[Message], output: Digest, at: float) -
 
     def subject(name: str) -> Subject:
         role = step.stage if name == "out" else name
-        digest = output if name == "out" else step.inputs[name].artifact.digest
+        digest = output if name == "out" else step.inputs[name].digest
         return Subject(kind="data" if role == "data" else "artifact", digest=digest, role=role)
 
     return tuple(
@@ -221,7 +223,7 @@ def _evidence(step: _Step, messages: list[Message], output: Digest, at: float) -
             interval=one.interval,
             slice=one.slice,
             source=subject(one.source) if one.source else None,
-            inputs=tuple(sorted(result.artifact.digest for result in step.inputs.values())),
+            inputs=tuple(sorted(artifact.digest for artifact in step.inputs.values())),
             produced_by=Producer(tool=f"guideway/{step.stage}", version=__version__, run=step.key),
             at=at,
         )
@@ -236,7 +238,7 @@ def _statement(step: _Step, output: Digest, facts: tuple[Evidence, ...]) -> dict
         name=step.stage,
         output=output,
         parameters=step.params,
-        inputs={name: result.artifact.digest for name, result in step.inputs.items()},
+        inputs={name: artifact.digest for name, artifact in step.inputs.items()},
         builder="urn:guideway:build:v1",
         run=step.key,
         evidence=msgspec.to_builtins(facts),

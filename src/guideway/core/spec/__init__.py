@@ -1,13 +1,12 @@
 """The spec: what a team asks for, in one file."""
 
+from guideway.core.spec.evaluate import Evaluate, Perturb, Requirement, Slices
 from guideway.core.spec.gateway import Gateway
 from guideway.core.spec.load import SpecFile, load, state_url
 from guideway.core.spec.model import (
     Compress,
     Data,
     Datasheet,
-    Evaluate,
-    Requirement,
     Serve,
     Source,
     Spec,
@@ -30,10 +29,12 @@ __all__ = [
     "Evaluate",
     "Gateway",
     "Lora",
+    "Perturb",
     "Privacy",
     "Requirement",
     "Rollout",
     "Serve",
+    "Slices",
     "Source",
     "Spec",
     "SpecFile",

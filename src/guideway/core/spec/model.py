@@ -10,6 +10,7 @@ from msgspec import Meta
 from guideway.core.gate import Bite, Level
 from guideway.core.privacy import Action, Entity
 from guideway.core.release import Decoding
+from guideway.core.spec.evaluate import Evaluate
 from guideway.core.spec.gateway import Gateway
 from guideway.core.spec.guardrails import Guardrails
 from guideway.core.spec.part import Part, Positive, Share
@@ -74,24 +75,6 @@ class Data(Part, frozen=True):
     seed: int = 7
     deduplicate: bool = True
     max_bad_rows: Share = 0.01
-
-
-class Requirement(Part, frozen=True):
-    """A figure that must hold before a release is sealed. ``about`` says of which model it must speak."""
-
-    metric: str
-    at_least: float | None = None
-    at_most: float | None = None
-    split: str = ""
-    about: Literal["shipped", "trained"] = "shipped"
-
-
-class Evaluate(Part, frozen=True):
-    """What is measured on every split, and what must hold. ``examples`` bounds the rows asked per split."""
-
-    examples: Positive = 400
-    max_tokens: Positive = 24
-    require: tuple[Requirement, ...] = ()
 
 
 class Compress(Part, frozen=True):

@@ -96,11 +96,6 @@ class Train(Part, frozen=True):
     seed: int = 7
 
 
-def every(asked: int | None, steps: int) -> int:
-    """Steps between two validations or checkpoints: what was *asked*, or a tenth of all *steps*."""
-    return asked or max(1, steps // 10)
-
-
 def check_train(train: Train, splits: Collection[str], marked: Marked) -> None:
     """Refuse a training that means nothing or two things.
 

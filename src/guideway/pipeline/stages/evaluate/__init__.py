@@ -1,10 +1,12 @@
-"""Evaluate: loss, perplexity and exact answers on every split, of the trained and of the compressed model."""
+"""Evaluate: loss, perplexity and exact answers on every split, of both models; slices and damaged prompts."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
+
+import msgspec
 
 from guideway.core.errors import SpecError
 from guideway.core.protocols import Job
@@ -38,6 +40,9 @@ def params(spec: Spec) -> Mapping[str, Any]:
         "template": spec.serve.prompt.template,
         "ships": shipped(spec),
         "seed": spec.data.seed,
+        "judged": [name for name, split in spec.data.splits.items() if split.judged],
+        "slices": msgspec.to_builtins(spec.evaluate.slices),
+        "perturb": msgspec.to_builtins(spec.evaluate.perturb),
     }
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import torch
@@ -33,32 +34,37 @@ class Fitted(NamedTuple):
     learned: Learned
 
 
-def learn(job: Job) -> None:
-    """Train as the parameters say, and write the model to ``job.out``.
+def learn(job: Job, base: Path | None) -> None:
+    """Train as the parameters say, from the model in *base* if there is one, and write the model to ``job.out``.
 
     Raises:
         GuidewayError: no row fits the context, or the loss stopped being a number.
         Refused: the rows have no privacy left to spend.
     """
     train = settings(job)
-    fitted = fit(job, train)
+    fitted = fit(job, train, base)
     fitted.recipe.finish(job, fitted.held)
     finish(job, fitted.model, train, fitted.learned, fitted.asked)
 
 
 def fit(
-    job: Job, train: Train, heard: Callable[[Validation], None] | None = None, encode: Encode = examples_of
+    job: Job,
+    train: Train,
+    base: Path | None,
+    heard: Callable[[Validation], None] | None = None,
+    encode: Encode = examples_of,
 ) -> Fitted:
-    """Train a model as *train* says; its tokenizer is in ``job.out`` then, its weights are not yet.
+    """Train a model as *train* says, from the one in *base* if there is one.
 
-    *heard* is told what every validation found; nobody looks at answers then. *encode* makes the examples of rows.
+    Its tokenizer is in ``job.out`` then, its weights are not yet. *heard* is told what every validation found; nobody
+    looks at answers then. *encode* makes the examples of rows.
 
     Raises:
         GuidewayError: no row fits the context, or the loss stopped being a number.
         Refused: the rows have no privacy left to spend.
     """
     rows = Rows(job.inputs["data"], train)
-    recipe = start(job, train, rows)
+    recipe = start(job, train, rows, base)
     model = recipe.model.to(device())
     torch.set_num_threads(threads_for(sum(weight.numel() for weight in model.parameters())))
     recipe.tokenizer.save_pretrained(job.out)

@@ -40,6 +40,11 @@ def sources(spec: Spec, root: Path) -> Sequence[Path]:
     return train.sources(spec, root)
 
 
+def borrows(spec: Spec) -> Mapping[str, str]:
+    """The release that training starts from, if it does."""
+    return train.borrows(spec)
+
+
 def run(job: Job) -> None:
     """Write ``best.json``, ``trials.jsonl``, ``report.html`` and ``report.zh.html`` to ``job.out``.
 
@@ -47,7 +52,7 @@ def run(job: Job) -> None:
         Refused: a file of the base is unsafe.
         GuidewayError: no trial ran to its end, or there are too few rows.
     """
-    train.refuse_start(job.root, part(job.params, "train"))
+    base = train.base_of(job, part(job.params, "train"))
     from guideway.pipeline.stages.tune.tuning import tune
 
-    tune(job)
+    tune(job, base)

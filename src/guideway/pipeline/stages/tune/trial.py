@@ -31,6 +31,7 @@ class Asked(msgspec.Struct, frozen=True):
 
     train: Train
     params: dict[str, Any]
+    base: Path | None
     data: Path
     judge: str
     root: Path
@@ -47,7 +48,7 @@ def trained(asked: Asked, report: Report) -> list[tuple[float, int]]:
     )
     with tempfile.TemporaryDirectory(dir=asked.work) as out:
         job = _Quiet(asked, Path(out))
-        fitted = fit(job, train, _Numbered(report).take, functools.partial(kept_examples, asked.work))
+        fitted = fit(job, train, asked.base, _Numbered(report).take, functools.partial(kept_examples, asked.work))
         fitted.model.eval()
         found = row_losses(fitted.model, fitted.held, train.batch, train.precision)
     return list(zip(found.sums, found.tokens, strict=True))

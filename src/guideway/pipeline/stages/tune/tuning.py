@@ -28,8 +28,8 @@ from guideway.pipeline.stages.tune.trial import Asked, trained
 UNIT = "nats/token"
 
 
-def tune(job: Job) -> None:
-    """Run the search, or what a killed one left of it, and write what it found to ``job.out``.
+def tune(job: Job, base: Path | None) -> None:
+    """Run the search, or what a killed one left of it, from the model in *base* if there is one.
 
     Raises:
         GuidewayError: no trial ran to its end, or there are too few rows.
@@ -39,7 +39,7 @@ def tune(job: Job) -> None:
     train = msgspec.convert({key: value for key, value in plain.items() if key in Train.__struct_fields__}, Train)
     with opened(job.resume, asked, train) as study:
         counts = hold_out(job.inputs["data"], job.resume / "rows", asked)
-        ask, progress = _Ask(job, plain), _Progress(job, asked, train)
+        ask, progress = _Ask(job, plain, base), _Progress(job, asked, train)
         trial_train = msgspec.structs.replace(train, steps=asked.steps or train.steps)
 
         def judged(trial: Trial) -> Asked:
@@ -65,15 +65,15 @@ def tune(job: Job) -> None:
 class _Ask:
     """Makes what a trial is given."""
 
-    def __init__(self, job: Job, params: dict[str, Any]) -> None:
-        self._params = params
+    def __init__(self, job: Job, params: dict[str, Any], base: Path | None) -> None:
+        self._params, self._base = params, base
         self._root, self._rows, self._work = job.root, job.resume / "rows", job.resume / "work"
         shutil.rmtree(self._work, ignore_errors=True)
         self._work.mkdir(parents=True)
 
     def __call__(self, train: Train, parameters: Mapping[str, Value], seed: int, judge: str) -> Asked:
         seeded = msgspec.structs.replace(applied(train, parameters), seed=seed)
-        return Asked(seeded, self._params, self._rows, judge, self._root, self._work)
+        return Asked(seeded, self._params, self._base, self._rows, judge, self._root, self._work)
 
 
 class _Progress:
