@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import shutil
 from html.parser import HTMLParser
 from pathlib import Path
 
@@ -177,7 +178,7 @@ def test_the_report_needs_no_other_file_and_runs_nothing(searched, name, words):
 
 def test_a_base_that_is_unsafe_is_refused_before_the_search(colours, tmp_path):
     spec = msgspec.structs.replace(tuned_spec(colours), train=Train(recipe="full", base="base"))
-    (tmp_path / "base").mkdir()
+    shutil.copytree(colours.out["train"], tmp_path / "base")
     (tmp_path / "base" / "modeling.py").write_text("import os")
     job = FakeJob(dict(tune.params(spec)), {"data": colours.out["data"]}, tmp_path, tmp_path / "out")
     with pytest.raises(GuidewayError, match="is code by its name"):
