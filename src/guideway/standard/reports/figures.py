@@ -31,6 +31,8 @@ METRICS: Mapping[str, Words] = {
     "teacher_loss": Words("the teacher's loss on the same rows", "教师模型在同样样本上的损失"),
     "distillation_gap": Words("the student's loss beyond its teacher's", "学生模型高出教师模型的损失"),
     "size_ratio": Words("weights, of the teacher's", "权重数与教师模型之比"),
+    "tuning_trials": Words("trials of the search for parameters", "参数搜索的试验次数"),
+    "tuning_gain": Words("loss that the best parameters save against the defaults", "最佳参数相对默认值降低的损失"),
     "mixture_share": Words("share of the training batches", "训练批次占比"),
     "epsilon": Words("privacy loss ε of every row", "每行数据的隐私损失 ε"),
     "epsilon_total": Words("privacy loss ε of every row in all trainings", "历次训练中每行数据的隐私损失 ε 之和"),
@@ -49,6 +51,7 @@ UNITS: Mapping[str, Words] = {
     "nats/token": Words("nats per token", "纳特/词元"),
     "rows": Words("rows", "行"),
     "bytes": Words("bytes", "字节"),
+    "trials": Words("trials", "次试验"),
     "weights": Words("weights", "个权重"),
     "s": Words("s", "秒"),
 }

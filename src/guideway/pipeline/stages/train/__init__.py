@@ -16,8 +16,10 @@ from guideway.pipeline.stages.train.places import BORROWED, RELEASE, check_place
 
 name = "train"
 needs = ("data",)
+uses = ("choose",)
 libraries = ("opacus", "peft", "python", "safetensors", "tokenizers", "torch", "transformers")
 code = (
+    "guideway.pipeline.stages.choose",
     "guideway.pipeline.stages.data.clean",
     "guideway.pipeline.stages.intervals",
     "guideway.pipeline.stages.examples",
@@ -77,11 +79,23 @@ def run(job: Job) -> None:
         Refused: a file of the base is unsafe. It is judged before any library that could load it is imported.
         Unavailable: the base is on the hub, which does not answer.
     """
-    said = said_in(job.params)
-    base = folder_of(job, said) if said else None
-    if said and base:
-        files_of(base, said)
-        refuse_unsafe(base, said)
+    base = base_of(job, job.params)
     from guideway.pipeline.stages.train.learn import learn
 
     learn(job, base)
+
+
+def base_of(job: Job, params: Mapping[str, Any]) -> Path | None:
+    """The folder of the model that a training with *params* starts from, judged before any library could load it.
+
+    Raises:
+        Refused: a file of it is unsafe.
+        Unavailable: it is on the hub, which does not answer.
+    """
+    said = said_in(params)
+    if said is None:
+        return None
+    base = folder_of(job, said)
+    files_of(base, said)
+    refuse_unsafe(base, said)
+    return base
