@@ -11,6 +11,7 @@ from typing import Any, NoReturn
 import msgspec
 
 from guideway.core.errors import SpecError, did_you_mean
+from guideway.core.spec.classify import check_classify
 from guideway.core.spec.guardrails import check_guardrails
 from guideway.core.spec.marked import Marked, read_marked
 from guideway.core.spec.model import BUILD_KEYS, ENVIRONMENT_KEYS, LATER_KEYS, NAME, Spec
@@ -156,6 +157,7 @@ def _check_references(spec: Spec, marked: Marked) -> None:
             where=marked.where(("train", "recipe")),
             try_this="set train.base to a Hugging Face folder",
         )
+    check_classify(spec, marked)
     check_guardrails(spec.serve.guardrails, marked)
     if spec.state.url and not _STATE_URL.fullmatch(spec.state.url):  # never repeated: it may hold a password
         raise SpecError(

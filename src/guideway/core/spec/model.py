@@ -58,12 +58,19 @@ class Split(Part, frozen=True):
 
 
 class Data(Part, frozen=True):
-    """Input data, and how it is cleaned and split. Rows hold prompt and response, messages, or text."""
+    """Input data, and how it is cleaned and split. Rows hold prompt and response, messages, text, or text and label.
+
+    A row whose label is ``out_of_scope`` belongs to no class: it sets and tests the threshold below which a
+    classifier says so. With ``learn_out_of_scope`` it is one more class instead.
+    """
 
     sources: Annotated[tuple[Source, ...], Meta(min_length=1)]
     prompt: str = "prompt"
     response: str = "response"
     text: str = "text"
+    label: str = "label"
+    out_of_scope: str = ""
+    learn_out_of_scope: bool = False
     splits: dict[Name, Split] = msgspec.field(default_factory=lambda: {"test": Split(share=0.1)})
     seed: int = 7
     deduplicate: bool = True
@@ -83,7 +90,10 @@ class Architecture(Part, frozen=True):
 
 
 class Train(Part, frozen=True):
-    """``scratch`` makes a small Llama with its own BPE tokenizer; ``full`` fine-tunes the folder in ``base``."""
+    """``scratch`` makes a small Llama with its own BPE tokenizer; ``full`` fine-tunes the folder in ``base``.
+
+    With ``class_weights`` every class of a classifier counts the same, however many rows it has.
+    """
 
     recipe: Literal["scratch", "full"] = "scratch"
     base: str | None = None
@@ -93,6 +103,7 @@ class Train(Part, frozen=True):
     learning_rate: Annotated[float, Meta(gt=0.0)] = 3e-3
     warmup: Annotated[int, Meta(ge=0)] = 50
     weight_decay: Annotated[float, Meta(ge=0.0)] = 0.1
+    class_weights: bool = False
     seed: int = 7
 
 
@@ -107,10 +118,16 @@ class Requirement(Part, frozen=True):
 
 
 class Evaluate(Part, frozen=True):
-    """What is measured on every split, and what must hold. ``examples`` bounds the rows asked per split."""
+    """What is measured on every split, and what must hold. ``examples`` bounds the rows asked per split.
+
+    Of a classifier: the split ``validation`` sets its threshold and is not judged by it; ``folds`` above 1 train it
+    so often again, for the spread between folds.
+    """
 
     examples: Positive = 400
     max_tokens: Positive = 24
+    validation: str = ""
+    folds: Annotated[int, Meta(ge=0, le=20)] = 0
     require: tuple[Requirement, ...] = ()
 
 
@@ -199,7 +216,7 @@ class Spec(Part, frozen=True):
     guideway: Literal[1]
     name: Name
     data: Data
-    task: Literal["chat", "completion"] = "chat"
+    task: Literal["chat", "completion", "classify"] = "chat"
     train: Train = Train()
     evaluate: Evaluate = Evaluate()
     compress: Compress = Compress()
