@@ -15,6 +15,10 @@ INTENTS = {
     "music": ("please {} some {} music", ("play", "start", "stream"), ("jazz", "rock", "folk", "soul")),
     "money": ("{} the {} of my account", ("show", "tell", "check"), ("balance", "limit", "fees", "interest")),
 }
+TRAIN = {
+    "recipe": "full", "base": "base", "steps": 30, "batch": 8, "learning_rate": 3e-3, "warmup": 3,
+    "validation": {"split": "val"},
+}  # fmt: skip
 OUTSIDE = ("why is the sea salty", "who wrote hamlet", "how tall is the tower", "name a prime number")
 
 
@@ -35,8 +39,7 @@ def classify_spec(**parts: Any) -> Spec:
     made = {
         "task": "classify",
         "data": {"sources": [{"path": "rows.jsonl"}], "out_of_scope": "oos", "splits": splits},
-        "train": {"recipe": "full", "base": "base", "steps": 30, "batch": 8, "learning_rate": 3e-3, "warmup": 3},
-        "evaluate": {"validation": "val"},
+        "train": TRAIN,
     }
     return spec_of(**made | parts)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import NamedTuple
 
-from guideway.core.errors import SpecError, did_you_mean
+from guideway.core.errors import SpecError
 from guideway.core.spec.guardrails import Guardrails
 from guideway.core.spec.marked import Marked
 from guideway.core.spec.model import Spec
@@ -29,7 +29,7 @@ def check_classify(spec: Spec, marked: Marked) -> None:
 
 
 def _of_a_classifier(spec: Spec) -> Iterator[_Fault]:
-    data, splits = spec.data, spec.data.splits
+    data = spec.data
     if spec.train.recipe == "scratch":
         yield _Fault(("train",), "a classifier is trained from a base", "recipe: full, and base: FOLDER of an encoder")
     if spec.serve.engine != "onnx":
@@ -38,9 +38,6 @@ def _of_a_classifier(spec: Spec) -> Iterator[_Fault]:
         yield _Fault(("compress", "precision"), "a classifier has no precision int4", "int8 or fp32")
     if spec.serve.guardrails != Guardrails():
         yield _Fault(("serve", "guardrails"), "guardrails are about chat, and a classifier has none", "remove them")
-    if spec.evaluate.validation and spec.evaluate.validation not in splits:
-        what = f"there is no split called '{spec.evaluate.validation}'"
-        yield _Fault(("evaluate", "validation"), what, did_you_mean(spec.evaluate.validation, splits))
     if data.learn_out_of_scope and not data.out_of_scope:
         yield _Fault(("data", "learn_out_of_scope"), "no label is out of scope", "name it: data.out_of_scope: LABEL")
 
@@ -49,7 +46,6 @@ def _of_others(spec: Spec) -> Iterator[_Fault]:
     for keys, said in (
         (("data", "out_of_scope"), spec.data.out_of_scope),
         (("data", "learn_out_of_scope"), spec.data.learn_out_of_scope),
-        (("evaluate", "validation"), spec.evaluate.validation),
         (("evaluate", "folds"), spec.evaluate.folds),
         (("train", "class_weights"), spec.train.class_weights),
     ):

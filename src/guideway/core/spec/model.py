@@ -15,6 +15,7 @@ from guideway.core.spec.guardrails import Guardrails
 from guideway.core.spec.part import Part, Positive, Share
 from guideway.core.spec.rollout import Rollout
 from guideway.core.spec.scale import Scale
+from guideway.core.spec.train import Train
 
 NAME = r"^[a-z0-9][a-z0-9._-]{0,62}$"
 Name = Annotated[str, Meta(pattern=NAME, description="Small letters, digits, '.', '_', '-'.")]
@@ -77,36 +78,6 @@ class Data(Part, frozen=True):
     max_bad_rows: Share = 0.01
 
 
-class Architecture(Part, frozen=True):
-    """Shape of a Llama model trained from scratch. ``context`` is in tokens."""
-
-    layers: Positive = 4
-    hidden: Positive = 256
-    heads: Positive = 4
-    kv_heads: Positive = 2
-    feed_forward: Positive = 704
-    vocabulary: Annotated[int, Meta(ge=300)] = 2048
-    context: Annotated[int, Meta(ge=16)] = 256
-
-
-class Train(Part, frozen=True):
-    """``scratch`` makes a small Llama with its own BPE tokenizer; ``full`` fine-tunes the folder in ``base``.
-
-    With ``class_weights`` every class of a classifier counts the same, however many rows it has.
-    """
-
-    recipe: Literal["scratch", "full"] = "scratch"
-    base: str | None = None
-    architecture: Architecture = Architecture()
-    steps: Positive = 1000
-    batch: Positive = 32
-    learning_rate: Annotated[float, Meta(gt=0.0)] = 3e-3
-    warmup: Annotated[int, Meta(ge=0)] = 50
-    weight_decay: Annotated[float, Meta(ge=0.0)] = 0.1
-    class_weights: bool = False
-    seed: int = 7
-
-
 class Requirement(Part, frozen=True):
     """A figure that must hold before a release is sealed. ``about`` says of which model it must speak."""
 
@@ -120,13 +91,11 @@ class Requirement(Part, frozen=True):
 class Evaluate(Part, frozen=True):
     """What is measured on every split, and what must hold. ``examples`` bounds the rows asked per split.
 
-    Of a classifier: the split ``validation`` sets its threshold and is not judged by it; ``folds`` above 1 train it
-    so often again, for the spread between folds.
+    ``folds`` above 1 train a classifier so often again, for the spread between folds.
     """
 
     examples: Positive = 400
     max_tokens: Positive = 24
-    validation: str = ""
     folds: Annotated[int, Meta(ge=0, le=20)] = 0
     require: tuple[Requirement, ...] = ()
 

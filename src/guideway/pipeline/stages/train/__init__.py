@@ -17,6 +17,8 @@ name = "train"
 needs = ("data",)
 libraries = ("python", "safetensors", "tokenizers", "torch", "transformers")
 code = (
+    "guideway.pipeline.stages.data.clean",
+    "guideway.pipeline.stages.intervals",
     "guideway.pipeline.stages.examples",
     "guideway.pipeline.stages.threads",
     "guideway.replica.chat",
