@@ -6,7 +6,7 @@ import json
 import shutil
 
 import pytest
-from classify_rig import TRAIN, classify_spec, labelled_rows, make_project
+from classify_rig import TRAIN, classify_spec, labelled_rows
 from stage_rig import run_stage
 
 from guideway.core.errors import GuidewayError
@@ -16,21 +16,14 @@ from guideway.pipeline.stages.classify.rows import cases_of
 from guideway.replica.classifier import TextReader, read_settings
 
 
-@pytest.fixture(scope="module")
-def project(tmp_path_factory):
-    root = make_project(tmp_path_factory.mktemp("intents"))
-    run_stage("data", classify_spec(), root, root / "data")
-    return root
+@pytest.fixture
+def trained(intents):
+    return intents.jobs["train"]
 
 
-@pytest.fixture(scope="module")
-def trained(project):
-    return run_stage("train", classify_spec(), project, project / "trained", data=project / "data")
-
-
-def train_again(project, name, **changes):
+def train_again(intents, name, **changes):
     spec = classify_spec(train=TRAIN | changes)
-    return run_stage("train", spec, project, project / name, data=project / "data")
+    return run_stage("train", spec, intents.root, intents.root / name, data=intents.out["data"])
 
 
 def test_it_learns_what_the_rows_say(trained):
@@ -46,11 +39,11 @@ def test_what_is_out_of_scope_is_not_learnt(trained):
     assert trained.one("train_loss").unit == "nats/row"
 
 
-def test_training_twice_gives_the_same_bytes(project, trained):
-    again = train_again(project, "again")
+def test_training_twice_gives_the_same_bytes(intents, trained):
+    again = train_again(intents, "again")
     files = {path.name: path.read_bytes() for path in trained.out.iterdir()}
     assert files == {path.name: path.read_bytes() for path in again.out.iterdir()}
-    assert train_again(project, "other", seed=8, steps=2).one("train_loss") != trained.one("train_loss")
+    assert train_again(intents, "other", seed=8, steps=2).one("train_loss") != trained.one("train_loss")
 
 
 def test_only_safetensors_and_json_are_written(trained):
@@ -70,25 +63,25 @@ def test_class_weights_make_a_rare_class_count_as_much(tmp_path):
     assert weights.tolist() == pytest.approx([4 / 6, 2.0])
 
 
-def test_a_base_that_is_no_encoder_is_one_clear_line(project, tmp_path):
-    shutil.copytree(project / "base", tmp_path / "base")
+def test_a_base_that_is_no_encoder_is_one_clear_line(intents, tmp_path):
+    shutil.copytree(intents.root / "base", tmp_path / "base")
     config = json.loads((tmp_path / "base" / "config.json").read_text())
     (tmp_path / "base" / "config.json").write_text(json.dumps({**config, "model_type": "no-such-model"}))
     with pytest.raises(GuidewayError, match="the base cannot be used") as refused:
-        run_stage("train", classify_spec(), tmp_path, tmp_path / "out", data=project / "data")
+        run_stage("train", classify_spec(), tmp_path, tmp_path / "out", data=intents.out["data"])
     assert "\n" not in str(refused.value)
 
 
-def test_a_language_model_is_no_encoder(project, tmp_path):
+def test_a_language_model_is_no_encoder(intents, tmp_path):
     import torch
     from transformers import LlamaConfig, LlamaForCausalLM
 
-    shutil.copytree(project / "base", tmp_path / "base")
+    shutil.copytree(intents.root / "base", tmp_path / "base")
     torch.manual_seed(1)
     shape = {"hidden_size": 32, "intermediate_size": 32, "num_hidden_layers": 1, "num_attention_heads": 2}
     LlamaForCausalLM(LlamaConfig(vocab_size=300, **shape)).save_pretrained(tmp_path / "base")
     with pytest.raises(GuidewayError, match="LlamaModel is no encoder"):
-        run_stage("train", classify_spec(), tmp_path, tmp_path / "out", data=project / "data")
+        run_stage("train", classify_spec(), tmp_path, tmp_path / "out", data=intents.out["data"])
 
 
 def test_the_task_is_in_the_key_of_a_classifier_only():
