@@ -38,6 +38,11 @@ def test_progress_has_a_bar_a_share_and_the_time_left():
     assert "━━━━━━━╌" in line and "30%" in line and "left" in line and line.endswith("loss 2.5")
 
 
+def test_a_stage_that_says_the_time_left_itself_is_believed():
+    line = shown(StepStarted("train", "why"), Progress("train", 30, 100, "loss 2.5, 3 min left"))[0]
+    assert line.count("left") == 1 and line.endswith("3 min left")
+
+
 def test_before_the_first_step_nothing_is_foretold():
     assert "left" not in shown(StepStarted("train", "why"), Progress("train", 0, 100))[0]
 

@@ -117,7 +117,8 @@ class _Line:
         share = min(self.done / self.total, 1.0)
         full = int(share * _BAR)
         left = spent / share - spent if share > 0.01 else 0.0
-        ahead = f", {duration(left)} left" if left else ""
+        told = self.note.endswith(" left")  # a stage that goes on from a checkpoint knows its pace better
+        ahead = f", {duration(left)} left" if left and not told else ""
         return f"{'━' * full}{'╌' * (_BAR - full)} {share:4.0%} {duration(spent)}{ahead}  {self.note}"
 
 

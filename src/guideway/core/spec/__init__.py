@@ -18,15 +18,18 @@ from guideway.core.spec.model import (
 )
 from guideway.core.spec.rollout import Rollout
 from guideway.core.spec.schema import json_schema
-from guideway.core.spec.train import Architecture, Train, Validation
+from guideway.core.spec.train import Architecture, Distill, Lora, Privacy, Train, Validation
 
 __all__ = [
     "Architecture",
     "Compress",
     "Data",
     "Datasheet",
+    "Distill",
     "Evaluate",
     "Gateway",
+    "Lora",
+    "Privacy",
     "Requirement",
     "Rollout",
     "Serve",

@@ -15,7 +15,7 @@ from guideway.core.spec.classify import check_classify
 from guideway.core.spec.guardrails import check_guardrails
 from guideway.core.spec.marked import Marked, read_marked
 from guideway.core.spec.model import BUILD_KEYS, ENVIRONMENT_KEYS, LATER_KEYS, NAME, Spec
-from guideway.core.spec.train import check_train
+from guideway.core.spec.train import check_train, check_weights
 
 _STATE_URL = re.compile(r"sqlite:///.+|postgres(ql)?(\+psycopg)?://.+")
 _AT_PATH = re.compile(r"^(?P<what>.*?)(?: - at `(?P<path>.*)`)?$", re.DOTALL)
@@ -153,6 +153,7 @@ def _check_references(spec: Spec, marked: Marked) -> None:
                 f"split '{name}' has either 'share' or 'values'", where=marked.where(("data", "splits", name))
             )
     check_train(spec.train, spec.data.splits, marked)
+    check_weights([source.weight for source in spec.data.sources], spec.train, marked)
     check_classify(spec, marked)
     check_guardrails(spec.serve.guardrails, marked)
     if spec.state.url and not _STATE_URL.fullmatch(spec.state.url):  # never repeated: it may hold a password

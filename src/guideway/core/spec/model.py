@@ -35,12 +35,16 @@ class Datasheet(Part, frozen=True):
 
 
 class Source(Part, frozen=True):
-    """One file, or a glob, of input data. ``format`` follows from the suffix when it is left out."""
+    """One file, or a glob, of input data. ``format`` follows from the suffix when it is left out.
+
+    ``weight`` is the share of training batches that come from here, beside the weights of the other sources.
+    """
 
     path: str
     format: Literal["jsonl", "csv", "text"] | None = None
     licence: str = ""
     origin: str = ""
+    weight: Annotated[float, Meta(gt=0.0)] | None = None
     datasheet: Datasheet = Datasheet()
 
 
