@@ -106,6 +106,11 @@ def test_the_published_schema_is_the_current_one():
         (SMALL + "tune: {}\n", "guideway.yaml:6: 'tune' is reserved"),
         (SMALL + "a: [1\n", "guideway.yaml:7: not YAML"),
         (SMALL + "train: {recipe: full}\n", "guideway.yaml:6: recipe 'full' needs a base model"),
+        (SMALL + "train: {recipe: lora}\n", "guideway.yaml:6: recipe 'lora' needs a base model"),
+        (SMALL + "train: {recipe: qlora, base: x}\n", "guideway.yaml:6: recipe 'qlora' needs 4-bit kernels"),
+        (SMALL + "train: {recipe: distill}\n", "guideway.yaml:6: recipe 'distill' needs a teacher"),
+        (SMALL + "train:\n  teacher: x\n", "guideway.yaml:7: recipe 'scratch' has no teacher"),
+        (SMALL + "train:\n  validation: {split: tset}\n", "guideway.yaml:7: there is no split called 'tset'"),
         (SMALL.replace("guideway: 1\n", ""), "guideway.yaml:1: "),
         ("", "guideway.yaml:1: a spec is a mapping"),
         (
@@ -210,7 +215,7 @@ def test_an_environment_has_a_plain_name(tmp_path, name):
     [
         ("rollout: {strategy: cannary}", "rollout.strategy: 'cannary' is not one of all-at-once, canary, shadow"),
         ("rollout: {unit: requests}", "did you mean 'request'?"),
-        ("train: {recipe: lora}", "train.recipe: 'lora' is not one of full, scratch"),
+        ("train: {recipe: dora}", "train.recipe: 'dora' is not one of distill, full, lora, qlora, scratch"),
     ],
 )
 def test_a_word_that_is_none_of_those_that_may_stand_there_is_told_with_those_that_may(tmp_path, text, said):

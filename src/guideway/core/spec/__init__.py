@@ -4,7 +4,6 @@ from guideway.core.spec.evaluate import Evaluate, Perturb, Requirement, Slices
 from guideway.core.spec.gateway import Gateway
 from guideway.core.spec.load import SpecFile, load, state_url
 from guideway.core.spec.model import (
-    Architecture,
     Compress,
     Data,
     Datasheet,
@@ -14,19 +13,21 @@ from guideway.core.spec.model import (
     Split,
     Standard,
     Tightening,
-    Train,
     build_part,
 )
 from guideway.core.spec.rollout import Rollout
 from guideway.core.spec.schema import json_schema
+from guideway.core.spec.train import Architecture, Distill, Lora, Train, Validation
 
 __all__ = [
     "Architecture",
     "Compress",
     "Data",
     "Datasheet",
+    "Distill",
     "Evaluate",
     "Gateway",
+    "Lora",
     "Perturb",
     "Requirement",
     "Rollout",
@@ -39,6 +40,7 @@ __all__ = [
     "Standard",
     "Tightening",
     "Train",
+    "Validation",
     "build_part",
     "json_schema",
     "load",

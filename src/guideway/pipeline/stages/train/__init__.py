@@ -1,4 +1,4 @@
-"""Train: a small Llama from scratch with its own tokenizer, or the full fine-tuning of a Hugging Face folder."""
+"""Train: a small Llama from scratch or taught by a larger model; or a Hugging Face folder, whole or by adapters."""
 
 from __future__ import annotations
 
@@ -15,8 +15,10 @@ from guideway.pipeline.stages.train.base import files_of, refuse_unsafe
 
 name = "train"
 needs = ("data",)
-libraries = ("python", "safetensors", "tokenizers", "torch", "transformers")
+libraries = ("peft", "python", "safetensors", "tokenizers", "torch", "transformers")
 code = (
+    "guideway.pipeline.stages.data.clean",
+    "guideway.pipeline.stages.intervals",
     "guideway.pipeline.stages.examples",
     "guideway.pipeline.stages.threads",
     "guideway.replica.chat",
@@ -27,28 +29,32 @@ code = (
 
 
 def params(spec: Spec) -> Mapping[str, Any]:
-    """The whole of ``train``."""
+    """The whole of ``train``; and the weights of the sources, if they have any."""
     plain: dict[str, Any] = msgspec.to_builtins(spec.train)
-    return plain
+    mixture = [(one.path, one.weight) for one in spec.data.sources if one.weight]
+    return plain | ({"mixture": mixture} if mixture else {})
 
 
 def sources(spec: Spec, root: Path) -> Sequence[Path]:
-    """The files of the base model, for recipe ``full``.
+    """The files of the model that training starts from, or learns from.
 
     Raises:
-        SpecError: the base is missing, holds no safetensors, or asks for code of its own to be run.
+        SpecError: it is missing, holds no safetensors, or asks for code of its own to be run.
     """
+    said = _start_of(msgspec.to_builtins(spec.train))
     if spec.train.recipe == "scratch":
         if spec.train.base is not None:
             raise SpecError(
                 "recipe 'scratch' has no base", where="train.base", try_this="remove it, or write recipe: full"
             )
         return ()
-    if spec.train.base is None:
+    if said is None:
         raise SpecError(
-            "recipe 'full' needs a base", where="train", try_this="base: FOLDER of a Hugging Face model in safetensors"
+            f"recipe '{spec.train.recipe}' needs a base",
+            where="train",
+            try_this="base: FOLDER of a Hugging Face model in safetensors",
         )
-    return files_of(root / spec.train.base, spec.train.base)
+    return files_of(root / said, said)
 
 
 def run(job: Job) -> None:
@@ -57,8 +63,15 @@ def run(job: Job) -> None:
     Raises:
         Refused: a file of the base is unsafe. It is judged before any library that could load it is imported.
     """
-    if job.params["base"] is not None:
-        refuse_unsafe(job.root / job.params["base"], job.params["base"])
+    said = _start_of(job.params)
+    if said is not None:
+        refuse_unsafe(job.root / said, said)
     from guideway.pipeline.stages.train.learn import learn
 
     learn(job)
+
+
+def _start_of(params: Mapping[str, Any]) -> str | None:
+    """The folder of the model that training starts from: the teacher goes before the base."""
+    said: str | None = params["teacher"] or params["base"]
+    return said
