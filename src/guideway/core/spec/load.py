@@ -11,6 +11,7 @@ from typing import Any, NoReturn
 import msgspec
 
 from guideway.core.errors import SpecError, did_you_mean
+from guideway.core.spec.compress import check_compress
 from guideway.core.spec.guardrails import check_guardrails
 from guideway.core.spec.marked import Marked, read_marked
 from guideway.core.spec.model import BUILD_KEYS, ENVIRONMENT_KEYS, LATER_KEYS, NAME, Spec
@@ -153,6 +154,7 @@ def _check_references(spec: Spec, marked: Marked) -> None:
             )
     check_train(spec.train, spec.data.splits, marked)
     check_weights([source.weight for source in spec.data.sources], marked)
+    check_compress(spec.compress, spec.serve.engine, marked)
     check_guardrails(spec.serve.guardrails, marked)
     if spec.state.url and not _STATE_URL.fullmatch(spec.state.url):  # never repeated: it may hold a password
         raise SpecError(

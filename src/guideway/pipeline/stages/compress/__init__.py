@@ -1,10 +1,16 @@
-"""Compress: export the trained model for plain ONNX Runtime, and measure how far it moved."""
+"""Compress: export the trained model for plain ONNX Runtime, and measure how far it moved.
+
+Where candidates are compared, or the model is pruned first, their speed is measured too, and a report says why which
+one ships. The bytes of the model depend on the inputs and on that choice alone.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
+
+import msgspec
 
 from guideway.core.protocols import Job
 from guideway.core.spec import Spec
@@ -13,10 +19,12 @@ name = "compress"
 needs = ("data", "train")
 libraries = ("numpy", "onnx", "onnx-ir", "onnxruntime", "onnxruntime-genai", "tokenizers", "torch", "transformers")
 code = (
+    "guideway.pipeline.stages.data.clean",
     "guideway.pipeline.stages.examples",
     "guideway.pipeline.stages.intervals",
     "guideway.pipeline.stages.models",
     "guideway.pipeline.stages.threads",
+    "guideway.pipeline.stages.train",
     "guideway.replica.backend",
     "guideway.replica.onnx_backend",
     "guideway.replica.scheduler",
@@ -27,8 +35,19 @@ code = (
 
 
 def params(spec: Spec) -> Mapping[str, Any]:
-    """The precision. The limits are judged later and change nothing here."""
-    return {"precision": spec.compress.precision}
+    """The precision; with candidates the limits too, for they choose; with pruning also how the model was trained.
+
+    Else the limits are judged later and change nothing here.
+    """
+    asked = spec.compress
+    params: dict[str, Any] = {"precision": asked.precision}
+    if asked.precision == "auto":
+        params["candidates"] = asked.candidates
+    if asked.precision == "auto" or asked.prune:
+        params |= {"max_kl": asked.max_kl, "max_flips": asked.max_flips, "prune": msgspec.to_builtins(asked.prune)}
+    if asked.prune:
+        params["train"] = msgspec.to_builtins(spec.train)
+    return params
 
 
 def sources(spec: Spec, root: Path) -> Sequence[Path]:  # noqa: ARG001 - the protocol of stages
@@ -37,19 +56,24 @@ def sources(spec: Spec, root: Path) -> Sequence[Path]:  # noqa: ARG001 - the pro
 
 
 def run(job: Job) -> None:
-    """Write ``model.onnx``, ``genai_config.json`` and the tokenizer to ``job.out``."""
+    """Write ``model.onnx``, ``genai_config.json`` and the tokenizer to ``job.out``; after a contest also its report.
+
+    Raises:
+        Refused: no candidate keeps to the limits.
+    """
+    if "prune" in job.params:
+        from guideway.pipeline.stages.compress.contest import contest
+
+        contest(job)
+        return
     from guideway.pipeline.stages.compress.distance import measure_distance
     from guideway.pipeline.stages.compress.export import export
+    from guideway.pipeline.stages.compress.sizes import weights
 
     precision = job.params["precision"]
     job.progress(0, 10, f"exporting to {precision}")
     export(job.inputs["train"], job.out, precision)
-    before, after = _weights(job.inputs["train"], ".safetensors"), _weights(job.out, ".onnx", ".data")
+    before, after = weights(job.inputs["train"]), weights(job.out)
     job.measure("model_bytes", after, "bytes", about="out", source="train")
     job.fact(f"{precision}: {before / 1e6:.1f} MB to {after / 1e6:.1f} MB")
     measure_distance(job)
-
-
-def _weights(folder: Path, *suffixes: str) -> int:
-    """Bytes in the files of *folder* that end so."""
-    return sum(path.stat().st_size for path in folder.iterdir() if path.suffix in suffixes)
