@@ -19,7 +19,8 @@ class Prune(Part, frozen=True):
 
     ``structured`` removes whole channels of the feed-forward layers (``mlp``) or attention ``heads``, the least
     important ones on training rows, so that the model is smaller and faster. ``magnitude`` sets the smallest weights
-    of the same matrices to zero: files compress better, and nothing is faster. ``recover_steps`` trains what is left.
+    of the same matrices to zero: files compress better, and nothing is faster. What is left then
+    learns for ``recover_steps`` steps to say what the trained model says.
     """
 
     method: Literal["structured", "magnitude"] = "structured"

@@ -11,13 +11,14 @@ from collections.abc import Sequence
 from typing import Any
 
 import torch
+from huggingface_hub.errors import StrictDataclassError
 
 from guideway.core.errors import GuidewayError
 from guideway.pipeline.stages.compress.parts import layers_of
 from guideway.pipeline.stages.examples import Example
 
-BLOCK = 32
-"""The export stores weights in blocks of so many: a part of one costs as much as a whole one."""
+BLOCK = 64
+"""The export stores weights in blocks of 32, and for int4 in pairs of them."""
 
 
 def cut(model: Any, what: str, share: float, examples: Sequence[Example]) -> None:
@@ -43,7 +44,10 @@ def _importance(model: Any, linears: Sequence[torch.nn.Linear], examples: Sequen
     squares = [torch.zeros(linear.in_features, dtype=torch.float64) for linear in linears]
 
     def watch(total: torch.Tensor) -> Any:
-        return lambda _, given: total.add_(given[0].double().square().flatten(0, -2).sum(dim=0))
+        def add(_: Any, given: tuple[torch.Tensor]) -> None:
+            total.add_(given[0].double().square().flatten(0, -2).sum(dim=0))
+
+        return add
 
     hooks = [linear.register_forward_pre_hook(watch(total)) for linear, total in zip(linears, squares, strict=True)]
     model.eval()
@@ -106,8 +110,8 @@ def _accept_heads(config: Any, groups: int, inside: int, share: float) -> None:
             type(config)(**plain)
             return
         why = "that is none of them, or all"
-    except (ValueError, TypeError) as error:
-        why = " ".join(str(error).split())
+    except StrictDataclassError as error:
+        why = " ".join(str(error.__cause__ or error).split())
     raise GuidewayError(
         f"{share:.0%} of {before} heads in {config.num_key_value_heads} groups cannot be cut: {why}",
         where="compress.prune.share",

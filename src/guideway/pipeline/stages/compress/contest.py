@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
+from guideway.core.errors import GuidewayError
 from guideway.core.protocols import Job
 from guideway.pipeline.stages.compress.choose import Candidate, Choice, Limits, Variant, choose, most_exact
 from guideway.pipeline.stages.compress.distance import POSITIONS, Apart, compare, held_out, leave_distance
@@ -58,13 +59,24 @@ def variants_of(precision: str, candidates: Sequence[str], prunes: bool) -> list
 
 
 def _exports(job: Job, work: Path, sources: Mapping[bool, Path]) -> Folders:
-    """One export for each variant; *sources* are the trained model and, under True, the pruned one."""
+    """One export for each variant; *sources* are the trained model and, under True, the pruned one.
+
+    Raises:
+        GuidewayError: none can be exported, or not the one that was asked for.
+    """
     variants = variants_of(job.params["precision"], job.params.get("candidates", ()), True in sources)
-    folders = {variant: work / variant.name.replace(" ", "-") for variant in variants}
-    for number, (variant, folder) in enumerate(folders.items()):
-        job.progress(20 + 20 * number / len(folders), 100, f"exporting to {variant.name}")
+    folders: dict[Variant, Path] = {}
+    for number, variant in enumerate(variants):
+        job.progress(20 + 20 * number / len(variants), 100, f"exporting to {variant.name}")
+        folder = work / variant.name.replace(" ", "-")
         folder.mkdir()
-        export(sources[variant.pruned], folder, variant.precision)
+        try:
+            export(sources[variant.pruned], folder, variant.precision)
+            folders[variant] = folder
+        except GuidewayError as error:
+            if job.params["precision"] != "auto" or (not folders and variant == variants[-1]):
+                raise
+            job.fact(f"{variant.name} is left out: {error.what}")
     return folders
 
 

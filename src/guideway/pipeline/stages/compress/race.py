@@ -20,7 +20,7 @@ from guideway.pipeline.stages.compress.speed import Round, Task
 from guideway.pipeline.stages.examples import Example
 from guideway.pipeline.stages.intervals import LEVEL, RESAMPLES
 
-ROUNDS, LEAST = 11, 5
+ROUNDS, LEAST = 9, 5
 PATIENCE = 300.0
 """Seconds after which no further round begins, if there were ``LEAST``."""
 PROMPTS, MORE = 16, 24

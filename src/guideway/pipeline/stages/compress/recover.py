@@ -1,4 +1,4 @@
-"""Recovery: some steps of ordinary training after pruning, by the loop and on the rows of stage train."""
+"""Recovery: what pruning left learns again to say what the trained model says, on the rows of stage train."""
 
 from __future__ import annotations
 
@@ -10,19 +10,23 @@ import msgspec
 import torch
 
 from guideway.core.protocols import Job
-from guideway.core.spec import Prune, Train
+from guideway.core.spec import Distill, Prune, Train
 from guideway.pipeline.stages.compress.zeros import Zeros
 from guideway.pipeline.stages.examples import Example, Voice
 from guideway.pipeline.stages.threads import threads_for
 from guideway.pipeline.stages.train import language
 from guideway.pipeline.stages.train.batches import batches, packed
-from guideway.pipeline.stages.train.descent import Descent, device
+from guideway.pipeline.stages.train.descent import Descent, LossOf, device
 from guideway.pipeline.stages.train.loop import Loop
+from guideway.pipeline.stages.train.recipes import distance
 from guideway.pipeline.stages.train.rows import Rows
 from guideway.pipeline.stages.train.start import load_base
 
 RATE = 0.3
 """The peak of the learning rate, as a share of that of training: the model begins near where it shall end."""
+
+TAUGHT = Distill(temperature=1.0, weight=1.0)
+"""Nothing but the divergence."""
 
 
 def recover(job: Job, folder: Path, rows: Rows, voice: Voice, *, train: Train, asked: Prune) -> None:
@@ -40,7 +44,7 @@ def recover(job: Job, folder: Path, rows: Rows, voice: Voice, *, train: Train, a
         checkpoint_every=None,
         patience=None,
     )
-    descent = _descent(model, once, asked)
+    descent = _descent(model, job.inputs["train"], once, asked)
     learned = Loop(
         descent,
         lambda: batches(examples, train.batch, train.seed),
@@ -48,14 +52,14 @@ def recover(job: Job, folder: Path, rows: Rows, voice: Voice, *, train: Train, a
         progress=lambda done, total, note: job.progress(20 * done / total, 100, f"recovering: {note}"),
     ).run()
     model.cpu().eval().save_pretrained(folder)
-    job.fact(f"loss {learned.curve[-1].loss:.3f} after {learned.step:,} steps of recovery")
+    job.fact(f"KL {learned.curve[-1].loss:.1e} nats on training rows after {learned.step:,} steps of recovery")
 
 
 class _Sparse(Descent):
     """Descent that keeps zeros zero."""
 
-    def __init__(self, model: Any, train: Train, what: str) -> None:
-        super().__init__(model, lambda batch: language.loss(model, batch), train)
+    def __init__(self, model: Any, loss: LossOf, train: Train, what: str) -> None:
+        super().__init__(model, loss, train)
         self._zeros = Zeros(model, what)
 
     def step(self, batches: Sequence[Any], rate: float) -> float:
@@ -65,10 +69,20 @@ class _Sparse(Descent):
         return loss
 
 
-def _descent(model: Any, train: Train, asked: Prune) -> Descent:
+def _descent(model: Any, source: Path, train: Train, asked: Prune) -> Descent:
+    """Down the divergence from the trained model in *source*: the figure that compression is judged by."""
+    teacher = load_base(source)[0].to(model.device).eval().requires_grad_(False)
+
+    def loss(examples: Sequence[Example]) -> tuple[torch.Tensor, int]:
+        batch = language.tensors(examples, model.device)
+        with torch.no_grad():
+            taught = language.logits(teacher, batch)
+        total = distance(language.logits(model, batch), taught, batch.targets[batch.wanted], TAUGHT)
+        return total, int(batch.wanted.sum())
+
     if asked.method == "magnitude":
-        return _Sparse(model, train, asked.what)
-    return Descent(model, lambda batch: language.loss(model, batch), train)
+        return _Sparse(model, loss, train, asked.what)
+    return Descent(model, loss, train)
 
 
 def _examples(rows: Rows, voice: Voice, context: int) -> list[Example]:

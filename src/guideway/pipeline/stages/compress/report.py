@@ -136,8 +136,8 @@ def _row(one: Candidate, exact: Candidate, report: Report) -> tuple[Cell, ...]:
         YES if keeps(one, report.limits) else NO,
         _around(speed.time, "milliseconds"),
         "–" if one is exact or saved.interval is None else _around(Estimate(saved.value, saved.interval), "share"),
-        _around(speed.prefill),
-        _around(speed.decode),
+        _around(speed.prefill, "speed"),
+        _around(speed.decode, "speed"),
         f"{one.size / 1e6:.2f}",
         f"{speed.memory / 1e6:.0f}",
     )
@@ -146,9 +146,15 @@ def _row(one: Candidate, exact: Candidate, report: Report) -> tuple[Cell, ...]:
 
 def _around(estimate: Estimate, unit: str = "") -> str:
     """``0.012 [0.01, 0.014]``."""
-    scale = 1e3 if unit == "milliseconds" else 1.0
     value, low, high = (
-        f"{number:.1%}" if unit == "share" else f"{number * scale:.3g}"
-        for number in (estimate.value, estimate.interval.low, estimate.interval.high)
+        _number(number, unit) for number in (estimate.value, estimate.interval.low, estimate.interval.high)
     )
     return f"{value} [{low}, {high}]"
+
+
+def _number(number: float, unit: str) -> str:
+    if unit == "share":
+        return f"{number:.1%}"
+    if unit == "speed":
+        return f"{number:,.0f}"
+    return f"{number * (1e3 if unit == 'milliseconds' else 1.0):.3g}"

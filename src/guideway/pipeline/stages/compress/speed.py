@@ -15,6 +15,9 @@ import msgspec
 
 from guideway.replica.score import OnnxScorer
 
+ENOUGH = 60_000_000
+"""Nanoseconds for which answers are repeated: a shorter time says more of the machine than of the model."""
+
 
 class Task(msgspec.Struct, frozen=True):
     """What is answered: token ids of *prompts*, each with ``1 + more`` tokens, by *threads* threads."""
@@ -28,7 +31,8 @@ class Task(msgspec.Struct, frozen=True):
 class Round(msgspec.Struct, frozen=True):
     """One round: nanoseconds until every prompt had its first token, and until every answer was whole.
 
-    ``memory`` is the most that the process held up to then, in bytes.
+    Of a small model both are the shortest of several: whatever else runs on the machine only ever adds. ``memory`` is
+    the most that the process held up to then, in bytes.
     """
 
     first: int
@@ -37,15 +41,18 @@ class Round(msgspec.Struct, frozen=True):
 
 
 def play(scorer: OnnxScorer, task: Task) -> Round:
-    """Answer every prompt twice: with one token, which costs the prompts alone, and with all."""
-    first, whole = (_elapsed(scorer, task.prompts, tokens) for tokens in (1, 1 + task.more))
+    """Answer every prompt with one token, which costs the prompts alone, and with all; the shortest of each."""
+    first, whole = (_shortest(scorer, task.prompts, tokens) for tokens in (1, 1 + task.more))
     return Round(first, whole, _peak())
 
 
-def _elapsed(scorer: OnnxScorer, prompts: Sequence[Sequence[int]], tokens: int) -> int:
-    began = time.perf_counter_ns()
-    scorer.generate_all(prompts, tokens, ())
-    return time.perf_counter_ns() - began
+def _shortest(scorer: OnnxScorer, prompts: Sequence[Sequence[int]], tokens: int) -> int:
+    spent: list[int] = []
+    while sum(spent) < ENOUGH:
+        began = time.perf_counter_ns()
+        scorer.generate_all(prompts, tokens, ())
+        spent.append(time.perf_counter_ns() - began)
+    return min(spent)
 
 
 def _peak() -> int:
