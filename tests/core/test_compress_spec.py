@@ -35,6 +35,10 @@ def test_pruning_has_defaults(tmp_path):
             "serve: {engine: transformers}\ncompress:\n  precision: auto\n",
             "yaml:6.*serves the model as it was trained.*remove compress.precision",
         ),
+        (
+            "train: {recipe: lora, base: base, privacy: {epsilon: 8.0}}\ncompress:\n  prune: {share: 0.2}\n",
+            "yaml:6.*pruning reads training rows once more",
+        ),
         ("compress:\n  prune: {share: 1.0}\n", "share"),
     ],
 )

@@ -17,7 +17,7 @@ from guideway.core.spec.model import (
 )
 from guideway.core.spec.rollout import Rollout
 from guideway.core.spec.schema import json_schema
-from guideway.core.spec.train import Architecture, Distill, Lora, Train, Validation
+from guideway.core.spec.train import Architecture, Distill, Lora, Privacy, Train, Validation
 
 __all__ = [
     "Architecture",
@@ -29,6 +29,7 @@ __all__ = [
     "Gateway",
     "Lora",
     "Perturb",
+    "Privacy",
     "Prune",
     "Requirement",
     "Rollout",

@@ -9,6 +9,7 @@ from msgspec import Meta
 from guideway.core.errors import SpecError
 from guideway.core.spec.marked import Marked
 from guideway.core.spec.part import Part, Share
+from guideway.core.spec.train import Train
 
 Precision = Literal["int4", "int8", "fp32"]
 ALL_PRECISIONS: tuple[Precision, ...] = ("int4", "int8", "fp32")
@@ -42,7 +43,7 @@ class Compress(Part, frozen=True):
     max_flips: Share = 0.02
 
 
-def check_compress(compress: Compress, engine: str, marked: Marked) -> None:
+def check_compress(compress: Compress, train: Train, engine: str, marked: Marked) -> None:
     """Refuse a compression that means nothing or two things; *engine* is the one that serves.
 
     Raises:
@@ -59,6 +60,12 @@ def check_compress(compress: Compress, engine: str, marked: Marked) -> None:
             f"precision {compress.precision} has no candidates",
             where=marked.where(("compress", "candidates")),
             try_this="remove them, or write precision: auto",
+        )
+    if compress.prune and train.privacy:
+        raise SpecError(
+            "pruning reads training rows once more, and what it learns of them is in no budget of privacy",
+            where=marked.where(("compress", "prune")),
+            try_this="remove it, or train without train.privacy",
         )
     key = "prune" if compress.prune else "precision" if compress.precision == "auto" else ""
     if key and engine == "transformers":

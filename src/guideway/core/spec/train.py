@@ -51,6 +51,19 @@ class Distill(Part, frozen=True):
     weight: Share = 0.5
 
 
+class Privacy(Part, frozen=True):
+    """Differential privacy of every training row: what the weights may tell of it is bounded by ``epsilon``.
+
+    ``delta`` is the chance that the bound does not hold. ``budget`` bounds the sum over all trainings on the same
+    rows; where it is not set, it is ``epsilon``, so that the rows are used once.
+    """
+
+    epsilon: Annotated[float, Meta(gt=0.0)]
+    delta: Annotated[float, Meta(gt=0.0, lt=1.0)] = 1e-5
+    max_grad_norm: Annotated[float, Meta(gt=0.0)] = 1.0
+    budget: Annotated[float, Meta(gt=0.0)] | None = None
+
+
 class Train(Part, frozen=True):
     """``scratch`` makes a small Llama with its own BPE tokenizer; the other recipes start from the folder in ``base``.
 
@@ -79,12 +92,8 @@ class Train(Part, frozen=True):
     validate_every: Positive | None = None
     patience: Positive | None = None
     checkpoint_every: Positive | None = None
+    privacy: Privacy | None = None
     seed: int = 7
-
-
-def every(asked: int | None, steps: int) -> int:
-    """Steps between two validations or checkpoints: what was *asked*, or a tenth of all *steps*."""
-    return asked or max(1, steps // 10)
 
 
 def check_train(train: Train, splits: Collection[str], marked: Marked) -> None:
@@ -94,6 +103,7 @@ def check_train(train: Train, splits: Collection[str], marked: Marked) -> None:
         SpecError: names the line.
     """
     _check_base(train, marked)
+    _check_privacy(train, marked)
     split = train.validation.split
     if split and split not in splits:
         raise SpecError(
@@ -127,12 +137,33 @@ def _check_base(train: Train, marked: Marked) -> None:
         )
 
 
-def check_weights(weights: Sequence[float | None], marked: Marked) -> None:
-    """Refuse sources of which only some have a weight.
+def _check_privacy(train: Train, marked: Marked) -> None:
+    if train.privacy is None:
+        return
+    where = marked.where(("train", "privacy"))
+    if train.recipe not in ("full", "lora"):
+        what = "makes its tokenizer from the rows" if train.recipe == "scratch" else "cannot learn with privacy"
+        raise SpecError(f"recipe '{train.recipe}' {what}", where=where, try_this="recipe: full or lora, with a base")
+    if train.precision != "fp32":
+        raise SpecError("training with privacy needs precision fp32", where=where, try_this="remove `precision`")
+    if train.privacy.budget is not None and train.privacy.budget < train.privacy.epsilon:
+        raise SpecError(
+            "the budget is less than this training alone may spend", where=where, try_this="a budget of epsilon or more"
+        )
+
+
+def check_weights(weights: Sequence[float | None], train: Train, marked: Marked) -> None:
+    """Refuse sources of which only some have a weight, and weights where every row must have the same chance.
 
     Raises:
-        SpecError: names the line of the first one without.
+        SpecError: names the line of the source.
     """
+    if any(weights) and train.privacy:
+        raise SpecError(
+            "with privacy, every row has the same chance: sources have no weights",
+            where=marked.where(("data", "sources", 0)),
+            try_this="remove the weights",
+        )
     if None in weights and any(weights):
         raise SpecError(
             "this source has no weight, and others have one",

@@ -22,7 +22,7 @@ from guideway.pipeline.stages.train.recipes import distance
 from guideway.pipeline.stages.train.rows import Rows
 from guideway.pipeline.stages.train.start import load_base
 
-RATE = 0.3
+RATE = 0.1
 """The peak of the learning rate, as a share of that of training: the model begins near where it shall end."""
 
 TAUGHT = Distill(temperature=1.0, weight=1.0)

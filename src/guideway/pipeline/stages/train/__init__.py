@@ -12,10 +12,11 @@ from guideway.core.errors import SpecError
 from guideway.core.protocols import Job
 from guideway.core.spec import Spec
 from guideway.pipeline.stages.train.base import files_of, refuse_unsafe
+from guideway.pipeline.stages.train.places import BORROWED, RELEASE, check_place, folder_of, is_folder, said_in
 
 name = "train"
 needs = ("data",)
-libraries = ("peft", "python", "safetensors", "tokenizers", "torch", "transformers")
+libraries = ("opacus", "peft", "python", "safetensors", "tokenizers", "torch", "transformers")
 code = (
     "guideway.pipeline.stages.data.clean",
     "guideway.pipeline.stages.intervals",
@@ -35,13 +36,24 @@ def params(spec: Spec) -> Mapping[str, Any]:
     return plain | ({"mixture": mixture} if mixture else {})
 
 
+def recalls(params: Mapping[str, Any]) -> tuple[str, ...]:
+    """What earlier trainings spent, where privacy has a budget."""
+    return ("delta", "epsilon") if params["privacy"] else ()
+
+
+def borrows(spec: Spec) -> Mapping[str, str]:
+    """The release that training starts from, if it does."""
+    said = said_in(msgspec.to_builtins(spec.train))
+    return {BORROWED: said} if said and said.startswith(RELEASE) else {}
+
+
 def sources(spec: Spec, root: Path) -> Sequence[Path]:
-    """The files of the model that training starts from, or learns from.
+    """The files of the folder that training starts from. What is named by a digest or a commit needs none.
 
     Raises:
-        SpecError: it is missing, holds no safetensors, or asks for code of its own to be run.
+        SpecError: it is missing, holds no safetensors, asks for code of its own to be run, or pins nothing.
     """
-    said = _start_of(msgspec.to_builtins(spec.train))
+    said = said_in(msgspec.to_builtins(spec.train))
     if spec.train.recipe == "scratch":
         if spec.train.base is not None:
             raise SpecError(
@@ -54,7 +66,8 @@ def sources(spec: Spec, root: Path) -> Sequence[Path]:
             where="train",
             try_this="base: FOLDER of a Hugging Face model in safetensors",
         )
-    return files_of(root / said, said)
+    check_place(said)
+    return files_of(root / said, said) if is_folder(said) else ()
 
 
 def run(job: Job) -> None:
@@ -62,16 +75,13 @@ def run(job: Job) -> None:
 
     Raises:
         Refused: a file of the base is unsafe. It is judged before any library that could load it is imported.
+        Unavailable: the base is on the hub, which does not answer.
     """
-    said = _start_of(job.params)
-    if said is not None:
-        refuse_unsafe(job.root / said, said)
+    said = said_in(job.params)
+    base = folder_of(job, said) if said else None
+    if said and base:
+        files_of(base, said)
+        refuse_unsafe(base, said)
     from guideway.pipeline.stages.train.learn import learn
 
-    learn(job)
-
-
-def _start_of(params: Mapping[str, Any]) -> str | None:
-    """The folder of the model that training starts from: the teacher goes before the base."""
-    said: str | None = params["teacher"] or params["base"]
-    return said
+    learn(job, base)

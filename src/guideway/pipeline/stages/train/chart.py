@@ -50,7 +50,7 @@ def chart(curve: Sequence[Point], kept: int) -> str:
 def _interval(point: Point) -> tuple[float, float]:
     assert point.validation
     half = Z * (point.validation.error or 0.0)
-    return point.validation.loss - half, point.validation.loss + half
+    return max(0.0, point.validation.loss - half), point.validation.loss + half
 
 
 def _grid(scale: _Scale) -> list[str]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -95,18 +96,18 @@ def distance(logits: torch.Tensor, taught: torch.Tensor, targets: torch.Tensor, 
     return (1 - asked.weight) * entropy + asked.weight * asked.temperature**2 * apart
 
 
-def start(job: Job, train: Train, rows: Rows) -> Recipe:
-    """The model to train, its tokenizer, and how it learns."""
+def start(job: Job, train: Train, rows: Rows, base: Path | None) -> Recipe:
+    """The model to train, its tokenizer, and how it learns; all but ``scratch`` start from the model in *base*."""
     torch.manual_seed(train.seed)
-    if train.recipe == "scratch":
+    if base is None:
         return _scratch(job, train, rows)
     job.progress(0, train.steps, "loading the base")
     if train.recipe == "distill":
-        teacher, tokenizer = load_base(job.root / str(train.teacher or train.base))
+        teacher, tokenizer = load_base(base)
         shape = train.architecture
         student = make_model(shape, teacher.config.vocab_size, tokenizer.eos_token_id, train.seed)
         return Distilled(student, teacher, tokenizer, train)
-    model, tokenizer = load_base(job.root / str(train.base))
+    model, tokenizer = load_base(base)
     return Adapted(model, tokenizer, train) if train.recipe == "lora" else Recipe(model, tokenizer)
 
 
