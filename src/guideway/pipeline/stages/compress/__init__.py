@@ -2,6 +2,8 @@
 
 Where candidates are compared, or the model is pruned first, their speed is measured too, and a report says why which
 one ships. The bytes of the model depend on the inputs and on that choice alone.
+
+Of a classifier the threshold is set here too, because it belongs to the very model that ships.
 """
 
 from __future__ import annotations
@@ -19,6 +21,13 @@ name = "compress"
 needs = ("data", "train")
 libraries = ("numpy", "onnx", "onnx-ir", "onnxruntime", "onnxruntime-genai", "tokenizers", "torch", "transformers")
 code = (
+    "guideway.pipeline.stages.classify.compress",
+    "guideway.pipeline.stages.classify.export",
+    "guideway.pipeline.stages.classify.model",
+    "guideway.pipeline.stages.classify.rows",
+    "guideway.pipeline.stages.classify.shipped",
+    "guideway.pipeline.stages.classify.threshold",
+    "guideway.pipeline.stages.evaluate.splits",
     "guideway.pipeline.stages.data.clean",
     "guideway.pipeline.stages.examples",
     "guideway.pipeline.stages.intervals",
@@ -30,6 +39,8 @@ code = (
     "guideway.replica.scheduler",
     "guideway.replica.score",
     "guideway.replica.chat",
+    "guideway.replica.classifier",
+    "guideway.replica.session",
     "guideway.replica.text",
 )
 
@@ -37,10 +48,13 @@ code = (
 def params(spec: Spec) -> Mapping[str, Any]:
     """The precision; with candidates the limits too, for they choose; with pruning also how the model was trained.
 
-    Else the limits are judged later and change nothing here.
+    Else limits are judged later and change nothing. A classifier has what its threshold is set by.
     """
     asked = spec.compress
     params: dict[str, Any] = {"precision": asked.precision}
+    if spec.task == "classify":
+        outside = "" if spec.data.learn_out_of_scope else spec.data.out_of_scope
+        return params | {"task": spec.task, "out_of_scope": outside, "validation": spec.train.validation.split}
     if asked.precision == "auto":
         params["candidates"] = asked.candidates
     if asked.precision == "auto" or asked.prune:
@@ -56,11 +70,16 @@ def sources(spec: Spec, root: Path) -> Sequence[Path]:  # noqa: ARG001 - the pro
 
 
 def run(job: Job) -> None:
-    """Write ``model.onnx``, ``genai_config.json`` and the tokenizer to ``job.out``; after a contest also its report.
+    """Write ``model.onnx``, what describes it, and the tokenizer to ``job.out``; after a contest also its report.
 
     Raises:
         Refused: no candidate keeps to the limits.
     """
+    if job.params.get("task") == "classify":
+        from guideway.pipeline.stages.classify.compress import compress
+
+        compress(job)
+        return
     if "prune" in job.params:
         from guideway.pipeline.stages.compress.contest import contest
 
