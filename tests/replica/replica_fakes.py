@@ -21,14 +21,25 @@ class Remembering:
     def __init__(self, slots: int = 3, context: int = 1000) -> None:
         self.slots, self.context, self.vocabulary = slots, context, VOCABULARY
         self.rows: list[list[int]] = []
+        self.begun: list[int] = []
         self.steps = 0
         self.broken: set[str] = set()
+
+    def read(self, ids: Sequence[int]) -> None:
+        if "read" in self.broken:
+            raise RuntimeError("no memory for this piece")
+        assert len(self.rows) < self.slots
+        self.begun.extend(ids)
+
+    def forget(self) -> None:
+        self.begun = []
 
     def join(self, ids: Sequence[int]) -> Logits:
         if "join" in self.broken:
             raise RuntimeError("no memory for this prompt")
         assert len(self.rows) < self.slots
-        self.rows.append(list(ids))
+        self.rows.append([*self.begun, *ids])
+        self.begun = []
         return one_hot(self.rows[-1])
 
     def step(self, ids: Sequence[int]) -> Logits:
@@ -47,6 +58,7 @@ class Remembering:
 
     def reset(self) -> None:
         self.rows.clear()
+        self.begun = []
 
 
 def next_of(row: Sequence[int]) -> int:
@@ -68,6 +80,12 @@ class Reciting:
         self.permits: threading.Semaphore | None = None
         self.error: Exception | None = None
         self.joined, self.left = threading.Semaphore(0), threading.Semaphore(0)
+
+    def read(self, ids: Sequence[int]) -> None:
+        self._wait()
+
+    def forget(self) -> None:
+        """Nothing of a prompt is kept here."""
 
     def join(self, ids: Sequence[int]) -> Logits:
         self._wait()
