@@ -179,6 +179,14 @@ def piece_tokenizer() -> Tokenizer:
     return made
 
 
+def words_tokenizer() -> Tokenizer:
+    """A tokenizer of whole words, whose spaces are in no token."""
+    made = Tokenizer(models.WordPiece({"[UNK]": 0, "##s": 1, "hello": 2, "world": 3}, unk_token="[UNK]"))
+    made.pre_tokenizer = pre_tokenizers.Whitespace()
+    made.decoder = decoders.WordPiece()
+    return made
+
+
 def write_tokenizer(folder: Path, **config: object) -> Path:
     """A model folder without a model: tokenizer, chat template, stop token."""
     folder.mkdir(parents=True, exist_ok=True)

@@ -43,7 +43,9 @@ class Text:
         ids: list[int] = self.tokenizer.encode(text).ids
         return ids or self._end()
 
-    def encode_chat(self, messages: Sequence[Mapping[str, Any]], system: str = "") -> list[int]:
+    def encode_chat(
+        self, messages: Sequence[Mapping[str, Any]], system: str = "", tools: Sequence[Mapping[str, Any]] = ()
+    ) -> list[int]:
         """Token ids of a conversation, up to where the assistant begins to speak.
 
         What people wrote cannot open or close a turn: the tokenizer's special tokens are taken out of it.
@@ -51,8 +53,8 @@ class Text:
         Raises:
             ChatTemplateError: there is no chat template, or it refuses these messages.
         """
-        turns = [{**message, "content": self._plain(message["content"])} for message in messages]
-        text = render_chat(self.template, turns, system, special=self.special)
+        turns, offered = self._plain(list(messages)), self._plain(list(tools))
+        text = render_chat(self.template, turns, system, special=self.special, tools=offered)
         ids: list[int] = self.tokenizer.encode(text, add_special_tokens=False).ids
         return ids or self._end()
 
@@ -69,7 +71,15 @@ class Text:
         id_ = self.tokenizer.token_to_id(end) if end else None
         return [] if id_ is None else [id_]
 
-    def _plain(self, text: str) -> str:
+    def _plain(self, said: Any) -> Any:
+        """*said* with all its texts free of special tokens."""
+        if isinstance(said, Mapping):
+            return {self._plain(key): self._plain(value) for key, value in said.items()}
+        if isinstance(said, list):
+            return [self._plain(one) for one in said]
+        return self._without_marks(said) if isinstance(said, str) else said
+
+    def _without_marks(self, text: str) -> str:
         before = None
         while before != text:  # taking one out may put another together
             before = text
