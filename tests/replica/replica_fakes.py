@@ -22,14 +22,25 @@ class Remembering:
         self.slots, self.context, self.vocabulary = slots, context, VOCABULARY
         self.rows: list[list[int]] = []
         self.begun: list[int] = []
-        self.steps = 0
+        self.learned: list[int] = []
+        self.steps = self.fed = 0
         self.broken: set[str] = set()
+
+    def learn(self, ids: Sequence[int]) -> None:
+        self.learned = list(ids)
+
+    def recall(self) -> None:
+        if "recall" in self.broken:
+            raise RuntimeError("no memory for the prefix")
+        assert len(self.rows) < self.slots
+        self.begun = list(self.learned)
 
     def read(self, ids: Sequence[int]) -> None:
         if "read" in self.broken:
             raise RuntimeError("no memory for this piece")
         assert len(self.rows) < self.slots
         self.begun.extend(ids)
+        self.fed += len(ids)
 
     def forget(self) -> None:
         self.begun = []
@@ -39,6 +50,7 @@ class Remembering:
             raise RuntimeError("no memory for this prompt")
         assert len(self.rows) < self.slots
         self.rows.append([*self.begun, *ids])
+        self.fed += len(ids)
         self.begun = []
         return one_hot(self.rows[-1])
 
@@ -80,6 +92,12 @@ class Reciting:
         self.permits: threading.Semaphore | None = None
         self.error: Exception | None = None
         self.joined, self.left = threading.Semaphore(0), threading.Semaphore(0)
+
+    def learn(self, ids: Sequence[int]) -> None:
+        """It says the same after everything."""
+
+    def recall(self) -> None:
+        """It says the same after everything."""
 
     def read(self, ids: Sequence[int]) -> None:
         self._wait()

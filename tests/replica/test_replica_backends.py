@@ -95,6 +95,23 @@ def test_a_prompt_read_beside_others_who_come_and_go_is_answered_as_if_read_at_o
 
 
 @pytest.mark.parametrize("which", ["fp32", pytest.param("reference", marks=TORCH)])
+@pytest.mark.parametrize("length", [1, 33, 280])
+def test_a_prompt_that_begins_with_what_was_learned_is_answered_as_if_read(
+    which: str, length: int, models: SimpleNamespace, request: pytest.FixtureRequest
+) -> None:
+    backend = request.getfixturevalue(which)
+    prompt, answer = models.cases[-1]
+    scheduler = Scheduler(backend)
+    scheduler.learn(prompt[:length])
+    works = [Recorder(prompt, 24), Recorder(models.cases[2][0], 24), Recorder(prompt, 9)]
+    for work in works:
+        scheduler.add(work)
+    while scheduler.busy:
+        scheduler.step()
+    assert [work.answer for work in works] == [answer, models.cases[2][1], answer[:9]]
+
+
+@pytest.mark.parametrize("which", ["fp32", pytest.param("reference", marks=TORCH)])
 def test_what_was_read_and_forgotten_leaves_no_trace(
     which: str, models: SimpleNamespace, request: pytest.FixtureRequest
 ) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from replica_fakes import Recorder, Remembering, solo
@@ -134,6 +135,54 @@ def test_a_broken_step_does_not_cost_the_one_whose_prompt_is_read() -> None:
     drain(scheduler)
     assert (str(running.error), read.error) == ("the model broke", None)
     assert read.answer == solo(Remembering(), read.prompt, 5)
+
+
+PREFIX = [7, 8, 9, 10, 11]
+
+
+@pytest.mark.parametrize(
+    ("prompt", "fed"),
+    [
+        ([*PREFIX, 1], 1),
+        ([*PREFIX, *range(20)], 20),
+        (PREFIX, 5),  # nothing would be left to read for the scores
+        (PREFIX[:4], 4),
+        ([*PREFIX[:4], 1, 2], 6),  # whole or not at all
+    ],
+)
+def test_the_prefix_of_the_release_is_read_once_and_used_whole_or_not_at_all(prompt: list[int], fed: int) -> None:
+    model = Remembering()
+    scheduler = Scheduler(model, prompt_budget=4, piece=4)
+    scheduler.learn(PREFIX)
+    works = [Recorder(prompt, 3), Recorder([1, 2], 2), Recorder(prompt, 4)]
+    for work in works:
+        scheduler.add(work)
+    drain(scheduler)
+    for work in works:
+        assert work.answer == solo(Remembering(), work.prompt, work.limit)
+    assert model.fed == 2 * fed + 2
+
+
+def test_what_a_caller_wrote_is_read_anew_for_the_next_one() -> None:
+    model = Remembering()
+    scheduler = Scheduler(model)
+    scheduler.learn(PREFIX)
+    for _ in range(3):
+        scheduler.add(Recorder([*PREFIX, *[5] * 30], 2))
+        drain(scheduler)
+    assert model.fed == 3 * 30
+
+
+def test_a_prefix_that_cannot_be_recalled_fails_one_request() -> None:
+    model = Remembering()
+    scheduler, bad, good = Scheduler(model), Recorder([*PREFIX, 1], 3), Recorder([1, 2], 3)
+    scheduler.learn(PREFIX)
+    model.broken = {"recall"}
+    for work in (bad, good):
+        scheduler.add(work)
+    drain(scheduler)
+    assert str(bad.error) == "no memory for the prefix"
+    assert good.answer == solo(Remembering(), [1, 2], 3)
 
 
 def test_a_prompt_is_cut_at_the_same_places_whoever_else_is_there() -> None:

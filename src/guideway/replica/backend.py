@@ -27,6 +27,12 @@ class Backend(Protocol):
     context: int
     vocabulary: int
 
+    def learn(self, ids: Sequence[int]) -> None:
+        """Keep what reading *ids* gives, apart from all rows, for ``recall``. There are no rows yet."""
+
+    def recall(self) -> None:
+        """Begin the prompt that is to join next with what was learned, as if it had been read."""
+
     def read(self, ids: Sequence[int]) -> None:
         """Read a piece of the prompt that is to join next, but not its end."""
 

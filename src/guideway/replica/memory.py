@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import mmap
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -44,6 +45,14 @@ class Rows:
         self._tokens[target] = max(self._tokens[target], length)
         for array in self.arrays:
             array[target, :, :length] = array[source, :, :length]
+
+    def put(self, row: int, kept: Sequence[NDArray[Any]]) -> int:
+        """Copy *kept*, one [heads, tokens, size] for each array, into *row*; how many tokens that were."""
+        length = int(kept[0].shape[1])
+        self._tokens[row] = max(self._tokens[row], length)
+        for array, one in zip(self.arrays, kept, strict=True):
+            array[row, :, :length] = one
+        return length
 
     def free(self, row: int) -> None:
         """Give the pages of an empty *row* back to the system if it was long."""

@@ -60,6 +60,17 @@ class OnnxBackend:
         self._bindings: dict[tuple[int, int], Any] = {}
         self._lengths: list[int] = []
         self._begun = 0
+        self._learned: list[NDArray[Any]] = []
+
+    def learn(self, ids: Sequence[int]) -> None:
+        """Keep what reading *ids* gives, apart from all rows, for ``recall``."""
+        self._read_on(ids)
+        self._learned = [array[len(self._lengths), :, : self._begun].copy() for array in self._kv.arrays]
+        self.forget()
+
+    def recall(self) -> None:
+        """Begin the prompt that is to join next with what was learned."""
+        self._begun = self._kv.put(len(self._lengths), self._learned)
 
     def read(self, ids: Sequence[int]) -> None:
         """Read a piece of the prompt that is to join next, into the row behind the last."""

@@ -42,8 +42,18 @@ class Scheduler:
         self._waiting: deque[Work] = deque()
         self._reading: Work | None = None
         self._read = 0
+        self._prefix: list[int] = []
         self._running: list[Work] = []
         self._tokens: list[int] = []
+
+    def learn(self, prefix: Sequence[int]) -> None:
+        """Read *prefix* now, and for no prompt that begins with it again.
+
+        It must be the release's own text, the same for every caller, and it is used whole or not at all. Nothing that
+        a caller wrote is ever kept for the next one: how fast an answer begins would tell what others have asked.
+        """
+        self._backend.learn(prefix)
+        self._prefix = list(prefix)
 
     @property
     def busy(self) -> bool:
@@ -109,9 +119,10 @@ class Scheduler:
     def _join(self) -> None:
         budget = self._budget
         while budget > 0 and (work := self._next()) is not None:
-            piece = work.prompt[self._read : self._read + self._piece]
-            budget -= len(piece)
             try:
+                self._recall(work)
+                piece = work.prompt[self._read : self._read + self._piece]
+                budget -= len(piece)
                 logits = self._read_on(work, piece)
             except Exception as error:
                 self._drop()
@@ -125,6 +136,13 @@ class Scheduler:
         if self._reading is None and self._waiting and len(self._running) < self._backend.slots:
             self._reading, self._read = self._waiting.popleft(), 0
         return self._reading
+
+    def _recall(self, work: Work) -> None:
+        """Begin with the prefix if nothing is read yet; a token must be left, for its scores are needed."""
+        length = len(self._prefix)
+        if self._read == 0 < length < len(work.prompt) and list(work.prompt[:length]) == self._prefix:
+            self._backend.recall()
+            self._read = length
 
     def _read_on(self, work: Work, piece: Sequence[int]) -> Logits | None:
         """Read the next *piece* of a prompt; the scores of its next token once it is read to its end."""

@@ -82,7 +82,11 @@ async def _serve(arguments: Arguments, settings: ServeSettings, text: Text, back
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
     outbox = Outbox(loop)
-    worker = Worker(Scheduler(backend), outbox.send)
+    scheduler = Scheduler(backend)
+    prefix = text.prefix(settings.system)
+    if 0 < len(prefix) < backend.context:
+        scheduler.learn(prefix)
+    worker = Worker(scheduler, outbox.send)
     service = Service(
         settings, text, worker.submit, outbox, context=backend.context, limit=arguments.slots + arguments.queue
     )

@@ -14,6 +14,10 @@ from guideway.replica.chat import ChatTemplateError, render_chat
 
 __all__ = ["ChatTemplateError", "Reader", "StopStrings", "Text", "own_template", "render_chat", "stop_ids"]
 
+PREFIX = 16
+"""Tokens from which keeping a prefix is worth it."""
+_OPENINGS = ("a", "Z", "7", " b", "\n", "\n\n", "{", "<", "-", '"', "é", "水")
+"""Texts that have nothing in common: what their conversations share is not theirs."""
 BROKEN = "\N{REPLACEMENT CHARACTER}"
 """What stands for bytes that are no character, or not yet: some tokenizers write one per byte, some one in all."""
 
@@ -57,6 +61,20 @@ class Text:
         text = render_chat(self.template, turns, system, special=self.special, tools=offered)
         ids: list[int] = self.tokenizer.encode(text, add_special_tokens=False).ids
         return ids or self._end()
+
+    def prefix(self, system: str = "") -> list[int]:
+        """The tokens that every conversation begins with that brings no system message; none if they are few.
+
+        Only the template and *system* are in them: they end before what the user says begins.
+        """
+        try:
+            chats = [self.encode_chat([{"role": "user", "content": text}], system) for text in _OPENINGS]
+        except ChatTemplateError:
+            return []
+        same = 0
+        while all(len(chat) > same and chat[same] == chats[0][same] for chat in chats):
+            same += 1
+        return chats[0][:same] if same >= PREFIX else []
 
     def surely_longer(self, text: str, tokens: int) -> bool:
         """Does *text* certainly have more than *tokens* tokens? Cheap, so that nobody has to count a huge text."""

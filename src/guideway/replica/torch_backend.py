@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import inspect
 from collections.abc import Sequence
 from pathlib import Path
@@ -32,8 +33,18 @@ class TorchBackend:
         self.vocabulary = int(self._model.config.vocab_size)
         self._rows: list[Any] = []
         self._begun: Any = None
+        self._learned: Any = None
         parameters = inspect.signature(self._model.forward).parameters
         self._cache_name = "cache" if "cache" in parameters else "past_key_values"  # the older of its two names
+
+    def learn(self, ids: Sequence[int]) -> None:
+        """Keep what reading *ids* gives, for ``recall``."""
+        self._learned = DynamicCache(config=self._model.config)
+        self._run(list(ids), self._learned, keep=1)
+
+    def recall(self) -> None:
+        """Begin the prompt that is to join next with what was learned."""
+        self._begun = copy.deepcopy(self._learned)
 
     def read(self, ids: Sequence[int]) -> None:
         """Read a piece of the prompt that is to join next."""
