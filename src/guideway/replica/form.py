@@ -48,7 +48,7 @@ def constraint_of(form: Form, spelling: Spelling, stop_ids: Collection[int]) -> 
     try:
         return Constraint(spelling.tokens, form, stop_ids)
     except SchemaError as error:
-        raise RequestError(400, str(error), code="unsupported_schema") from None
+        raise RequestError(400, f"the schema cannot be kept to: {error}", code="unsupported_schema") from None
 
 
 def _any_object(_: Expressions, json: Json) -> Node:
