@@ -14,12 +14,19 @@ from guideway.core.spec import Spec
 
 
 class Job(Protocol):
-    """What a stage is given: parameters, input folders (read only), an empty output folder, and two voices."""
+    """What a stage is given: parameters, input folders (read only), an empty output folder, and two voices.
+
+    ``resume`` outlives a stage that is killed: whoever runs the very same step next finds there what it left. The
+    folder is made by the stage that needs it, and is gone when the step is done. ``recalled`` are the earlier facts,
+    the oldest first, of the metrics that the module of the stage gives in ``recalls(params)``, if it has that function.
+    """
 
     params: Mapping[str, Any]
     inputs: Mapping[str, Path]
     root: Path
     out: Path
+    resume: Path
+    recalled: Sequence[Evidence]
 
     def progress(self, done: float, total: float, note: str = "") -> None:
         """Say how far the work is; cheap enough to call at every step."""

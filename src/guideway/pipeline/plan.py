@@ -7,20 +7,22 @@ from pathlib import Path
 
 import msgspec
 
-from guideway.core.artifact import Digest, digest_of
+from guideway.core.artifact import Artifact, Digest, digest_of
 from guideway.core.protocols import Stage
 from guideway.core.spec import Spec
+from guideway.pipeline.borrow import borrows
 from guideway.store.steps import StepResult
 
 
 class Known(msgspec.Struct, frozen=True):
-    """What a plan may ask: kept results, file digests, code and library versions."""
+    """What a plan may ask: kept results, file digests, code and library versions, models of releases."""
 
     kept: Callable[[str], StepResult | None]
     latest: Callable[[str], StepResult | None]
     file_digest: Callable[[Path], Digest]
     code_digest: Callable[[Stage], Digest]
     version: Callable[[str], str]
+    borrowed: Callable[[str], Artifact]
 
 
 class PlannedStep(msgspec.Struct, frozen=True):
@@ -46,6 +48,7 @@ def plan(spec: Spec, root: Path, stages: Sequence[Stage], known: Known) -> list[
             steps[stage.name] = PlannedStep(stage.name, True, f"follows {', '.join(waiting)}", seconds=took)
             continue
         inputs = {need: _digest(steps[need]) for need in stage.needs}
+        inputs |= {name: known.borrowed(said).digest for name, said in borrows(stage, spec).items()}
         parts = key_parts(stage, spec, root, inputs, known)
         key = digest_of(parts)
         result = known.kept(key)

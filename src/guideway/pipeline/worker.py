@@ -18,7 +18,7 @@ from typing import Any, NoReturn
 import msgspec
 
 from guideway.core.errors import GuidewayError, Unavailable
-from guideway.core.evidence import Interval
+from guideway.core.evidence import Evidence, Interval
 
 
 class JobFile(msgspec.Struct, frozen=True):
@@ -30,6 +30,8 @@ class JobFile(msgspec.Struct, frozen=True):
     inputs: dict[str, str]
     root: str
     out: str
+    resume: str
+    recalled: tuple[Evidence, ...] = ()
 
 
 class Measured(msgspec.Struct, frozen=True, tag="measured"):
@@ -78,7 +80,8 @@ class _Job:
         self._voice = voice
         self.params: Mapping[str, Any] = asked.params
         self.inputs: Mapping[str, Path] = {name: Path(folder) for name, folder in asked.inputs.items()}
-        self.root, self.out = Path(asked.root), Path(asked.out)
+        self.root, self.out, self.resume = Path(asked.root), Path(asked.out), Path(asked.resume)
+        self.recalled = asked.recalled
 
     def progress(self, done: float, total: float, note: str = "") -> None:
         self.say(Moved(done, total, note))

@@ -43,3 +43,8 @@ def test_an_onnx_model_ships_as_links(colours, tmp_path):
     for path in colours.out["compress"].rglob("*"):
         if path.is_file():
             assert (job.out / "model" / path.relative_to(colours.out["compress"])).samefile(path)
+
+
+def test_what_training_leaves_for_people_does_not_ship(colours, packed):
+    assert (colours.out["train"] / "report.html").is_file()
+    assert not (packed.out / "model" / "report.html").exists() and not (packed.out / "model" / "adapter").exists()

@@ -4,7 +4,6 @@ from guideway.core.spec.evaluate import Evaluate, Perturb, Requirement, Slices
 from guideway.core.spec.gateway import Gateway
 from guideway.core.spec.load import SpecFile, load, state_url
 from guideway.core.spec.model import (
-    Architecture,
     Compress,
     Data,
     Datasheet,
@@ -14,20 +13,23 @@ from guideway.core.spec.model import (
     Split,
     Standard,
     Tightening,
-    Train,
     build_part,
 )
 from guideway.core.spec.rollout import Rollout
 from guideway.core.spec.schema import json_schema
+from guideway.core.spec.train import Architecture, Distill, Lora, Privacy, Train, Validation
 
 __all__ = [
     "Architecture",
     "Compress",
     "Data",
     "Datasheet",
+    "Distill",
     "Evaluate",
     "Gateway",
+    "Lora",
     "Perturb",
+    "Privacy",
     "Requirement",
     "Rollout",
     "Serve",
@@ -39,6 +41,7 @@ __all__ = [
     "Standard",
     "Tightening",
     "Train",
+    "Validation",
     "build_part",
     "json_schema",
     "load",

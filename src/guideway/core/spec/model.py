@@ -16,6 +16,7 @@ from guideway.core.spec.guardrails import Guardrails
 from guideway.core.spec.part import Part, Positive, Share
 from guideway.core.spec.rollout import Rollout
 from guideway.core.spec.scale import Scale
+from guideway.core.spec.train import Train
 
 NAME = r"^[a-z0-9][a-z0-9._-]{0,62}$"
 Name = Annotated[str, Meta(pattern=NAME, description="Small letters, digits, '.', '_', '-'.")]
@@ -35,12 +36,16 @@ class Datasheet(Part, frozen=True):
 
 
 class Source(Part, frozen=True):
-    """One file, or a glob, of input data. ``format`` follows from the suffix when it is left out."""
+    """One file, or a glob, of input data. ``format`` follows from the suffix when it is left out.
+
+    ``weight`` is the share of training batches that come from here, beside the weights of the other sources.
+    """
 
     path: str
     format: Literal["jsonl", "csv", "text"] | None = None
     licence: str = ""
     origin: str = ""
+    weight: Annotated[float, Meta(gt=0.0)] | None = None
     datasheet: Datasheet = Datasheet()
 
 
@@ -69,32 +74,6 @@ class Data(Part, frozen=True):
     seed: int = 7
     deduplicate: bool = True
     max_bad_rows: Share = 0.01
-
-
-class Architecture(Part, frozen=True):
-    """Shape of a Llama model trained from scratch. ``context`` is in tokens."""
-
-    layers: Positive = 4
-    hidden: Positive = 256
-    heads: Positive = 4
-    kv_heads: Positive = 2
-    feed_forward: Positive = 704
-    vocabulary: Annotated[int, Meta(ge=300)] = 2048
-    context: Annotated[int, Meta(ge=16)] = 256
-
-
-class Train(Part, frozen=True):
-    """``scratch`` makes a small Llama with its own BPE tokenizer; ``full`` fine-tunes the folder in ``base``."""
-
-    recipe: Literal["scratch", "full"] = "scratch"
-    base: str | None = None
-    architecture: Architecture = Architecture()
-    steps: Positive = 1000
-    batch: Positive = 32
-    learning_rate: Annotated[float, Meta(gt=0.0)] = 3e-3
-    warmup: Annotated[int, Meta(ge=0)] = 50
-    weight_decay: Annotated[float, Meta(ge=0.0)] = 0.1
-    seed: int = 7
 
 
 class Compress(Part, frozen=True):

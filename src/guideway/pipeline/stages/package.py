@@ -65,6 +65,8 @@ def run(job: Job) -> None:
         decoding=msgspec.convert(serve["decoding"], Decoding),
     )
     reshard(job.inputs[job.params["model"]], job.out / "model")
+    (job.out / "model" / "report.html").unlink(missing_ok=True)  # answers to rows of the data are in it
+    shutil.rmtree(job.out / "model" / "adapter", ignore_errors=True)  # merged into the model already
     _write(job.out / "serve.json", msgspec.to_builtins(settings))
     _write(job.out / "policy.json", spec["policy"])
     _guardrails(job, msgspec.convert(serve["guardrails"], Guardrails))
