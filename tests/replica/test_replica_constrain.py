@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from replica_fakes import byte_tokenizer, piece_tokenizer, words_tokenizer
 
 from guideway.replica.constrain.automaton import Expressions, Node, TooLargeError
-from guideway.replica.constrain.constraint import Constraint
+from guideway.replica.constrain.constraint import Constraint, Triggered
 from guideway.replica.constrain.grammar import DEPTH, Json
 from guideway.replica.constrain.masks import Masks, Tokens
 from guideway.replica.constrain.schema import SchemaError, compiled
@@ -322,3 +322,35 @@ def test_a_tokenizer_that_cannot_write_every_letter_keeps_no_form() -> None:
     assert Tokens(letters).complete
     assert not Tokens(letters[1:]).complete
     assert not Tokens([*letters, "é".encode()[:1]]).complete  # nothing could end this character
+
+
+def triggered(*pushed: bytes) -> Triggered:
+    tokens = Tokens([*(bytes((byte,)) for byte in range(0x20, 0x7F)), b"a<", b"<<", b"<on>n", b"<on>x", None])
+    made = Triggered(tokens, lambda make, values: values.null, [tokens.count - 1], b"<on>")
+    for text in pushed:
+        made.push(tokens.spelled.index(text))
+    return made
+
+
+@pytest.mark.parametrize(
+    ("pushed", "holds"),
+    [
+        ((b"a", b"<", b"o", b"n"), False),
+        ((b"a<", b"o", b"n", b">"), True),
+        ((b"<<", b"o", b"n", b">"), True),
+        ((b"<on>n",), True),
+        ((b"<on>x",), False),  # what it brings does not fit, so nothing has begun
+        ((b"<on>x", b"<", b"o", b"n", b">"), True),
+    ],
+)
+def test_a_form_begins_behind_its_trigger_however_that_is_cut(pushed: tuple[bytes, ...], holds: bool) -> None:
+    constraint = triggered(*pushed)
+    scores = constraint(np.zeros(100, np.float32))
+    assert constraint.holds is holds
+    assert bool(np.isneginf(scores).any()) is holds
+    assert not constraint.over
+
+
+def test_behind_its_trigger_a_form_goes_on_to_its_end() -> None:
+    constraint = triggered(b"<on>n", b"u", b"l", b"l")
+    assert constraint.over

@@ -39,6 +39,10 @@ WITH_TOOLS = (
     )
 )
 
+ARGUMENTS = '{"place":"x","days":1,"mood":null}'
+CALL = '{"name": "weather", "arguments": ' + ARGUMENTS + "}"
+MARKED = WITH_TOOLS + "{# <tool_call> </tool_call> #}"
+
 
 @pytest.fixture(scope="module")
 def real(models: SimpleNamespace) -> Iterator[SimpleNamespace]:
@@ -175,7 +179,7 @@ def called(one: SimpleNamespace, stream: bool, **fields: Any) -> tuple[str, str,
 
 
 def test_a_call_that_does_not_fit_into_its_tokens_says_so(token_folder: Path) -> None:
-    said = '{"name":"weather","arguments":{"place":"x","days":1,"mood":null}}'
+    said = CALL
     size = len(TOKENS.encode(said).ids)
     model = Reciting(TOKENS.encode(said).ids, TOKENS.get_vocab_size(), context=400)
     fields: Any = {"tools": TOOLS, "tool_choice": "required"}
@@ -183,10 +187,84 @@ def test_a_call_that_does_not_fit_into_its_tokens_says_so(token_folder: Path) ->
         whole = called(one, False, **fields, max_tokens=size)
         for stream in (False, True):
             cut = called(one, stream, **fields, max_tokens=size - 1)
-            assert cut[1:] == (whole[1], "length")  # only the end of the call is missing
+            assert cut[1:] == (ARGUMENTS, "length")  # only the end of the call is missing
+            assert called(one, stream, **fields, max_tokens=size - 3)[1] == ARGUMENTS.removesuffix("ll}")
         _, _, nothing = chat(one.port, **fields, max_tokens=2)
-    assert whole == ("weather", said[30:-1], "tool_calls")
+    assert whole == ("weather", ARGUMENTS, "tool_calls")
     assert (content(nothing), nothing["choices"][0]["finish_reason"]) == ("", "length")
+
+
+def saying(text: str, folder: Path, template: str = MARKED, **settings: Any) -> Any:
+    """A server of a model that says *text*, behind a template that marks calls."""
+    model = Reciting([*TOKENS.encode(text).ids, 2], TOKENS.get_vocab_size(), context=400)
+    return served(model, folder, template=template, **settings)
+
+
+def put_together(one: SimpleNamespace, **fields: Any) -> tuple[str, str | None, str, str]:
+    """Text, function, arguments and end of a stream, and whole; they must be the same."""
+    body: Any = {"model": "tiny", "messages": HELLO, "max_tokens": 200, **fields}
+    answer = one.client.chat.completions.create(**body).choices[0]
+    calls = answer.message.tool_calls or []
+    whole = (
+        answer.message.content or "",
+        calls[0].function.name if calls else None,
+        calls[0].function.arguments if calls else "",
+        answer.finish_reason,
+    )
+    chunks = [chunk.choices[0] for chunk in one.client.chat.completions.create(**body, stream=True)]
+    parts = [chunk.delta.tool_calls[0].function for chunk in chunks if chunk.delta.tool_calls]
+    streamed = (
+        "".join(chunk.delta.content or "" for chunk in chunks),
+        parts[0].name if parts else None,
+        "".join(part.arguments for part in parts),
+        chunks[-1].finish_reason,
+    )
+    assert streamed == whole
+    return whole
+
+
+@pytest.mark.parametrize(
+    ("said", "expected"),
+    [
+        ("the weather < 5 <tool", ("the weather < 5 <tool", None, "", "stop")),
+        (f"so:<tool_call>\n{CALL}\n</tool_call>", ("so:", "weather", ARGUMENTS, "tool_calls")),
+        (f"<tool_call>{CALL}\n</tool_call>", ("", "weather", ARGUMENTS, "tool_calls")),
+    ],
+)
+def test_a_model_may_choose_between_a_text_and_a_call(said: str, expected: Any, token_folder: Path) -> None:
+    with saying(said, token_folder) as one:
+        assert put_together(one, tools=TOOLS) == expected
+        assert put_together(one, tools=TOOLS, tool_choice="auto") == expected
+
+
+def test_a_call_that_a_model_begins_is_held_to_its_form(token_folder: Path) -> None:
+    with saying("<tool_call> I would call: weather", token_folder) as one:
+        text, name, arguments, end = put_together(one, tools=TOOLS[:1], max_tokens=300)
+    assert (text, name) == ("", "weather")
+    if end == "tool_calls":
+        jsonschema.validate(json.loads(arguments), SCHEMA)
+
+
+def test_stop_strings_end_a_text_and_not_a_call(token_folder: Path) -> None:
+    said = f"so: here <tool_call>\n{CALL}\n</tool_call>"
+    with saying(said, token_folder, decoding=Decoding(stop=("place",))) as one:
+        assert put_together(one, tools=TOOLS)[1:] == ("weather", ARGUMENTS, "tool_calls")
+        assert put_together(one, tools=TOOLS, stop="here") == ("so: ", None, "", "stop")
+
+
+def test_a_call_that_was_begun_and_cut_off_is_told_as_far_as_it_came(token_folder: Path) -> None:
+    with saying(f"so:<tool_call>\n{CALL}\n</tool_call>", token_folder) as one:
+        size = len(TOKENS.encode(f"so:<tool_call>\n{CALL}").ids)
+        assert put_together(one, tools=TOOLS, max_tokens=size) == ("so:", "weather", ARGUMENTS, "length")
+        size = len(TOKENS.encode('so:<tool_call>\n{"name').ids)
+        assert put_together(one, tools=TOOLS, max_tokens=size)[1:] == (None, "", "length")
+
+
+def test_a_call_that_must_be_made_has_the_marks_that_the_model_knows(token_folder: Path) -> None:
+    with saying(f"<tool_call>\n{CALL}\n</tool_call>", token_folder) as one:
+        assert put_together(one, tools=TOOLS, tool_choice="required") == ("", "weather", ARGUMENTS, "tool_calls")
+        named = {"type": "function", "function": {"name": "weather"}}
+        assert put_together(one, tools=TOOLS, tool_choice=named) == ("", "weather", ARGUMENTS, "stop")
 
 
 def test_tools_and_what_they_gave_are_read_without_the_marks_of_turns(real: SimpleNamespace) -> None:

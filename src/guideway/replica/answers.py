@@ -16,8 +16,8 @@ DONE = b"data: [DONE]\n\n"
 class Head(msgspec.Struct, frozen=True):
     """What all pieces of one answer have in common.
 
-    ``chat`` tells the two kinds apart. ``spell`` is there when log-probabilities are told. ``call`` is the id of the
-    function call that the answer is, empty when it is text; ``free_choice``: the model chose the function.
+    ``chat`` tells the two kinds apart. ``spell`` is there when log-probabilities are told. ``call`` is the id of a
+    function call, if the answer is one.
     """
 
     id: str
@@ -26,19 +26,19 @@ class Head(msgspec.Struct, frozen=True):
     chat: bool
     spell: Spell | None = None
     call: str = ""
-    free_choice: bool = False
-
-    def ends(self, finish: str) -> str:
-        """Why an answer is over, as the API says it: a call that was the model's choice is named as one."""
-        return "tool_calls" if self.free_choice and finish == "stop" else finish
 
     def whole(
-        self, text: str, finish: str, usage: Mapping[str, int], marks: Sequence[Mark], name: str | None = None
+        self,
+        text: str,
+        finish: str,
+        usage: Mapping[str, int],
+        marks: Sequence[Mark],
+        called: tuple[str, str] | None = None,
     ) -> bytes:
-        """The answer as one JSON object; *name* is the function that it calls, with *text* as arguments."""
+        """The answer as one JSON object; *called* is the function that it calls, and the arguments."""
         message: dict[str, Any] = {"role": "assistant", "content": text}
-        if name is not None:
-            message = {"role": "assistant", "content": None, "tool_calls": [told(self.call, name, text)]}
+        if called is not None:
+            message |= {"content": text or None, "tool_calls": [told(self.call, *called)]}
         said = {"message": message} if self.chat else {"text": text}
         choice = {"index": 0, **said, "logprobs": self._logprobs(marks), "finish_reason": finish}
         kind = "chat.completion" if self.chat else "text_completion"
@@ -53,11 +53,11 @@ class Head(msgspec.Struct, frozen=True):
             delta["content"] = text
         return self._event([self._choice({"delta": delta}, finish, marks)])
 
-    def call_piece(
-        self, arguments: str, *, name: str | None = None, first: bool = False, marks: Sequence[Mark] = ()
-    ) -> bytes:
-        """One event of a stream that is a function call; *name* is told once, with the first arguments."""
-        delta: dict[str, Any] = {"role": "assistant", "content": None} if first else {}
+    def call_piece(self, text: str, arguments: str, *, name: str | None, first: bool, marks: Sequence[Mark]) -> bytes:
+        """One event of a stream that may be a call; *name* is told once, with the first arguments."""
+        delta: dict[str, Any] = {"role": "assistant", "content": text or None} if first else {}
+        if text:
+            delta["content"] = text
         if name is not None or arguments:
             delta["tool_calls"] = [{"index": 0, **told(self.call, name, arguments)}]
         return self._event([self._choice({"delta": delta}, None, marks)])

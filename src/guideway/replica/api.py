@@ -20,12 +20,12 @@ from guideway.replica.constrain.constraint import Form
 from guideway.replica.form import constraint_of, form_of
 from guideway.replica.generation import Generation
 from guideway.replica.sampling import Sampler
-from guideway.replica.shapes import Asked, ChatRequest, CompletionRequest, RequestError, Tool
+from guideway.replica.shapes import Asked, ChatRequest, CompletionRequest, RequestError
 from guideway.replica.spelling import Spelling
 from guideway.replica.steering import Steering
 from guideway.replica.talk import Talk, streamed, whole
 from guideway.replica.text import ChatTemplateError, StopStrings, Text
-from guideway.replica.tools import chosen, form_of_call
+from guideway.replica.tools import END, MARK, Plan, plan_of
 from guideway.replica.worker import Outbox, Piece
 
 T = TypeVar("T", bound=Asked)
@@ -85,17 +85,16 @@ class Service:
         asked = _decode(request.body, ChatRequest)
         self._admit(asked)
         turns = [message.turn() for message in asked.messages]
-        tools = chosen(asked.tools, asked.tool_choice)
-        self._refuse_unknown_tools(asked, tools)
-        offered = msgspec.to_builtins(tools)
+        plan = plan_of(asked.tools, asked.tool_choice, marked=self._text.writes(MARK, END))
+        self._refuse_unknown_tools(asked, plan)
+        offered = [] if plan is None else msgspec.to_builtins(plan.tools)
         texts = [msgspec.json.encode(one).decode() for one in (*turns, *offered)]
         try:
             prompt = await self._tokens(lambda: self._text.encode_chat(turns, self._settings.system, offered), *texts)
         except ChatTemplateError as error:
             raise RequestError(400, error.what, code="chat_template", param="messages") from None
-        form = form_of_call(tools) if tools else form_of(asked.response_format)
-        head = self._head(asked, chat=True, call=bool(tools), free_choice=asked.tool_choice == "required")
-        return await self._answer(asked, prompt, asked.max_completion_tokens or asked.max_tokens, head, form)
+        form = form_of(asked.response_format) if plan is None else plan.form
+        return await self._answer(asked, prompt, asked.max_completion_tokens or asked.max_tokens, form, plan)
 
     async def _complete(self, request: Request) -> Response:
         asked = _decode(request.body, CompletionRequest)
@@ -106,7 +105,7 @@ class Service:
                 prompt = await self._tokens(lambda: self._text.encode(text), text)
             case _:
                 prompt = _known(said, self._text)
-        return await self._answer(asked, prompt, asked.max_tokens, self._head(asked, chat=False))
+        return await self._answer(asked, prompt, asked.max_tokens)
 
     async def _models(self, _: Request) -> Response:
         model = {"id": self._settings.name, "object": "model", "created": self._started, "owned_by": "guideway"}
@@ -126,12 +125,12 @@ class Service:
         if self._inside >= self._limit:
             raise RequestError(429, "too many requests at once; come again soon", code="overloaded")
 
-    def _refuse_unknown_tools(self, asked: ChatRequest, tools: Sequence[Tool]) -> None:
-        if (tools or any(message.about_tools for message in asked.messages)) and not knows_tools(self._text.template):
+    def _refuse_unknown_tools(self, asked: ChatRequest, plan: Plan | None) -> None:
+        if (plan or any(message.about_tools for message in asked.messages)) and not knows_tools(self._text.template):
             raise RequestError(
                 400, "the chat template of this model knows no tools", code="unsupported_parameter", param="tools"
             )
-        if tools and form_of(asked.response_format) is not None:
+        if plan and form_of(asked.response_format) is not None:
             raise RequestError(400, "an answer is a call or has a response_format, not both", param="response_format")
 
     async def _tokens(self, encode: Callable[[], list[int]], *texts: str) -> list[int]:
@@ -145,56 +144,60 @@ class Service:
         message = f"the context holds {self._context} tokens; the prompt has {count} and leaves no room for an answer"
         return RequestError(400, message, code="context_length_exceeded", param="messages")
 
-    def _head(self, asked: Asked, *, chat: bool, call: bool = False, free_choice: bool = False) -> Head:
+    def _head(self, asked: Asked, plan: Plan | None) -> Head:
+        chat = isinstance(asked, ChatRequest)
         return Head(
             id=f"{'chatcmpl' if chat else 'cmpl'}-{self._random_bits(96):024x}",
             created=int(self._clock()),
             model=self._settings.name,
             chat=chat,
             spell=None if asked.top is None else self._spelling,
-            call=f"call_{self._random_bits(96):024x}" if call else "",
-            free_choice=free_choice,
+            call="" if plan is None else f"call_{self._random_bits(96):024x}",
         )
 
     async def _answer(
-        self, asked: Asked, prompt: list[int], max_tokens: int | None, head: Head, form: Form | None = None
+        self,
+        asked: Asked,
+        prompt: list[int],
+        max_tokens: int | None,
+        form: Form | None = None,
+        plan: Plan | None = None,
     ) -> Response:
         if not prompt:
             raise RequestError(400, "the prompt is empty", param="prompt")
         room = self._context - len(prompt)
         if room < 1:
             raise self._too_long(len(prompt))
-        if form is not None and asked.stops:
+        trigger = "" if plan is None else plan.trigger
+        if form is not None and not trigger and asked.stops:
             raise RequestError(400, "stop could end an answer before it has its form", param="stop")
-        steering = await self._steering(asked, form)
-        stops = () if form is not None else (*self._settings.decoding.stop, *asked.stops)
-        talk = self._begin(asked, prompt, min(room, max_tokens or self._settings.decoding.max_tokens), steering, stops)
+        steering = await self._steering(asked, form, trigger)
+        head = self._head(asked, plan)
+        talk = self._begin(asked, prompt, min(room, max_tokens or self._settings.decoding.max_tokens), steering)
         if not asked.stream:
-            return await whole(talk, head)
+            return await whole(talk, head, plan)
         usage = asked.stream_options is not None and bool(asked.stream_options.include_usage)
-        return await streamed(talk, head, usage=usage)
+        return await streamed(talk, head, plan, usage=usage)
 
-    async def _steering(self, asked: Asked, form: Form | None) -> Steering | None:
+    async def _steering(self, asked: Asked, form: Form | None, trigger: str) -> Steering | None:
         """What is to be done to the scores; None: nothing."""
         constraint = None
         if form is not None:  # beside the loop: a large schema takes a while, and so do a tokenizer's bytes, once
-            constraint = await asyncio.to_thread(constraint_of, form, self._spelling, self._text.stop_ids)
+            constraint = await asyncio.to_thread(constraint_of, form, self._spelling, self._text.stop_ids, trigger)
         bias = {int(token): value for token, value in (asked.logit_bias or {}).items()}
         frequency, presence = asked.frequency_penalty or 0.0, asked.presence_penalty or 0.0
         if not (bias or frequency or presence or constraint):
             return None
         return Steering(bias, frequency, presence, constraint)
 
-    def _begin(
-        self, asked: Asked, prompt: list[int], limit: int, steering: Steering | None, stops: Sequence[str]
-    ) -> Talk:
+    def _begin(self, asked: Asked, prompt: list[int], limit: int, steering: Steering | None) -> Talk:
         """Hand the request over; from here on it counts as inside until it is over or left."""
         pieces: asyncio.Queue[Piece] = asyncio.Queue()
         generation = Generation(
             prompt,
             self._sampler(asked),
             self._text.reader(),
-            StopStrings(stops),
+            StopStrings((*self._settings.decoding.stop, *asked.stops)),
             limit=limit,
             stop_ids=self._text.stop_ids,
             emit=lambda piece: self._outbox.put(pieces, piece),

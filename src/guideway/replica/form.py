@@ -6,7 +6,7 @@ from collections.abc import Collection
 from typing import Any
 
 from guideway.replica.constrain.automaton import Expressions, Node
-from guideway.replica.constrain.constraint import Constraint, Form
+from guideway.replica.constrain.constraint import Constraint, Form, Triggered
 from guideway.replica.constrain.grammar import DEPTH, Json
 from guideway.replica.constrain.schema import SchemaError, compiled
 from guideway.replica.shapes import RequestError
@@ -36,8 +36,8 @@ def form_of(wanted: dict[str, Any] | None) -> Form | None:
     )  # fmt: skip
 
 
-def constraint_of(form: Form, spelling: Spelling, stop_ids: Collection[int]) -> Constraint:
-    """What holds one answer to *form*.
+def constraint_of(form: Form, spelling: Spelling, stop_ids: Collection[int], trigger: str = "") -> Constraint:
+    """What holds one answer to *form*, from its beginning or from behind *trigger*.
 
     Raises:
         RequestError: the schema or the tokenizer does not allow it.
@@ -46,6 +46,8 @@ def constraint_of(form: Form, spelling: Spelling, stop_ids: Collection[int]) -> 
         message = "no answer can be held to a form with the tokenizer of this model"
         raise RequestError(400, message, code="unsupported_parameter")
     try:
+        if trigger:
+            return Triggered(spelling.tokens, form, stop_ids, trigger.encode())
         return Constraint(spelling.tokens, form, stop_ids)
     except SchemaError as error:
         raise RequestError(400, f"the schema cannot be kept to: {error}", code="unsupported_schema") from None

@@ -55,13 +55,13 @@ class Generation:
         """Turn a token into text; False when the answer is over."""
         self.count += 1
         ended = token in self._stop_ids
-        text, stopped = self._stops.push("" if ended else self._text_of(token))
+        text, stopped = self._let_through("" if ended else self._text_of(token))
         ended = ended or (self._steering is not None and self._steering.over)
         if not (ended or stopped or self.count >= self._limit):
             self._show(text)
             return True
         if not stopped:
-            rest, stopped = self._stops.push(self._reader.finish())
+            rest, stopped = self._let_through(self._reader.finish())
             text += rest if stopped else rest + self._stops.finish()
         self._show(text, "stop" if ended or stopped else "length", all_marks=not stopped)
         return False
@@ -69,6 +69,12 @@ class Generation:
     def fail(self, error: Exception) -> None:
         """Pass on why there will be no more text."""
         self._emit(Piece(error=error))
+
+    def _let_through(self, text: str) -> tuple[str, bool]:
+        """What of *text* may be shown now, and whether a stop string was reached; none is looked for within a form."""
+        if self._steering is not None and self._steering.holds:
+            return self._stops.finish() + text, False
+        return self._stops.push(text)
 
     def _text_of(self, token: int) -> str:
         if self._steering is not None:

@@ -33,6 +33,11 @@ class Steering:
         self._said: dict[int, int] = {}
 
     @property
+    def holds(self) -> bool:
+        """Is the answer within a form, where no stop string may end it?"""
+        return self._constraint is not None and self._constraint.holds
+
+    @property
     def over(self) -> bool:
         """Is the answer complete, so that nothing may follow?"""
         return self._constraint is not None and self._constraint.over

@@ -10,7 +10,7 @@ from guideway.kit.http1 import Response
 from guideway.replica.answers import DONE, Head, event, usage_of
 from guideway.replica.generation import Generation
 from guideway.replica.shapes import RequestError
-from guideway.replica.tools import Call
+from guideway.replica.tools import Call, Plan
 from guideway.replica.worker import Piece
 
 log = logging.getLogger(__name__)
@@ -78,8 +78,8 @@ class Stream:
         self._talk.close()
 
 
-async def whole(talk: Talk, head: Head) -> Response:
-    """The answer at once.
+async def whole(talk: Talk, head: Head, plan: Plan | None) -> Response:
+    """The answer at once; *plan* tells how to read a call in it.
 
     Raises:
         RequestError: the model failed.
@@ -89,13 +89,15 @@ async def whole(talk: Talk, head: Head) -> Response:
     finally:
         talk.close()
     assert finish is not None
-    call = Call() if head.call else None
-    said = text if call is None else call.push(text, finish)
-    name = None if call is None else call.name
-    return Response(200, head.whole(said, head.ends(finish), talk.usage(), marks, name))
+    if plan is None:
+        return Response(200, head.whole(text, finish, talk.usage(), marks))
+    call = Call(plan)
+    said, arguments = call.push(text, finish)
+    called = None if call.name is None else (call.name, arguments)
+    return Response(200, head.whole(said, _end(finish, plan, call), talk.usage(), marks, called))
 
 
-async def streamed(talk: Talk, head: Head, *, usage: bool) -> Response:
+async def streamed(talk: Talk, head: Head, plan: Plan | None, *, usage: bool) -> Response:
     """The stream once its first piece is there: a request that fails at once is an error and not half a stream.
 
     Raises:
@@ -106,11 +108,12 @@ async def streamed(talk: Talk, head: Head, *, usage: bool) -> Response:
     except BaseException:
         talk.close()
         raise
-    return Response(200, Stream(talk, _events(talk, head, first, usage=usage)), "text/event-stream")
+    return Response(200, Stream(talk, _events(talk, head, plan, first, usage=usage)), "text/event-stream")
 
 
-async def _events(talk: Talk, head: Head, piece: Piece, *, usage: bool) -> AsyncIterator[bytes]:
-    said = _calls(head) if head.call else _texts(head)
+async def _events(talk: Talk, head: Head, plan: Plan | None, piece: Piece, *, usage: bool) -> AsyncIterator[bytes]:
+    call = None if plan is None else Call(plan)
+    said = _texts(head) if call is None else _calls(head, call)
     yield said(piece)
     while piece.finish is None:
         try:
@@ -120,9 +123,9 @@ async def _events(talk: Talk, head: Head, piece: Piece, *, usage: bool) -> Async
             assert isinstance(body, bytes)
             yield event(body)
             return
-        if piece.text or piece.marks:
+        if piece.text or piece.marks or (call is not None and piece.finish is not None):
             yield said(piece)
-    last = head.piece("", head.ends(piece.finish))
+    last = head.piece("", piece.finish if plan is None or call is None else _end(piece.finish, plan, call))
     yield last + (head.usage(talk.usage()) if usage else b"") + DONE
 
 
@@ -138,18 +141,23 @@ def _texts(head: Head) -> Callable[[Piece], bytes]:
     return said
 
 
-def _calls(head: Head) -> Callable[[Piece], bytes]:
-    """Makes events of the pieces of a function call."""
-    call, first = Call(), True
+def _calls(head: Head, call: Call) -> Callable[[Piece], bytes]:
+    """Makes events of the pieces of an answer that may be a call."""
+    first = True
 
     def said(piece: Piece) -> bytes:
         nonlocal first
         first, was, known = False, first, call.name
-        arguments = call.push(piece.text, piece.finish)
+        text, arguments = call.push(piece.text, piece.finish)
         name = call.name if known is None else None
-        return head.call_piece(arguments, name=name, first=was, marks=piece.marks)
+        return head.call_piece(text, arguments, name=name, first=was, marks=piece.marks)
 
     return said
+
+
+def _end(finish: str, plan: Plan, call: Call) -> str:
+    """Why an answer is over, as the API says it: a call of the model's own choice is named as the reason."""
+    return "tool_calls" if finish == "stop" and call.name is not None and not plan.named else finish
 
 
 def _broken(error: Exception) -> RequestError:

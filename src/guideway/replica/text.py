@@ -76,6 +76,10 @@ class Text:
             same += 1
         return chats[0][:same] if same >= PREFIX else []
 
+    def writes(self, *marks: str) -> bool:
+        """Does the template write *marks*, as text that can be read in an answer too?"""
+        return all(mark in self.template and mark not in self._marks for mark in marks)
+
     def surely_longer(self, text: str, tokens: int) -> bool:
         """Does *text* certainly have more than *tokens* tokens? Cheap, so that nobody has to count a huge text."""
         return len(text) > tokens * self._longest
@@ -158,7 +162,7 @@ class StopStrings:
         if found:
             self._held = ""
             return text[: min(found)[1]], True
-        keep = max(_overlap(text, stop) for stop in self._stops)
+        keep = max(overlap(text, stop) for stop in self._stops)
         self._held = text[len(text) - keep :]
         return text[: len(text) - keep], False
 
@@ -193,7 +197,7 @@ def stop_ids(folder: Path) -> frozenset[int]:
     return frozenset(found)
 
 
-def _overlap(text: str, stop: str) -> int:
+def overlap(text: str, stop: str) -> int:
     """How many characters at the end of *text* may begin *stop*."""
     longest = min(len(text), len(stop) - 1)
     return next((size for size in range(longest, 0, -1) if text.endswith(stop[:size])), 0)

@@ -9,7 +9,7 @@ from collections.abc import Callable, Collection, Iterable
 from typing import Any
 
 NODES = 50_000
-"""Expressions of one answer; a schema that needs more is refused."""
+"""Expressions that a schema may need."""
 
 
 class TooLargeError(Exception):
@@ -67,13 +67,13 @@ class Many(Node):
 
 
 class Expressions:
-    """Makes expressions and takes their steps.
+    """Makes expressions and takes their steps; ``limit`` is how many there may be, and may be raised.
 
     All methods that make one raise ``TooLargeError`` when there are too many.
     """
 
     def __init__(self, limit: int = NODES) -> None:
-        self._limit = limit
+        self.limit = limit
         self._known: dict[tuple[Any, ...], Node] = {}
         self.empty = Node(nullable=True)
 
@@ -162,7 +162,7 @@ class Expressions:
     def _make(self, kind: Callable[..., Node], *parts: Any) -> Node:
         found = self._known.get((kind, *parts))
         if found is None:
-            if len(self._known) >= self._limit:
+            if len(self._known) >= self.limit:
                 raise TooLargeError
             found = self._known[(kind, *parts)] = kind(*parts)
         return found
