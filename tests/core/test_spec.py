@@ -106,7 +106,7 @@ def test_the_published_schema_is_the_current_one():
         ),
         (SMALL.replace("small", "Not Small"), "guideway.yaml:2: name: this cannot be a name (small letters, digits"),
         (SMALL + "name: again\n", "guideway.yaml:6: 'name' is here twice; first in line 2"),
-        (SMALL + "tune: {}\n", "guideway.yaml:6: 'tune' is reserved"),
+        (SMALL + "watch: {}\n", "guideway.yaml:6: 'watch' is reserved"),
         (SMALL + "a: [1\n", "guideway.yaml:6: not YAML: a: the '[' that begins here"),
         (SMALL + "train: {recipe: full}\n", "guideway.yaml:6: recipe 'full' needs a base model"),
         (SMALL + "train: {recipe: lora}\n", "guideway.yaml:6: recipe 'lora' needs a base model"),

@@ -50,7 +50,11 @@ class Job(Protocol):
 
 
 class Stage(Protocol):
-    """One step of the work: a pure function of its inputs and parameters. A module meets this as it stands."""
+    """One step of the work: a pure function of its inputs and parameters. A module meets this as it stands.
+
+    Three more names may be there: ``wanted(spec)`` says whether a spec has the stage at all, ``uses`` names stages
+    whose results are inputs where the spec has them, and ``code`` names modules that the result depends on.
+    """
 
     name: str
     needs: tuple[str, ...]

@@ -25,7 +25,7 @@ from guideway.core.protocols import Stage
 from guideway.core.spec import Spec
 from guideway.kit.files import locked, write_atomic
 from guideway.pipeline.borrow import borrows
-from guideway.pipeline.plan import difference, key_parts, module_of
+from guideway.pipeline.plan import difference, key_parts, module_of, needs_of
 from guideway.pipeline.recall import recalled
 from guideway.pipeline.resume import lock_of, resume_of, sweep
 from guideway.pipeline.worker import Broke, JobFile, Measured, Message, Moved, Told
@@ -48,7 +48,7 @@ def run(spec: Spec, root: Path, stages: Mapping[str, Stage], shop: Workshop, emi
     """
     results: dict[str, StepResult] = {}
     for stage in stages.values():
-        inputs = {need: results[need].artifact for need in stage.needs}
+        inputs = {need: results[need].artifact for need in needs_of(stage, results)}
         inputs |= {name: shop.known.borrowed(said) for name, said in borrows(stage, spec).items()}
         digests = {name: artifact.digest for name, artifact in inputs.items()}
         parts = key_parts(stage, spec, root, digests, shop.known)

@@ -18,6 +18,7 @@ from guideway.core.spec.model import (
 from guideway.core.spec.rollout import Rollout
 from guideway.core.spec.schema import json_schema
 from guideway.core.spec.train import Architecture, Distill, Lora, Privacy, Train, Validation
+from guideway.core.spec.tune import Tune
 
 __all__ = [
     "Architecture",
@@ -41,6 +42,7 @@ __all__ = [
     "Standard",
     "Tightening",
     "Train",
+    "Tune",
     "Validation",
     "build_part",
     "json_schema",

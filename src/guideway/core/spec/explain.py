@@ -45,7 +45,7 @@ def explained(error: msgspec.ValidationError, plain: Any, marked: Marked, enviro
     elif "matching regex" in what:
         what, advice = "this cannot be a name", "small letters, digits, '.', '_' and '-', 63 at most"
     else:
-        what, advice = _in_words(what)
+        what, advice = in_words(what)
     dotted = ".".join(map(str, keys))
     return SpecError(f"{dotted or 'spec'}: {what}", where=_where(keys, marked, environment), try_this=advice)
 
@@ -55,7 +55,7 @@ def _where(keys: tuple[str | int, ...], marked: Marked, environment: str) -> str
     return marked.where(overlaid if marked.has(overlaid) else keys)
 
 
-def _in_words(what: str) -> tuple[str, str | None]:
+def in_words(what: str) -> tuple[str, str | None]:
     """What must stand there, without the words of a programming language; and advice."""
     if missing := re.fullmatch(r"Object missing required field `(.*)`", what):
         return f"'{missing[1]}' is missing", None

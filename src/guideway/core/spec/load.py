@@ -11,11 +11,13 @@ from typing import Any
 import msgspec
 
 from guideway.core.errors import SpecError, did_you_mean
+from guideway.core.spec.classify import check_classify
 from guideway.core.spec.explain import explained
 from guideway.core.spec.guardrails import check_guardrails
 from guideway.core.spec.marked import Marked, read_marked
 from guideway.core.spec.model import BUILD_KEYS, ENVIRONMENT_KEYS, LATER_KEYS, NAME, Spec
 from guideway.core.spec.train import check_train, check_weights
+from guideway.core.spec.tune_check import check_tune
 
 _STATE_URL = re.compile(r"sqlite:///.+|postgres(ql)?(\+psycopg)?://.+")
 
@@ -158,6 +160,8 @@ def _check_references(spec: Spec, marked: Marked) -> None:
             )
     check_train(spec.train, spec.data.splits, marked)
     check_weights([source.weight for source in spec.data.sources], spec.train, marked)
+    check_tune(spec.tune, spec.train, marked)
+    check_classify(spec, marked)
     check_guardrails(spec.serve.guardrails, marked)
     if spec.state.url and not _STATE_URL.fullmatch(spec.state.url):  # never repeated: it may hold a password
         raise SpecError(

@@ -14,6 +14,8 @@ from guideway.core.errors import SpecError
 from guideway.core.spec.not_yaml import not_yaml
 
 _VARIABLE = re.compile(r"\$(?:\$|\{(?P<name>[A-Za-z_][A-Za-z0-9_]*)(?::-(?P<default>[^}]*))?\})")
+_EXPONENT = re.compile(r"[-+]?(\d+\.?\d*|\.\d+)[eE][-+]?\d+")
+"""A number such as ``1e-4``: YAML 1.2 says so, and so do people, but the parser follows 1.1 and takes it for text."""
 _Loader: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
 Keys = tuple[str | int, ...]
@@ -98,6 +100,8 @@ class _Reader:
             node = yaml.ScalarNode(tag, filled, node.start_mark, node.end_mark)
         elif filled != text:
             return filled
+        if not node.style and node.tag == "tag:yaml.org,2002:str" and _EXPONENT.fullmatch(filled):
+            return float(filled)
         try:
             return self.constructor.construct_object(node)
         except (yaml.YAMLError, ValueError):

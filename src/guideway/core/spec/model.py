@@ -17,6 +17,7 @@ from guideway.core.spec.part import Part, Positive, Share
 from guideway.core.spec.rollout import Rollout
 from guideway.core.spec.scale import Scale
 from guideway.core.spec.train import Train
+from guideway.core.spec.tune import Tune
 
 NAME = r"^[a-z0-9][a-z0-9._-]{0,62}$"
 Name = Annotated[str, Meta(pattern=NAME, description="Small letters, digits, '.', '_', '-'.")]
@@ -64,12 +65,19 @@ class Split(Part, frozen=True):
 
 
 class Data(Part, frozen=True):
-    """Input data, and how it is cleaned and split. Rows hold prompt and response, messages, or text."""
+    """Input data, and how it is cleaned and split. Rows hold prompt and response, messages, text, or text and label.
+
+    A row whose label is ``out_of_scope`` belongs to no class: it sets and tests the threshold below which a
+    classifier says so. With ``learn_out_of_scope`` it is one more class instead.
+    """
 
     sources: Annotated[tuple[Source, ...], Meta(min_length=1)]
     prompt: str = "prompt"
     response: str = "response"
     text: str = "text"
+    label: str = "label"
+    out_of_scope: str = ""
+    learn_out_of_scope: bool = False
     splits: dict[Name, Split] = msgspec.field(default_factory=lambda: {"test": Split(share=0.1)})
     seed: int = 7
     deduplicate: bool = True
@@ -161,7 +169,8 @@ class Spec(Part, frozen=True):
     guideway: Literal[1]
     name: Name
     data: Data
-    task: Literal["chat", "completion"] = "chat"
+    task: Literal["chat", "completion", "classify"] = "chat"
+    tune: Tune | None = None
     train: Train = Train()
     evaluate: Evaluate = Evaluate()
     compress: Compress = Compress()
@@ -177,13 +186,15 @@ class Spec(Part, frozen=True):
     state: State = State()
 
 
-BUILD_KEYS = ("guideway", "name", "task", "data", "train", "evaluate", "compress", "serve", "policy")
+BUILD_KEYS = ("guideway", "name", "task", "data", "tune", "train", "evaluate", "compress", "serve", "policy")
 ENVIRONMENT_KEYS = ("target", "replicas", "scale", "gateway", "rollout", "standard", "state")
-LATER_KEYS = ("tune", "explain", "watch", "backup")
+OPTIONAL_KEYS = ("tune",)
+"""Keys of the build part that a release without them does not mention."""
+LATER_KEYS = ("explain", "watch", "backup")
 """Keys of the design that no part of this version reads yet: using one is an error that says so."""
 
 
 def build_part(spec: Spec) -> dict[str, Any]:
     """The part of *spec* that goes into the release: no environment, no host, no time."""
     plain = msgspec.to_builtins(spec)
-    return {key: plain[key] for key in BUILD_KEYS}
+    return {key: plain[key] for key in BUILD_KEYS if key not in OPTIONAL_KEYS or plain[key] is not None}

@@ -5,8 +5,14 @@ from __future__ import annotations
 from typing import cast
 
 from guideway.core.protocols import Stage
-from guideway.pipeline.stages import compress, data, evaluate, guard, package, scan, train
+from guideway.core.spec import Spec
+from guideway.pipeline.stages import choose, compress, data, evaluate, guard, package, scan, train, tune
 
 STAGES: dict[str, Stage] = {
-    module.name: cast(Stage, module) for module in (data, train, compress, evaluate, guard, package, scan)
+    module.name: cast(Stage, module) for module in (data, tune, choose, train, compress, evaluate, guard, package, scan)
 }
+
+
+def stages_for(spec: Spec) -> dict[str, Stage]:
+    """The stages that *spec* has: a stage with a function ``wanted`` says itself whether it is one of them."""
+    return {name: stage for name, stage in STAGES.items() if getattr(stage, "wanted", lambda _spec: True)(spec)}

@@ -16,13 +16,20 @@ from guideway.pipeline.stages.train.places import BORROWED, RELEASE, check_place
 
 name = "train"
 needs = ("data",)
+uses = ("choose",)
 libraries = ("opacus", "peft", "python", "safetensors", "tokenizers", "torch", "transformers")
 code = (
+    "guideway.pipeline.stages.choose",
+    "guideway.pipeline.stages.classify.learn",
+    "guideway.pipeline.stages.classify.model",
+    "guideway.pipeline.stages.classify.probe",
+    "guideway.pipeline.stages.classify.rows",
     "guideway.pipeline.stages.data.clean",
     "guideway.pipeline.stages.intervals",
     "guideway.pipeline.stages.examples",
     "guideway.pipeline.stages.threads",
     "guideway.replica.chat",
+    "guideway.replica.classifier",
     "guideway.replica.text",
     "guideway.sealing.reshard",
     "guideway.sealing.tensors",
@@ -30,9 +37,10 @@ code = (
 
 
 def params(spec: Spec) -> Mapping[str, Any]:
-    """The whole of ``train``; and the weights of the sources, if they have any."""
+    """The whole of ``train``; the weights of the sources, if they have any; the task, where it is to classify."""
     plain: dict[str, Any] = msgspec.to_builtins(spec.train)
     mixture = [(one.path, one.weight) for one in spec.data.sources if one.weight]
+    plain |= {"task": spec.task} if spec.task == "classify" else {}
     return plain | ({"mixture": mixture} if mixture else {})
 
 
@@ -77,11 +85,26 @@ def run(job: Job) -> None:
         Refused: a file of the base is unsafe. It is judged before any library that could load it is imported.
         Unavailable: the base is on the hub, which does not answer.
     """
-    said = said_in(job.params)
-    base = folder_of(job, said) if said else None
-    if said and base:
-        files_of(base, said)
-        refuse_unsafe(base, said)
-    from guideway.pipeline.stages.train.learn import learn
+    base = base_of(job, job.params)
+    if job.params.get("task") == "classify":
+        from guideway.pipeline.stages.classify.learn import learn
+    else:
+        from guideway.pipeline.stages.train.learn import learn
 
     learn(job, base)
+
+
+def base_of(job: Job, params: Mapping[str, Any]) -> Path | None:
+    """The folder of the model that a training with *params* starts from, judged before any library could load it.
+
+    Raises:
+        Refused: a file of it is unsafe.
+        Unavailable: it is on the hub, which does not answer.
+    """
+    said = said_in(params)
+    if said is None:
+        return None
+    base = folder_of(job, said)
+    files_of(base, said)
+    refuse_unsafe(base, said)
+    return base

@@ -20,6 +20,10 @@ from guideway.pipeline.stages.train.mixture import Mixture, Part
 from guideway.pipeline.stages.train.recipes import Recipe
 from guideway.pipeline.stages.train.rows import Rows
 
+Examples = dict[int, list[Example]]
+"""By the number of their source."""
+Encode = Callable[[Job, Voice, Iterable[dict[str, Any]], int], Examples]
+
 
 class Course(NamedTuple):
     """All that the loop needs, and what is left to say when it has ended."""
@@ -31,8 +35,47 @@ class Course(NamedTuple):
     close: Callable[[Learned], None]
 
 
-def course(job: Job, recipe: Recipe, voice: Voice, rows: Rows, train: Train, *, context: int) -> Course:
+def examples_of(job: Job, voice: Voice, rows: Iterable[dict[str, Any]], context: int) -> Examples:
+    """What is learned: every answer that fits, and blocks of text.
+
+    Raises:
+        GuidewayError: no row fits.
+    """
+    answers: Examples = defaultdict(list)
+    texts: Examples = defaultdict(list)
+    long = 0
+    for row in rows:
+        if "text" in row:
+            texts[row["source"]].append(voice.example(row))
+            continue
+        _need_template(voice)
+        for example in voice.every_answer(row):
+            fits = len(example.ids) <= context
+            long += not fits
+            answers[row["source"]] += [example] if fits else []
+    examples = {source: answers[source] + packed(texts[source], context) for source in {**answers, **texts}}
+    if not any(examples.values()):
+        raise GuidewayError(
+            f"no row fits into {context} tokens", where="train.architecture.context", try_this="a larger context"
+        )
+    if long:
+        job.fact(f"{long:,} answers longer than {context} tokens left out")
+    return examples
+
+
+def course(
+    job: Job,
+    recipe: Recipe,
+    voice: Voice,
+    rows: Rows,
+    train: Train,
+    *,
+    context: int,
+    encode: Encode = examples_of,
+) -> Course:
     """The course that the spec asks for, over *rows*, in sequences of at most *context* tokens.
+
+    *encode* makes the examples of rows, or knows them already.
 
     Raises:
         GuidewayError: no row fits.
@@ -41,7 +84,7 @@ def course(job: Job, recipe: Recipe, voice: Voice, rows: Rows, train: Train, *, 
     if train.privacy:
         return _private(job, recipe, voice, rows, train, context=context)
     parts = [Part(*one) for one in job.params.get("mixture", ())]
-    mixture = Mixture(parts, _examples(job, voice, rows.learned(), context))
+    mixture = Mixture(parts, encode(job, voice, rows.learned(), context))
     return Course(
         Descent(recipe.model, recipe.loss, train),
         lambda: mixture.batches(train.batch, train.seed),
@@ -83,30 +126,6 @@ def _report(job: Job, train: Train, digest: str, epsilon: float, rows: int) -> N
     job.fact(f"ε {epsilon:.3g} at δ {delta:g} for every row")
     if before:
         job.fact(f"ε {total:.3g} in all {len(before) + 1} trainings on these rows, by basic composition")
-
-
-def _examples(job: Job, voice: Voice, rows: Iterable[dict[str, Any]], context: int) -> dict[int, list[Example]]:
-    """What is learned, by the number of its source: every answer that fits, and blocks of text."""
-    answers: dict[int, list[Example]] = defaultdict(list)
-    texts: dict[int, list[Example]] = defaultdict(list)
-    long = 0
-    for row in rows:
-        if "text" in row:
-            texts[row["source"]].append(voice.example(row))
-            continue
-        _need_template(voice)
-        for example in voice.every_answer(row):
-            fits = len(example.ids) <= context
-            long += not fits
-            answers[row["source"]] += [example] if fits else []
-    examples = {source: answers[source] + packed(texts[source], context) for source in {**answers, **texts}}
-    if not any(examples.values()):
-        raise GuidewayError(
-            f"no row fits into {context} tokens", where="train.architecture.context", try_this="a larger context"
-        )
-    if long:
-        job.fact(f"{long:,} answers longer than {context} tokens left out")
-    return examples
 
 
 def _need_template(voice: Voice) -> None:

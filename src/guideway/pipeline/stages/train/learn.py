@@ -4,24 +4,34 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
-import msgspec
 import torch
 
 from guideway.core.protocols import Job
 from guideway.core.spec import Train
+from guideway.pipeline.stages.choose import settings
 from guideway.pipeline.stages.examples import Example, Voice
 from guideway.pipeline.stages.threads import threads_for
 from guideway.pipeline.stages.train import language
 from guideway.pipeline.stages.train.checkpoints import Checkpoints
-from guideway.pipeline.stages.train.course import course
+from guideway.pipeline.stages.train.course import Encode, course, examples_of
 from guideway.pipeline.stages.train.descent import device
-from guideway.pipeline.stages.train.loop import Loop, Validation
-from guideway.pipeline.stages.train.recipes import start
+from guideway.pipeline.stages.train.loop import Learned, Loop, Validation
+from guideway.pipeline.stages.train.recipes import Recipe, start
 from guideway.pipeline.stages.train.result import finish
 from guideway.pipeline.stages.train.rows import Rows
 from guideway.pipeline.stages.train.samples import Sample, answers, samples_of
+
+
+class Fitted(NamedTuple):
+    """A model that was trained, by which recipe, what it was watched by, and how it went."""
+
+    model: Any
+    recipe: Recipe
+    held: list[Example]
+    asked: list[Sample]
+    learned: Learned
 
 
 def learn(job: Job, base: Path | None) -> None:
@@ -31,7 +41,28 @@ def learn(job: Job, base: Path | None) -> None:
         GuidewayError: no row fits the context, or the loss stopped being a number.
         Refused: the rows have no privacy left to spend.
     """
-    train = msgspec.convert({name: value for name, value in job.params.items() if name != "mixture"}, Train)
+    train = settings(job)
+    fitted = fit(job, train, base)
+    fitted.recipe.finish(job, fitted.held)
+    finish(job, fitted.model, train, fitted.learned, fitted.asked)
+
+
+def fit(
+    job: Job,
+    train: Train,
+    base: Path | None,
+    heard: Callable[[Validation], None] | None = None,
+    encode: Encode = examples_of,
+) -> Fitted:
+    """Train a model as *train* says, from the one in *base* if there is one.
+
+    Its tokenizer is in ``job.out`` then, its weights are not yet. *heard* is told what every validation found; nobody
+    looks at answers then. *encode* makes the examples of rows.
+
+    Raises:
+        GuidewayError: no row fits the context, or the loss stopped being a number.
+        Refused: the rows have no privacy left to spend.
+    """
     rows = Rows(job.inputs["data"], train)
     recipe = start(job, train, rows, base)
     model = recipe.model.to(device())
@@ -39,14 +70,15 @@ def learn(job: Job, base: Path | None) -> None:
     recipe.tokenizer.save_pretrained(job.out)
     voice = Voice(job.out)
     context = min(train.architecture.context, int(getattr(model.config, "max_position_embeddings", 1 << 30)))
-    taught = course(job, recipe, voice, rows, train, context=context)
+    taught = course(job, recipe, voice, rows, train, context=context, encode=encode)
     held = [voice.example(row).clipped(context) for row in rows.held]
-    asked = samples_of(voice, rows.held, context)
+    asked = [] if heard else samples_of(voice, rows.held, context)
+    judge = _validation(model, voice, train, held, asked)
     loop = Loop(
         taught.descent,
         taught.supply,
         taught.train,
-        validate=_validation(model, voice, train, held, asked) if held else None,
+        validate=(_overheard(judge, heard) if heard else judge) if held else None,
         checkpoints=Checkpoints(job.resume),
         progress=job.progress,
     )
@@ -54,8 +86,18 @@ def learn(job: Job, base: Path | None) -> None:
         job.fact("no validation: no row was held out")
     learned = loop.run()
     taught.close(learned)
-    recipe.finish(job, held)
-    finish(job, model, train, learned, asked)
+    return Fitted(model, recipe, held, asked, learned)
+
+
+def _overheard(judge: Callable[[], Validation], heard: Callable[[Validation], None]) -> Callable[[], Validation]:
+    """*judge*, with somebody who hears what it finds."""
+
+    def validate() -> Validation:
+        found = judge()
+        heard(found)
+        return found
+
+    return validate
 
 
 def _validation(
