@@ -9,6 +9,7 @@ import sys
 from pathlib import Path
 from types import SimpleNamespace
 
+import numpy as np
 import pytest
 from replica_fakes import write_tokenizer
 
@@ -19,7 +20,10 @@ HERE = Path(__file__).parent
 
 @pytest.fixture(scope="session")
 def models(tmp_path_factory: pytest.TempPathFactory) -> SimpleNamespace:
-    """Folders ``hf``, ``fp32``, ``int8`` of one tiny random model, and ``cases``: prompts and reference answers."""
+    """Folders ``hf``, ``fp32``, ``int8`` of one tiny random model, and ``cases``: prompts and reference answers.
+
+    ``scores`` are those of the reference, for every prompt with its answer.
+    """
     base = tmp_path_factory.getbasetemp()
     shared = base.parent if os.environ.get("PYTEST_XDIST_WORKER") else base
     folder = shared / "tiny-models"
@@ -38,7 +42,9 @@ def models(tmp_path_factory: pytest.TempPathFactory) -> SimpleNamespace:
             assert made.returncode == 0, made.stderr[-2000:]
             (folder / "done").touch()
     cases = [(case["prompt"], case["answer"]) for case in json.loads((folder / "reference.json").read_text())]
-    return SimpleNamespace(hf=folder / "hf", fp32=folder / "fp32", int8=folder / "int8", cases=cases)
+    with np.load(folder / "scores.npz") as saved:
+        scores = [saved[str(number)] for number in range(len(cases))]
+    return SimpleNamespace(hf=folder / "hf", fp32=folder / "fp32", int8=folder / "int8", cases=cases, scores=scores)
 
 
 @pytest.fixture(scope="session")

@@ -4,6 +4,7 @@ import json
 import sys
 from pathlib import Path
 
+import numpy as np
 import torch
 from onnxruntime_genai.models.builder import create_model, parse_extra_options
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
@@ -66,6 +67,13 @@ def reference(made: LlamaForCausalLM, vocabulary: int) -> list[dict[str, list[in
     return cases
 
 
+def scores(made: LlamaForCausalLM, cases: list[dict[str, list[int]]]) -> dict[str, np.ndarray]:
+    """What transformers scores after every token of a prompt and its answer: float32 [tokens, vocabulary] by number."""
+    with torch.inference_mode():
+        rows = [made(torch.tensor([case["prompt"] + case["answer"]])).logits[0] for case in cases]
+    return {str(number): row.numpy() for number, row in enumerate(rows)}
+
+
 def export(source: Path, out: Path, precision: str) -> None:
     names = ("", str(source), str(out), precision, "cpu", str(out / ".cache"))
     create_model(*names, **parse_extra_options(*names, ["hf_remote=false", "hf_token=false"]))
@@ -78,7 +86,9 @@ def main(folder: Path) -> None:
     llama = model(made.get_vocab_size())
     llama.save_pretrained(folder / "hf")
     fast.save_pretrained(folder / "hf")
-    (folder / "reference.json").write_text(json.dumps(reference(llama, made.get_vocab_size())))
+    cases = reference(llama, made.get_vocab_size())
+    (folder / "reference.json").write_text(json.dumps(cases))
+    np.savez(folder / "scores.npz", **scores(llama, cases))
     for precision in ("fp32", "int8"):
         export(folder / "hf", folder / precision, precision)
 

@@ -21,14 +21,37 @@ class Remembering:
     def __init__(self, slots: int = 3, context: int = 1000) -> None:
         self.slots, self.context, self.vocabulary = slots, context, VOCABULARY
         self.rows: list[list[int]] = []
-        self.steps = 0
+        self.begun: list[int] = []
+        self.learned: list[int] = []
+        self.steps = self.fed = 0
         self.broken: set[str] = set()
+
+    def learn(self, ids: Sequence[int]) -> None:
+        self.learned = list(ids)
+
+    def recall(self) -> None:
+        if "recall" in self.broken:
+            raise RuntimeError("no memory for the prefix")
+        assert len(self.rows) < self.slots
+        self.begun = list(self.learned)
+
+    def read(self, ids: Sequence[int]) -> None:
+        if "read" in self.broken:
+            raise RuntimeError("no memory for this piece")
+        assert len(self.rows) < self.slots
+        self.begun.extend(ids)
+        self.fed += len(ids)
+
+    def forget(self) -> None:
+        self.begun = []
 
     def join(self, ids: Sequence[int]) -> Logits:
         if "join" in self.broken:
             raise RuntimeError("no memory for this prompt")
         assert len(self.rows) < self.slots
-        self.rows.append(list(ids))
+        self.rows.append([*self.begun, *ids])
+        self.fed += len(ids)
+        self.begun = []
         return one_hot(self.rows[-1])
 
     def step(self, ids: Sequence[int]) -> Logits:
@@ -47,6 +70,7 @@ class Remembering:
 
     def reset(self) -> None:
         self.rows.clear()
+        self.begun = []
 
 
 def next_of(row: Sequence[int]) -> int:
@@ -68,6 +92,18 @@ class Reciting:
         self.permits: threading.Semaphore | None = None
         self.error: Exception | None = None
         self.joined, self.left = threading.Semaphore(0), threading.Semaphore(0)
+
+    def learn(self, ids: Sequence[int]) -> None:
+        """It says the same after everything."""
+
+    def recall(self) -> None:
+        """It says the same after everything."""
+
+    def read(self, ids: Sequence[int]) -> None:
+        self._wait()
+
+    def forget(self) -> None:
+        """Nothing of a prompt is kept here."""
 
     def join(self, ids: Sequence[int]) -> Logits:
         self._wait()
@@ -158,6 +194,14 @@ def piece_tokenizer() -> Tokenizer:
     )
     made.add_special_tokens(["<s>", "</s>"])
     made.post_processor = processors.TemplateProcessing(single="<s> $A", special_tokens=[("<s>", 1)])
+    return made
+
+
+def words_tokenizer() -> Tokenizer:
+    """A tokenizer of whole words, whose spaces are in no token."""
+    made = Tokenizer(models.WordPiece({"[UNK]": 0, "##s": 1, "hello": 2, "world": 3}, unk_token="[UNK]"))
+    made.pre_tokenizer = pre_tokenizers.Whitespace()
+    made.decoder = decoders.WordPiece()
     return made
 
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
-import contextlib
 import http.client
 import json
 import threading
@@ -15,73 +13,17 @@ from typing import Any
 
 import openai
 import pytest
-import uvloop
-from replica_fakes import Reciting, byte_tokenizer
+from replica_served import HELLO, PATIENCE, TOKENS, call, chat, reciting, served
 
-from guideway.core.release import Decoding, ServeSettings
-from guideway.kit.http1 import Server
-from guideway.replica.api import Service, refusal
-from guideway.replica.backend import Backend
+from guideway.core.release import Decoding
 from guideway.replica.onnx_backend import OnnxBackend
-from guideway.replica.scheduler import Scheduler
 from guideway.replica.text import Text
-from guideway.replica.worker import Outbox, Worker
-
-PATIENCE = 20.0
-TOKENS = byte_tokenizer()
-HELLO: Any = [{"role": "user", "content": "hello"}]
-
-
-@contextlib.contextmanager
-def served(backend: Backend, folder: Path, *, limit: int = 8, **settings: Any) -> Iterator[SimpleNamespace]:
-    """A server of *backend* on a free port, its loop in a thread beside the test."""
-    loop = uvloop.new_event_loop()
-    outbox = Outbox(loop)
-    worker = Worker(Scheduler(backend), outbox.send)
-    known = ServeSettings(**{"name": "tiny", "task": "chat", "engine": "onnx", **settings})
-    service = Service(
-        known, Text(folder, known.template), worker.submit, outbox, context=backend.context, limit=limit,
-        clock=lambda: 1_800_000_000.0,
-    )  # fmt: skip
-    server = Server(service.handle, refusal=refusal, body_limit=100_000)
-    worker.start()
-    thread = threading.Thread(target=loop.run_forever)
-    thread.start()
-    asyncio.run_coroutine_threadsafe(server.start(), loop).result(PATIENCE)
-    client = openai.OpenAI(base_url=f"http://127.0.0.1:{server.port}/v1", api_key="-", max_retries=0, timeout=PATIENCE)
-    try:
-        yield SimpleNamespace(client=client, port=server.port, backend=backend, service=service)
-    finally:
-        client.close()
-        worker.stop()
-        asyncio.run_coroutine_threadsafe(server.drain(1.0), loop).result(PATIENCE)
-        loop.call_soon_threadsafe(loop.stop)
-        thread.join(PATIENCE)
-        loop.close()
-
-
-def reciting(text: str, **options: int) -> Reciting:
-    """A model that says *text* again and again, with the end token after each."""
-    return Reciting([*TOKENS.encode(text).ids, 2], TOKENS.get_vocab_size(), **options)
 
 
 @pytest.fixture
 def hello(token_folder: Path) -> Iterator[SimpleNamespace]:
     with served(reciting("hello world"), token_folder) as one:
         yield one
-
-
-def call(port: int, method: str, path: str, body: bytes | str | None = None) -> tuple[int, dict[str, str], Any]:
-    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=PATIENCE)
-    connection.request(method, path, body)
-    answer = connection.getresponse()
-    said = answer.read()
-    connection.close()
-    return answer.status, dict(answer.getheaders()), json.loads(said)
-
-
-def chat(port: int, **fields: Any) -> tuple[int, dict[str, str], Any]:
-    return call(port, "POST", "/v1/chat/completions", json.dumps({"model": "tiny", "messages": HELLO, **fields}))
 
 
 def test_a_chat_is_answered_whole(hello: SimpleNamespace) -> None:
@@ -215,10 +157,13 @@ HUGE = [{"role": "user", "content": "hello " * 10_000}]
         ({"stop": ["x"] * 17}, 400, "invalid_request", "stop"),
         ({"stop": ""}, 400, "invalid_request", "stop"),
         ({"n": 2}, 400, "unsupported_value", "n must be 1"),
-        ({"tools": [{"type": "function"}]}, 400, "unsupported_parameter", "tools"),
-        ({"logprobs": True}, 400, "unsupported_parameter", "logprobs"),
-        ({"response_format": {"type": "json_object"}}, 400, "unsupported_parameter", "response_format"),
-        ({"presence_penalty": 0.5}, 400, "unsupported_parameter", "presence_penalty"),
+        ({"functions": [{"name": "f"}]}, 400, "unsupported_parameter", "functions"),
+        ({"messages": [{"role": "user"}]}, 400, None, "no content"),
+        ({"top_logprobs": 2}, 400, None, "top_logprobs needs logprobs"),
+        ({"logprobs": True, "top_logprobs": 21}, 400, "invalid_request", "top_logprobs"),
+        ({"presence_penalty": 2.5}, 400, "invalid_request", "presence_penalty"),
+        ({"logit_bias": {"hello": 1}}, 400, "invalid_request", "logit_bias"),
+        ({"logit_bias": {"5": 101}}, 400, "invalid_request", "logit_bias"),
     ],
 )
 def test_a_request_that_cannot_be_served_is_told_why(

@@ -78,6 +78,50 @@ def test_joining_and_leaving_between_steps_changes_no_answer(
         assert work.answer == answer[: work.limit]
 
 
+@pytest.mark.parametrize("which", ["fp32", pytest.param("reference", marks=TORCH)])
+def test_a_prompt_read_beside_others_who_come_and_go_is_answered_as_if_read_at_once(
+    which: str, models: SimpleNamespace, request: pytest.FixtureRequest
+) -> None:
+    backend = request.getfixturevalue(which)
+    works = [Recorder(prompt, limit) for (prompt, _), limit in zip(models.cases, (3, 24, 7, 24, 5, 24), strict=True)]
+    scheduler = Scheduler(backend, prompt_budget=16, piece=16)
+    for work in works[1:] + works[:1]:
+        scheduler.add(work)
+    while scheduler.busy:
+        scheduler.step()
+    assert [work.answer for work in works] == [
+        answer[: work.limit] for work, (_, answer) in zip(works, models.cases, strict=True)
+    ]
+
+
+@pytest.mark.parametrize("which", ["fp32", pytest.param("reference", marks=TORCH)])
+@pytest.mark.parametrize("length", [1, 33, 280])
+def test_a_prompt_that_begins_with_what_was_learned_is_answered_as_if_read(
+    which: str, length: int, models: SimpleNamespace, request: pytest.FixtureRequest
+) -> None:
+    backend = request.getfixturevalue(which)
+    prompt, answer = models.cases[-1]
+    scheduler = Scheduler(backend)
+    scheduler.learn(prompt[:length])
+    works = [Recorder(prompt, 24), Recorder(models.cases[2][0], 24), Recorder(prompt, 9)]
+    for work in works:
+        scheduler.add(work)
+    while scheduler.busy:
+        scheduler.step()
+    assert [work.answer for work in works] == [answer, models.cases[2][1], answer[:9]]
+
+
+@pytest.mark.parametrize("which", ["fp32", pytest.param("reference", marks=TORCH)])
+def test_what_was_read_and_forgotten_leaves_no_trace(
+    which: str, models: SimpleNamespace, request: pytest.FixtureRequest
+) -> None:
+    backend = request.getfixturevalue(which)
+    backend.read(models.cases[4][0])
+    backend.forget()
+    prompt, answer = models.cases[3]
+    assert solo(backend, prompt, 9) == answer[:9]
+
+
 def test_scores_of_int8_in_a_batch_are_nearly_those_alone(int8: OnnxBackend, models: SimpleNamespace) -> None:
     prompts = [prompt for prompt, _ in models.cases[1:4]]
     alone = []

@@ -147,6 +147,21 @@ def test_stop_tokens_come_from_all_files_that_name_some(tmp_path: Path) -> None:
     assert stop_ids(tmp_path) == {5, 6, 7}
 
 
+def test_the_prefix_of_all_conversations_ends_before_the_user_speaks(token_folder: Path) -> None:
+    text, system = Text(token_folder), "the end of the hello world"
+    prefix = text.prefix(system)
+    assert text.tokenizer.decode(prefix, skip_special_tokens=False).startswith(
+        f"<|turn|>system\n{system}<|end|>\n<|turn|>"
+    )
+    for said in ("x", " hello", "\nhello", "<|turn|>", "🙂"):
+        assert text.encode_chat([{"role": "user", "content": said}], system)[: len(prefix)] == prefix
+
+
+def test_a_short_prefix_or_a_template_that_refuses_is_none(token_folder: Path) -> None:
+    assert Text(token_folder, "{% for m in messages %}{{ m.content }}{% endfor %}").prefix() == []
+    assert Text(token_folder, "{{ raise_exception('no') }}").prefix("the end of the hello world") == []
+
+
 def test_a_huge_text_is_known_to_be_too_long_without_counting(token_folder: Path) -> None:
     text = Text(token_folder)
     assert text.surely_longer("x" * 1_000_000, 200)

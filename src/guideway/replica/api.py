@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 import secrets
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from http import HTTPStatus
 from typing import TypeVar
 
@@ -15,13 +14,19 @@ import msgspec
 from guideway.core.protocols import Clock
 from guideway.core.release import ServeSettings
 from guideway.kit.http1 import Request, Response
+from guideway.replica.answers import Head
+from guideway.replica.chat import knows_tools
+from guideway.replica.constrain.constraint import Form
+from guideway.replica.form import constraint_of, form_of
 from guideway.replica.generation import Generation
 from guideway.replica.sampling import Sampler
-from guideway.replica.shapes import DONE, Asked, ChatRequest, CompletionRequest, Head, RequestError, event, usage_of
+from guideway.replica.shapes import Asked, ChatRequest, CompletionRequest, RequestError
+from guideway.replica.spelling import Spelling
+from guideway.replica.steering import Steering
+from guideway.replica.talk import Talk, streamed, whole
 from guideway.replica.text import ChatTemplateError, StopStrings, Text
+from guideway.replica.tools import END, MARK, Plan, plan_of
 from guideway.replica.worker import Outbox, Piece
-
-log = logging.getLogger(__name__)
 
 T = TypeVar("T", bound=Asked)
 
@@ -55,6 +60,7 @@ class Service:
         self._context, self._limit, self._clock, self._random_bits = context, limit, clock, random_bits
         self._started = int(clock())
         self._inside = 0
+        self._spelling = Spelling(text.tokenizer)
         self.draining = False
         self._routes: dict[str, tuple[str, Callable[[Request], Awaitable[Response]]]] = {
             "/v1/chat/completions": ("POST", self._chat),
@@ -79,13 +85,16 @@ class Service:
         asked = _decode(request.body, ChatRequest)
         self._admit(asked)
         turns = [message.turn() for message in asked.messages]
+        plan = plan_of(asked.tools, asked.tool_choice, marked=self._text.writes(MARK, END))
+        self._refuse_unknown_tools(asked, plan)
+        offered = [] if plan is None else msgspec.to_builtins(plan.tools)
+        texts = [msgspec.json.encode(one).decode() for one in (*turns, *offered)]
         try:
-            prompt = await self._tokens(
-                lambda: self._text.encode_chat(turns, self._settings.system), *(turn["content"] for turn in turns)
-            )
+            prompt = await self._tokens(lambda: self._text.encode_chat(turns, self._settings.system, offered), *texts)
         except ChatTemplateError as error:
             raise RequestError(400, error.what, code="chat_template", param="messages") from None
-        return await self._answer(asked, prompt, asked.max_completion_tokens or asked.max_tokens, chat=True)
+        form = form_of(asked.response_format) if plan is None else plan.form
+        return await self._answer(asked, prompt, asked.max_completion_tokens or asked.max_tokens, form, plan)
 
     async def _complete(self, request: Request) -> Response:
         asked = _decode(request.body, CompletionRequest)
@@ -96,7 +105,7 @@ class Service:
                 prompt = await self._tokens(lambda: self._text.encode(text), text)
             case _:
                 prompt = _known(said, self._text)
-        return await self._answer(asked, prompt, asked.max_tokens, chat=False)
+        return await self._answer(asked, prompt, asked.max_tokens)
 
     async def _models(self, _: Request) -> Response:
         model = {"id": self._settings.name, "object": "model", "created": self._started, "owned_by": "guideway"}
@@ -116,6 +125,14 @@ class Service:
         if self._inside >= self._limit:
             raise RequestError(429, "too many requests at once; come again soon", code="overloaded")
 
+    def _refuse_unknown_tools(self, asked: ChatRequest, plan: Plan | None) -> None:
+        if (plan or any(message.about_tools for message in asked.messages)) and not knows_tools(self._text.template):
+            raise RequestError(
+                400, "the chat template of this model knows no tools", code="unsupported_parameter", param="tools"
+            )
+        if plan and form_of(asked.response_format) is not None:
+            raise RequestError(400, "an answer is a call or has a response_format, not both", param="response_format")
+
     async def _tokens(self, encode: Callable[[], list[int]], *texts: str) -> list[int]:
         if any(self._text.surely_longer(text, self._context) for text in texts):
             raise self._too_long("far more")
@@ -127,138 +144,82 @@ class Service:
         message = f"the context holds {self._context} tokens; the prompt has {count} and leaves no room for an answer"
         return RequestError(400, message, code="context_length_exceeded", param="messages")
 
-    async def _answer(self, asked: Asked, prompt: list[int], max_tokens: int | None, *, chat: bool) -> Response:
+    def _head(self, asked: Asked, plan: Plan | None) -> Head:
+        chat = isinstance(asked, ChatRequest)
+        return Head(
+            id=f"{'chatcmpl' if chat else 'cmpl'}-{self._random_bits(96):024x}",
+            created=int(self._clock()),
+            model=self._settings.name,
+            chat=chat,
+            spell=None if asked.top is None else self._spelling,
+            call="" if plan is None else f"call_{self._random_bits(96):024x}",
+        )
+
+    async def _answer(
+        self,
+        asked: Asked,
+        prompt: list[int],
+        max_tokens: int | None,
+        form: Form | None = None,
+        plan: Plan | None = None,
+    ) -> Response:
         if not prompt:
             raise RequestError(400, "the prompt is empty", param="prompt")
         room = self._context - len(prompt)
         if room < 1:
             raise self._too_long(len(prompt))
-        head = Head(
-            id=f"{'chatcmpl' if chat else 'cmpl'}-{self._random_bits(96):024x}",
-            created=int(self._clock()),
-            model=self._settings.name,
-            chat=chat,
-        )
-        talk = self._begin(asked, prompt, min(room, max_tokens or self._settings.decoding.max_tokens))
+        trigger = "" if plan is None else plan.trigger
+        if form is not None and not trigger and asked.stops:
+            raise RequestError(400, "stop could end an answer before it has its form", param="stop")
+        steering = await self._steering(asked, form, trigger)
+        head = self._head(asked, plan)
+        talk = self._begin(asked, prompt, min(room, max_tokens or self._settings.decoding.max_tokens), steering)
         if not asked.stream:
-            return await _whole(talk, head)
+            return await whole(talk, head, plan)
         usage = asked.stream_options is not None and bool(asked.stream_options.include_usage)
-        return await _streamed(talk, head, usage=usage)
+        return await streamed(talk, head, plan, usage=usage)
 
-    def _begin(self, asked: Asked, prompt: list[int], limit: int) -> Talk:
+    async def _steering(self, asked: Asked, form: Form | None, trigger: str) -> Steering | None:
+        """What is to be done to the scores; None: nothing."""
+        constraint = None
+        if form is not None:  # beside the loop: a large schema takes a while, and so do a tokenizer's bytes, once
+            constraint = await asyncio.to_thread(constraint_of, form, self._spelling, self._text.stop_ids, trigger)
+        bias = {int(token): value for token, value in (asked.logit_bias or {}).items()}
+        frequency, presence = asked.frequency_penalty or 0.0, asked.presence_penalty or 0.0
+        if not (bias or frequency or presence or constraint):
+            return None
+        return Steering(bias, frequency, presence, constraint)
+
+    def _begin(self, asked: Asked, prompt: list[int], limit: int, steering: Steering | None) -> Talk:
         """Hand the request over; from here on it counts as inside until it is over or left."""
-        ours = self._settings.decoding
-        seed = asked.seed if asked.seed is not None else ours.seed
-        sampler = Sampler(
-            ours.temperature if asked.temperature is None else asked.temperature,
-            ours.top_p if asked.top_p is None else asked.top_p,
-            ours.top_k if asked.top_k is None else asked.top_k,
-            self._random_bits(64) if seed is None else seed,
-        )
         pieces: asyncio.Queue[Piece] = asyncio.Queue()
         generation = Generation(
             prompt,
-            sampler,
+            self._sampler(asked),
             self._text.reader(),
-            StopStrings((*ours.stop, *asked.stops)),
+            StopStrings((*self._settings.decoding.stop, *asked.stops)),
             limit=limit,
             stop_ids=self._text.stop_ids,
             emit=lambda piece: self._outbox.put(pieces, piece),
+            steering=steering,
+            top=asked.top,
         )
         self._inside += 1
         self._submit(generation)
         return Talk(generation, pieces, self._leave)
 
+    def _sampler(self, asked: Asked) -> Sampler:
+        ours = self._settings.decoding
+        seed = asked.seed if asked.seed is not None else ours.seed
+        return Sampler(
+            ours.temperature if asked.temperature is None else asked.temperature,
+            ours.top_p if asked.top_p is None else asked.top_p,
+            ours.top_k if asked.top_k is None else asked.top_k,
+            self._random_bits(64) if seed is None else seed,
+        )
+
     def _leave(self) -> None:
         self._inside -= 1
-
-
-class Talk:
-    """One running request as its client sees it. Whoever ends it early frees its slot at the next step."""
-
-    def __init__(self, generation: Generation, pieces: asyncio.Queue[Piece], left: Callable[[], None]) -> None:
-        self._generation, self._pieces, self._left = generation, pieces, left
-        self._open = True
-
-    async def next(self) -> Piece:
-        """What has come since the last call, as one piece; waits for at least one. ``finish`` marks the last.
-
-        Raises:
-            RequestError: the model failed.
-        """
-        piece = await self._pieces.get()
-        while piece.finish is None and piece.error is None and not self._pieces.empty():
-            more = self._pieces.get_nowait()
-            piece = Piece(piece.text + more.text, more.finish, more.error)
-        if piece.error is not None:
-            raise _broken(piece.error)
-        return piece
-
-    def usage(self) -> dict[str, int]:
-        """Token counts so far."""
-        return usage_of(len(self._generation.prompt), self._generation.count)
-
-    def close(self) -> None:
-        """Want no more."""
-        self._generation.cancelled = True
-        if self._open:
-            self._open = False
-            self._left()
-
-
-class Stream:
-    """The events of one talk. A class and not a generator: closing must count even before the first event."""
-
-    def __init__(self, talk: Talk, events: AsyncIterator[bytes]) -> None:
-        self._talk, self._events = talk, events
-
-    def __aiter__(self) -> AsyncIterator[bytes]:
-        return self
-
-    async def __anext__(self) -> bytes:
-        return await anext(self._events)
-
-    async def aclose(self) -> None:
-        """End the talk."""
-        self._talk.close()
-
-
-async def _whole(talk: Talk, head: Head) -> Response:
-    try:
-        texts: list[str] = []
-        finish = None
-        while finish is None:
-            text, finish, _ = await talk.next()
-            texts.append(text)
-        return Response(200, head.whole("".join(texts), finish, talk.usage()))
-    finally:
-        talk.close()
-
-
-async def _streamed(talk: Talk, head: Head, *, usage: bool) -> Response:
-    """The stream once its first piece is there: a request that fails at once is an error and not half a stream."""
-    try:
-        first = await talk.next()
-    except BaseException:
-        talk.close()
-        raise
-    return Response(200, Stream(talk, _events(talk, head, first, usage=usage)), "text/event-stream")
-
-
-async def _events(talk: Talk, head: Head, piece: Piece, *, usage: bool) -> AsyncIterator[bytes]:
-    yield head.piece(piece.text, first=True)
-    while piece.finish is None:
-        try:
-            piece = await talk.next()
-        except RequestError as error:
-            body = error.response().body
-            assert isinstance(body, bytes)
-            yield event(body)
-            return
-        if piece.text:
-            yield head.piece(piece.text)
-    last = head.piece("", piece.finish)
-    yield last + (head.usage(talk.usage()) if usage else b"") + DONE
 
 
 def _decode(body: bytes, kind: type[T]) -> T:
@@ -285,11 +246,3 @@ def refusal(status: int) -> Response:
         500: "something broke on our side",
     }
     return RequestError(status, messages.get(status, HTTPStatus(status).phrase)).response()
-
-
-def _broken(error: Exception) -> RequestError:
-    """What a client may know about a failure inside: nothing but that it happened."""
-    if isinstance(error, ConnectionAbortedError):
-        return RequestError(503, "this server is stopping", code="stopping")
-    log.error("the model failed", exc_info=error)
-    return RequestError(500, "the model failed on this request", code="model_failed")

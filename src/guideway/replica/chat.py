@@ -11,6 +11,7 @@ from typing import Any, NoReturn
 from jinja2 import Template, TemplateError
 from jinja2.exceptions import SecurityError, TemplateSyntaxError
 from jinja2.ext import Extension
+from jinja2.meta import find_undeclared_variables
 from jinja2.nodes import Node
 from jinja2.parser import Parser
 from jinja2.sandbox import ImmutableSandboxedEnvironment
@@ -75,6 +76,7 @@ def render_chat(
     *,
     add_generation_prompt: bool = True,
     special: Mapping[str, str] | None = None,
+    tools: Sequence[Mapping[str, Any]] | None = None,
 ) -> str:
     """The text that a model reads for a conversation.
 
@@ -84,6 +86,7 @@ def render_chat(
         system: put first, unless the messages bring a system message of their own.
         add_generation_prompt: end where the assistant begins to speak.
         special: the tokenizer's ``bos_token``, ``eos_token`` and the like, which some templates write.
+        tools: what the assistant may use; see ``knows_tools``.
 
     Raises:
         ChatTemplateError: the template is broken, too costly, or refuses these messages.
@@ -92,11 +95,22 @@ def render_chat(
     if system and not any(turn.get("role") == "system" for turn in turns):
         turns.insert(0, {"role": "system", "content": system})
     values = {"messages": turns, "add_generation_prompt": add_generation_prompt, "range": _counted_range()}
+    if tools:
+        values["tools"] = [dict(tool) for tool in tools]
     try:
         return _bounded(_compiled(template).generate(**(special or {}), **values))
     except (TemplateError, TypeError, ValueError, KeyError, RecursionError, ArithmeticError, AttributeError) as error:
         place = f"line {error.lineno}" if isinstance(error, TemplateSyntaxError) else None
         raise ChatTemplateError(f"the chat template says: {error}", where=place) from None
+
+
+@lru_cache(maxsize=16)
+def knows_tools(template: str) -> bool:
+    """Does *template* write which tools there are?"""
+    try:
+        return "tools" in find_undeclared_variables(_Sandbox().parse(template))
+    except TemplateError:
+        return False
 
 
 @lru_cache(maxsize=16)

@@ -2,14 +2,13 @@
 
 GroupQueryAttention reads and writes keys and values in one buffer when past and present are bound to the same
 memory. So all rows live in one array per layer, a batch is a view of its first rows, and nothing is ever copied,
-except one row when another one leaves. The attention mask tells each row's length.
+except one row when another one leaves. The attention mask tells each row's length. A prompt that is being read lives
+in the row behind the last.
 """
 
 from __future__ import annotations
 
 import json
-import math
-import mmap
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -17,12 +16,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from guideway.core.errors import SpecError, Unavailable
-from guideway.replica.backend import Logits
+from guideway.core.errors import SpecError
+from guideway.replica.backend import PIECE, Logits
+from guideway.replica.memory import Rows
 from guideway.replica.session import open_session
-
-PIECE = 256
-"""Prompt tokens per run: the scores of one piece are the largest array that a prompt needs."""
 
 KV_TYPES: dict[str, type[np.generic]] = {"tensor(float)": np.float32, "tensor(float16)": np.float16}
 
@@ -57,19 +54,38 @@ class OnnxBackend:
         self._logits_type = KV_TYPES[outputs["logits"].type]
         self.vocabulary = int(outputs["logits"].shape[-1])
         shape = (slots, int(decoder["num_key_value_heads"]), self.context, int(decoder["head_size"]))
-        self._kv = _room(shape, self._kv_type, len(self._past))
+        self._kv = Rows(shape, self._kv_type, len(self._past))
+        # The scores of one piece are the largest array that a prompt needs.
         self._scores = np.empty(max(slots, PIECE) * self.vocabulary, self._logits_type)
         self._bindings: dict[tuple[int, int], Any] = {}
         self._lengths: list[int] = []
+        self._begun = 0
+        self._learned: list[NDArray[Any]] = []
+
+    def learn(self, ids: Sequence[int]) -> None:
+        """Keep what reading *ids* gives, apart from all rows, for ``recall``."""
+        self._read_on(ids)
+        self._learned = [array[len(self._lengths), :, : self._begun].copy() for array in self._kv.arrays]
+        self.forget()
+
+    def recall(self) -> None:
+        """Begin the prompt that is to join next with what was learned."""
+        self._begun = self._kv.put(len(self._lengths), self._learned)
+
+    def read(self, ids: Sequence[int]) -> None:
+        """Read a piece of the prompt that is to join next, into the row behind the last."""
+        self._read_on(ids)
+
+    def forget(self) -> None:
+        """Drop what was read and has not joined."""
+        self._begun = 0
+        self._kv.free(len(self._lengths))
 
     def join(self, ids: Sequence[int]) -> Logits:
-        """Read a prompt into a new last row; the scores [vocabulary] of its next token."""
-        row, scores = len(self._lengths), None
-        for start in range(0, len(ids), PIECE):
-            scores = self._read(row, ids[start : start + PIECE], start)
-        if scores is None:
-            raise ValueError("an empty prompt has no next token")
-        self._lengths.append(len(ids))
+        """Read the end of a prompt and make it the last row; the scores [vocabulary] of its next token."""
+        scores = self._read_on(ids)
+        self._lengths.append(self._begun)
+        self._begun = 0
         last: Logits = scores[-1].astype(np.float32, copy=False)
         return last
 
@@ -81,18 +97,22 @@ class OnnxBackend:
         return scores[:, 0].astype(np.float32, copy=False)
 
     def leave(self, row: int) -> None:
-        """Free *row*; the last row moves into its place."""
-        last = len(self._lengths) - 1
-        length = self._lengths.pop()
-        if row == last:
-            return
-        for array in self._kv:
-            array[row, :, :length] = array[last, :, :length]
-        self._lengths[row] = length
+        """Free *row*; the last row moves into its place, and what is being read behind the last."""
+        length, begun = self._lengths.pop(), self._begun
+        last = len(self._lengths)
+        if row < last:
+            self._kv.copy(last, row, length)
+            self._lengths[row] = length
+        if begun:
+            self._kv.copy(last + 1, last, begun)
+        self._kv.free(last + 1 if begun else last)
 
     def reset(self) -> None:
-        """Free all rows."""
+        """Free all rows and drop what was read."""
         self._lengths.clear()
+        self._begun = 0
+        for row in range(self.slots):
+            self._kv.free(row)
 
     def logits(self, ids: Sequence[int]) -> Logits:
         """The scores [len(ids), vocabulary] after every token of a sequence, as a new array. Needs a free row.
@@ -102,9 +122,20 @@ class OnnxBackend:
         """
         if not 0 < len(ids) <= self.context:
             raise ValueError(f"a sequence of {len(ids)} tokens; the context holds {self.context}")
-        row = len(self._lengths)
+        row = len(self._lengths) + bool(self._begun)
         pieces = (self._read(row, ids[start : start + PIECE], start).copy() for start in range(0, len(ids), PIECE))
         return np.concatenate(list(pieces)).astype(np.float32, copy=False)
+
+    def _read_on(self, ids: Sequence[int]) -> NDArray[Any]:
+        """Put *ids* behind what was read; the scores of their last piece."""
+        scores = None
+        for start in range(0, len(ids), PIECE):
+            piece = ids[start : start + PIECE]
+            scores = self._read(len(self._lengths), piece, self._begun)
+            self._begun += len(piece)
+        if scores is None:
+            raise ValueError("an empty prompt has no next token")
+        return scores
 
     def _read(self, row: int, ids: Sequence[int], start: int) -> NDArray[Any]:
         scores: NDArray[Any] = self._run(row, np.array([ids], np.int64), np.array([start], np.int64))[0]
@@ -122,6 +153,7 @@ class OnnxBackend:
             binding.bind_cpu_input("position_ids", before[:, None] + np.arange(count))
         scores = self._scores[: rows * count * self.vocabulary].reshape(rows, count, self.vocabulary)
         binding.bind_output("logits", "cpu", 0, self._logits_type, scores.shape, scores.ctypes.data)
+        self._kv.touch(row, after)
         self._session.run_with_iobinding(binding)
         return scores
 
@@ -130,7 +162,7 @@ class OnnxBackend:
         found = self._bindings.get((row, rows))
         if found is None:
             found = self._session.io_binding()
-            for past, present, array in zip(self._past, self._present, self._kv, strict=True):
+            for past, present, array in zip(self._past, self._present, self._kv.arrays, strict=True):
                 view = array[row : row + rows]
                 found.bind_input(past, "cpu", 0, self._kv_type, view.shape, view.ctypes.data)
                 found.bind_output(present, "cpu", 0, self._kv_type, view.shape, view.ctypes.data)
@@ -164,21 +196,3 @@ def _cache_names(decoder: dict[str, Any]) -> tuple[list[str], list[str]]:
     )
     past, present = names
     return past, present
-
-
-def _room(shape: tuple[int, ...], kind: type[np.generic], count: int) -> list[NDArray[Any]]:
-    """Zeroed arrays; the system gives real memory only to the pages that are written."""
-    size = math.prod(shape) * np.dtype(kind).itemsize
-    try:
-        return [np.frombuffer(_pages(size), kind).reshape(shape) for _ in range(count)]
-    except OSError:
-        raise Unavailable(
-            f"no memory for {shape[0]} slots of {shape[2]} tokens", try_this="use fewer --slots or a smaller --context"
-        ) from None
-
-
-def _pages(size: int) -> mmap.mmap:
-    pages = mmap.mmap(-1, size, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
-    # Huge pages, which numpy would ask for, make a short answer cost as much memory as the longest.
-    pages.madvise(mmap.MADV_NOHUGEPAGE)
-    return pages

@@ -74,4 +74,6 @@ def _nucleus(
 def choose(tokens: NDArray[np.int64], shares: NDArray[np.float64], draw: float) -> int:
     """The token whose slice of [0, 1) holds *draw*."""
     place = int(np.searchsorted(np.cumsum(shares), draw, side="right"))
-    return int(tokens[min(place, len(tokens) - 1)])
+    if place == len(tokens):  # by rounding; the last of them may have been ruled out
+        place = int(np.flatnonzero(shares)[-1])
+    return int(tokens[place])

@@ -6,10 +6,10 @@ from collections import deque
 from collections.abc import Sequence
 from typing import Protocol
 
-from guideway.replica.backend import Backend, Logits
+from guideway.replica.backend import PIECE, Backend, Logits
 
-PROMPT_BUDGET = 512
-"""Prompt tokens read between two steps of those who run already, so that a crowd that joins does not silence them."""
+PROMPT_BUDGET = 256
+"""Prompt tokens between two steps of those who run already: neither a crowd nor a long prompt silences them."""
 
 
 class Work(Protocol):
@@ -32,22 +32,37 @@ class Work(Protocol):
 
 
 class Scheduler:
-    """First come, first served, as many at once as the backend has slots. Steps only when told to."""
+    """First come, first served, as many at once as the backend has slots. Steps only when told to.
 
-    def __init__(self, backend: Backend, *, prompt_budget: int = PROMPT_BUDGET) -> None:
-        self._backend, self._budget = backend, prompt_budget
+    Prompts are read in pieces of *piece* tokens, as many between two steps as *prompt_budget* lets begin.
+    """
+
+    def __init__(self, backend: Backend, *, prompt_budget: int = PROMPT_BUDGET, piece: int = PIECE) -> None:
+        self._backend, self._budget, self._piece = backend, prompt_budget, piece
         self._waiting: deque[Work] = deque()
+        self._reading: Work | None = None
+        self._read = 0
+        self._prefix: list[int] = []
         self._running: list[Work] = []
         self._tokens: list[int] = []
+
+    def learn(self, prefix: Sequence[int]) -> None:
+        """Read *prefix* now, and for no prompt that begins with it again.
+
+        It must be the release's own text, the same for every caller, and it is used whole or not at all. Nothing that
+        a caller wrote is ever kept for the next one: how fast an answer begins would tell what others have asked.
+        """
+        self._backend.learn(prefix)
+        self._prefix = list(prefix)
 
     @property
     def busy(self) -> bool:
         """Is anything left to do?"""
-        return bool(self._waiting or self._running)
+        return bool(self._waiting or self._reading or self._running)
 
     @property
     def running(self) -> int:
-        """Requests that hold a slot."""
+        """Requests that get a token at every step."""
         return len(self._running)
 
     @property
@@ -71,6 +86,8 @@ class Scheduler:
                 self._leave(row)
         if any(work.cancelled for work in self._waiting):
             self._waiting = deque(work for work in self._waiting if not work.cancelled)
+        if self._reading is not None and self._reading.cancelled:
+            self._drop()
         self._join()
 
     def advance(self) -> None:
@@ -81,6 +98,8 @@ class Scheduler:
             logits = self._backend.step(self._tokens)
         except Exception as error:
             works = list(self._running)
+            if self._reading is not None:  # it had no part in this: it is read anew
+                self._waiting.appendleft(self._reading)
             self._clear()
             for work in works:
                 work.fail(error)
@@ -91,7 +110,7 @@ class Scheduler:
 
     def abort(self, error: Exception) -> None:
         """Fail everyone, running and waiting."""
-        works = [*self._running, *self._waiting]
+        works = [*self._running, *([self._reading] if self._reading else ()), *self._waiting]
         self._waiting.clear()
         self._clear()
         for work in works:
@@ -99,18 +118,51 @@ class Scheduler:
 
     def _join(self) -> None:
         budget = self._budget
-        while self._waiting and len(self._running) < self._backend.slots and budget > 0:
-            work = self._waiting.popleft()
-            budget -= len(work.prompt)
+        while budget > 0 and (work := self._next()) is not None:
             try:
-                logits = self._backend.join(work.prompt)
+                self._recall(work)
+                piece = work.prompt[self._read : self._read + self._piece]
+                budget -= len(piece)
+                logits = self._read_on(work, piece)
             except Exception as error:
+                self._drop()
                 work.fail(error)
                 continue
-            self._running.append(work)
-            self._tokens.append(0)
-            if not self._hand(len(self._running) - 1, logits):
-                self._leave(len(self._running) - 1)
+            if logits is not None:
+                self._seat(work, logits)
+
+    def _next(self) -> Work | None:
+        """Whose prompt is read now; None: nobody waits, or there is no slot."""
+        if self._reading is None and self._waiting and len(self._running) < self._backend.slots:
+            self._reading, self._read = self._waiting.popleft(), 0
+        return self._reading
+
+    def _recall(self, work: Work) -> None:
+        """Begin with the prefix if nothing is read yet; a token must be left, for its scores are needed."""
+        length = len(self._prefix)
+        if self._read == 0 < length < len(work.prompt) and list(work.prompt[:length]) == self._prefix:
+            self._backend.recall()
+            self._read = length
+
+    def _read_on(self, work: Work, piece: Sequence[int]) -> Logits | None:
+        """Read the next *piece* of a prompt; the scores of its next token once it is read to its end."""
+        self._read += len(piece)
+        if self._read < len(work.prompt):
+            self._backend.read(piece)
+            return None
+        return self._backend.join(piece)
+
+    def _seat(self, work: Work, logits: Logits) -> None:
+        """Give *work*, whose prompt has become the last row, its first token."""
+        self._reading = None
+        self._running.append(work)
+        self._tokens.append(0)
+        if not self._hand(len(self._running) - 1, logits):
+            self._leave(len(self._running) - 1)
+
+    def _drop(self) -> None:
+        self._backend.forget()
+        self._reading = None
 
     def _hand(self, row: int, logits: Logits) -> bool:
         """Let the work in *row* choose its next token; False when it is over or broken."""
@@ -131,5 +183,6 @@ class Scheduler:
 
     def _clear(self) -> None:
         self._backend.reset()
+        self._reading = None
         self._running.clear()
         self._tokens.clear()

@@ -88,7 +88,11 @@ def read_settings(release: Path) -> ServeSettings:
 
 async def _serve(arguments: Arguments, settings: ServeSettings, text: Text, backend: Backend) -> int:
     outbox = Outbox(asyncio.get_running_loop())
-    worker = Worker(Scheduler(backend), outbox.send)
+    scheduler = Scheduler(backend)
+    prefix = text.prefix(settings.system)
+    if 0 < len(prefix) < backend.context:
+        scheduler.learn(prefix)
+    worker = Worker(scheduler, outbox.send)
     service = Service(
         settings, text, worker.submit, outbox, context=backend.context, limit=arguments.slots + arguments.queue
     )

@@ -1,8 +1,7 @@
-"""The shapes of the OpenAI API that we speak: what a request may say, and what an answer looks like."""
+"""The shapes of the OpenAI API that we speak: what a request may say."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Annotated, Any, Literal
 
 import msgspec
@@ -15,6 +14,10 @@ Stops = Words | Annotated[list[Words], Meta(max_length=16)]
 Count = Annotated[int, Meta(ge=1)]
 Temperature = Annotated[float, Meta(ge=0.0, le=2.0)]
 Share = Annotated[float, Meta(ge=0.0, le=1.0)]
+Penalty = Annotated[float, Meta(ge=-2.0, le=2.0)]
+Token = Annotated[str, Meta(pattern=r"^[0-9]{1,9}$")]
+Biases = Annotated[dict[Token, Annotated[float, Meta(ge=-100.0, le=100.0)]], Meta(max_length=1024)]
+Name = Annotated[str, Meta(pattern=r"^[A-Za-z0-9_-]{1,64}$")]
 
 
 class RequestError(Exception):
@@ -39,16 +42,86 @@ class Part(msgspec.Struct):
     text: str
 
 
+class Called(msgspec.Struct):
+    """A function that the assistant called, and its arguments as JSON text."""
+
+    name: Name
+    arguments: str
+
+
+class ToolCall(msgspec.Struct):
+    """A call in a turn of the assistant."""
+
+    id: str
+    function: Called
+    type: Literal["function"] = "function"
+
+    def turn(self) -> dict[str, Any]:
+        """The call as a chat template reads it: with arguments as an object, as models were taught with."""
+        try:
+            arguments = msgspec.json.decode(self.function.arguments)
+        except (msgspec.DecodeError, RecursionError):
+            arguments = self.function.arguments
+        return {"id": self.id, "type": self.type, "function": {"name": self.function.name, "arguments": arguments}}
+
+
 class Message(msgspec.Struct):
-    """One turn of a conversation. ``developer`` is the newer name of ``system``."""
+    """One turn of a conversation. ``developer`` is the newer name of ``system``; ``tool`` brings what a call gave."""
 
-    role: Literal["system", "developer", "user", "assistant"]
-    content: str | list[Part]
+    role: Literal["system", "developer", "user", "assistant", "tool"]
+    content: str | list[Part] | None = None
+    tool_calls: list[ToolCall] | None = None
+    tool_call_id: str | None = None
 
-    def turn(self) -> dict[str, str]:
-        """The message as a chat template reads it."""
-        text = self.content if isinstance(self.content, str) else "".join(part.text for part in self.content)
-        return {"role": "system" if self.role == "developer" else self.role, "content": text}
+    @property
+    def about_tools(self) -> bool:
+        """Does a template need to know of tools to write this?"""
+        return self.role == "tool" or bool(self.tool_calls)
+
+    def turn(self) -> dict[str, Any]:
+        """The message as a chat template reads it.
+
+        Raises:
+            RequestError: it says nothing.
+        """
+        if self.content is None and not (self.role == "assistant" and self.tool_calls):
+            raise RequestError(400, f"a message of {self.role} has no content", param="messages")
+        content = self.content or ""
+        text = content if isinstance(content, str) else "".join(part.text for part in content)
+        turn: dict[str, Any] = {"role": "system" if self.role == "developer" else self.role, "content": text}
+        if self.role == "assistant" and self.tool_calls:
+            turn["tool_calls"] = [call.turn() for call in self.tool_calls]
+        if self.role == "tool" and self.tool_call_id is not None:
+            turn["tool_call_id"] = self.tool_call_id
+        return turn
+
+
+class Function(msgspec.Struct, omit_defaults=True):
+    """A function that may be called; *parameters* is the JSON Schema of its arguments, None: it takes none."""
+
+    name: Name
+    description: str | None = None
+    parameters: dict[str, Any] | None = None
+
+
+class Tool(msgspec.Struct):
+    """Something that the assistant may use; only functions are known."""
+
+    type: Literal["function"]
+    function: Function
+
+
+class Named(msgspec.Struct):
+    """The name of a function."""
+
+    name: str
+
+
+class ChosenTool(msgspec.Struct):
+    """The one function that must be called."""
+
+    type: Literal["function"]
+    function: Named
 
 
 class StreamOptions(msgspec.Struct):
@@ -71,10 +144,14 @@ class Asked(msgspec.Struct, kw_only=True):
     stream_options: StreamOptions | None = None
     n: int | None = None
     best_of: int | None = None
-    logprobs: bool | int | None = None
-    logit_bias: dict[str, Any] | None = None
-    frequency_penalty: float | None = None
-    presence_penalty: float | None = None
+    logit_bias: Biases | None = None
+    frequency_penalty: Penalty | None = None
+    presence_penalty: Penalty | None = None
+
+    @property
+    def top(self) -> int | None:
+        """How many likely tokens are told beside each one; None: no log-probabilities are asked for."""
+        return None
 
     @property
     def stops(self) -> tuple[str, ...]:
@@ -95,8 +172,7 @@ class Asked(msgspec.Struct, kw_only=True):
 
     def unsupported(self) -> tuple[str, ...]:
         """Names of fields that are refused unless they are empty."""
-        many = ("best_of",) if self.best_of != 1 else ()
-        return (*many, "logprobs", "logit_bias", "frequency_penalty", "presence_penalty")
+        return ("best_of",) if self.best_of != 1 else ()
 
 
 class ChatRequest(Asked, kw_only=True):
@@ -104,16 +180,31 @@ class ChatRequest(Asked, kw_only=True):
 
     messages: Annotated[list[Message], Meta(min_length=1)]
     max_completion_tokens: Count | None = None
-    tools: list[Any] | None = None
+    tools: Annotated[list[Tool], Meta(max_length=128)] | None = None
+    tool_choice: Literal["none", "auto", "required"] | ChosenTool | None = None
     functions: list[Any] | None = None
     response_format: dict[str, Any] | None = None
-    top_logprobs: int | None = None
+    logprobs: bool | None = None
+    top_logprobs: Annotated[int, Meta(ge=0, le=20)] | None = None
+
+    @property
+    def top(self) -> int | None:
+        """How many likely tokens are told beside each one; None: no log-probabilities are asked for."""
+        return (self.top_logprobs or 0) if self.logprobs else None
+
+    def refuse_what_we_cannot(self) -> None:
+        """Say no to fields whose meaning we would otherwise silently drop.
+
+        Raises:
+            RequestError: there is such a field.
+        """
+        super().refuse_what_we_cannot()
+        if self.top_logprobs and not self.logprobs:
+            raise RequestError(400, "top_logprobs needs logprobs to be true", param="top_logprobs")
 
     def unsupported(self) -> tuple[str, ...]:
         """Names of fields that are refused unless they are empty."""
-        shaped = self.response_format is not None and self.response_format.get("type") != "text"
-        more = ("tools", "functions", "top_logprobs", *(("response_format",) if shaped else ()))
-        return (*super().unsupported(), *more)
+        return (*super().unsupported(), "functions")
 
 
 class CompletionRequest(Asked, kw_only=True):
@@ -122,56 +213,13 @@ class CompletionRequest(Asked, kw_only=True):
     prompt: str | list[int | str]
     echo: bool | None = None
     suffix: str | None = None
+    logprobs: Annotated[int, Meta(ge=0, le=5)] | None = None
+
+    @property
+    def top(self) -> int | None:
+        """How many likely tokens are told beside each one; None: no log-probabilities are asked for."""
+        return self.logprobs
 
     def unsupported(self) -> tuple[str, ...]:
         """Names of fields that are refused unless they are empty."""
         return (*super().unsupported(), "echo", "suffix")
-
-
-class Head(msgspec.Struct, frozen=True):
-    """What all pieces of one answer have in common. ``chat`` tells the two kinds apart."""
-
-    id: str
-    created: int
-    model: str
-    chat: bool
-
-    def whole(self, text: str, finish: str, usage: Mapping[str, int]) -> bytes:
-        """The answer as one JSON object."""
-        said: dict[str, Any] = {"message": {"role": "assistant", "content": text}} if self.chat else {"text": text}
-        choice = {"index": 0, **said, "logprobs": None, "finish_reason": finish}
-        kind = "chat.completion" if self.chat else "text_completion"
-        return msgspec.json.encode({**self._common(kind), "choices": [choice], "usage": usage})
-
-    def piece(self, text: str, finish: str | None = None, *, first: bool = False) -> bytes:
-        """One event of a stream."""
-        delta = {"role": "assistant"} if first else {}
-        said: dict[str, Any] = {"text": text}
-        if self.chat:
-            said = {"delta": {**delta, "content": text} if text or first else delta}
-        choice = {"index": 0, **said, "logprobs": None, "finish_reason": finish}
-        return self._event([choice])
-
-    def usage(self, usage: Mapping[str, int]) -> bytes:
-        """The event that tells the token counts."""
-        return self._event([], usage=usage)
-
-    def _event(self, choices: list[Any], **more: Any) -> bytes:
-        kind = "chat.completion.chunk" if self.chat else "text_completion"
-        return event(msgspec.json.encode({**self._common(kind), "choices": choices, **more}))
-
-    def _common(self, kind: str) -> dict[str, Any]:
-        return {"id": self.id, "object": kind, "created": self.created, "model": self.model}
-
-
-DONE = b"data: [DONE]\n\n"
-
-
-def event(data: bytes) -> bytes:
-    """One server-sent event."""
-    return b"data: " + data + b"\n\n"
-
-
-def usage_of(prompt: int, completion: int) -> dict[str, int]:
-    """Token counts as the API tells them."""
-    return {"prompt_tokens": prompt, "completion_tokens": completion, "total_tokens": prompt + completion}

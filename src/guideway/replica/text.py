@@ -14,6 +14,10 @@ from guideway.replica.chat import ChatTemplateError, render_chat
 
 __all__ = ["ChatTemplateError", "Reader", "StopStrings", "Text", "own_template", "render_chat", "stop_ids"]
 
+PREFIX = 16
+"""Tokens from which keeping a prefix is worth it."""
+_OPENINGS = ("a", "Z", "7", " b", "\n", "\n\n", "{", "<", "-", '"', "é", "水")
+"""Texts that have nothing in common: what their conversations share is not theirs."""
 BROKEN = "\N{REPLACEMENT CHARACTER}"
 """What stands for bytes that are no character, or not yet: some tokenizers write one per byte, some one in all."""
 
@@ -43,7 +47,9 @@ class Text:
         ids: list[int] = self.tokenizer.encode(text).ids
         return ids or self._end()
 
-    def encode_chat(self, messages: Sequence[Mapping[str, Any]], system: str = "") -> list[int]:
+    def encode_chat(
+        self, messages: Sequence[Mapping[str, Any]], system: str = "", tools: Sequence[Mapping[str, Any]] = ()
+    ) -> list[int]:
         """Token ids of a conversation, up to where the assistant begins to speak.
 
         What people wrote cannot open or close a turn: the tokenizer's special tokens are taken out of it.
@@ -51,10 +57,28 @@ class Text:
         Raises:
             ChatTemplateError: there is no chat template, or it refuses these messages.
         """
-        turns = [{**message, "content": self._plain(message["content"])} for message in messages]
-        text = render_chat(self.template, turns, system, special=self.special)
+        turns, offered = self._plain(list(messages)), self._plain(list(tools))
+        text = render_chat(self.template, turns, system, special=self.special, tools=offered)
         ids: list[int] = self.tokenizer.encode(text, add_special_tokens=False).ids
         return ids or self._end()
+
+    def prefix(self, system: str = "") -> list[int]:
+        """The tokens that every conversation begins with that brings no system message; none if they are few.
+
+        Only the template and *system* are in them: they end before what the user says begins.
+        """
+        try:
+            chats = [self.encode_chat([{"role": "user", "content": text}], system) for text in _OPENINGS]
+        except ChatTemplateError:
+            return []
+        same = 0
+        while all(len(chat) > same and chat[same] == chats[0][same] for chat in chats):
+            same += 1
+        return chats[0][:same] if same >= PREFIX else []
+
+    def writes(self, *marks: str) -> bool:
+        """Does the template write *marks*, as text that can be read in an answer too?"""
+        return all(mark in self.template and mark not in self._marks for mark in marks)
 
     def surely_longer(self, text: str, tokens: int) -> bool:
         """Does *text* certainly have more than *tokens* tokens? Cheap, so that nobody has to count a huge text."""
@@ -69,7 +93,15 @@ class Text:
         id_ = self.tokenizer.token_to_id(end) if end else None
         return [] if id_ is None else [id_]
 
-    def _plain(self, text: str) -> str:
+    def _plain(self, said: Any) -> Any:
+        """*said* with all its texts free of special tokens."""
+        if isinstance(said, Mapping):
+            return {self._plain(key): self._plain(value) for key, value in said.items()}
+        if isinstance(said, list):
+            return [self._plain(one) for one in said]
+        return self._without_marks(said) if isinstance(said, str) else said
+
+    def _without_marks(self, text: str) -> str:
         before = None
         while before != text:  # taking one out may put another together
             before = text
@@ -130,7 +162,7 @@ class StopStrings:
         if found:
             self._held = ""
             return text[: min(found)[1]], True
-        keep = max(_overlap(text, stop) for stop in self._stops)
+        keep = max(overlap(text, stop) for stop in self._stops)
         self._held = text[len(text) - keep :]
         return text[: len(text) - keep], False
 
@@ -165,7 +197,7 @@ def stop_ids(folder: Path) -> frozenset[int]:
     return frozenset(found)
 
 
-def _overlap(text: str, stop: str) -> int:
+def overlap(text: str, stop: str) -> int:
     """How many characters at the end of *text* may begin *stop*."""
     longest = min(len(text), len(stop) - 1)
     return next((size for size in range(longest, 0, -1) if text.endswith(stop[:size])), 0)

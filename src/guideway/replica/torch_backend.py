@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import inspect
 from collections.abc import Sequence
 from pathlib import Path
@@ -31,12 +32,35 @@ class TorchBackend:
         self.slots, self.context = slots, min(context or longest, longest)
         self.vocabulary = int(self._model.config.vocab_size)
         self._rows: list[Any] = []
+        self._begun: Any = None
+        self._learned: Any = None
         parameters = inspect.signature(self._model.forward).parameters
         self._cache_name = "cache" if "cache" in parameters else "past_key_values"  # the older of its two names
 
+    def learn(self, ids: Sequence[int]) -> None:
+        """Keep what reading *ids* gives, for ``recall``."""
+        self._learned = DynamicCache(config=self._model.config)
+        self._run(list(ids), self._learned, keep=1)
+
+    def recall(self) -> None:
+        """Begin the prompt that is to join next with what was learned."""
+        self._begun = copy.deepcopy(self._learned)
+
+    def read(self, ids: Sequence[int]) -> None:
+        """Read a piece of the prompt that is to join next."""
+        if self._begun is None:
+            self._begun = DynamicCache(config=self._model.config)
+        self._run(list(ids), self._begun, keep=1)
+
+    def forget(self) -> None:
+        """Drop what was read and has not joined."""
+        self._begun = None
+
     def join(self, ids: Sequence[int]) -> Logits:
-        """Read a prompt into a new last row; the scores [vocabulary] of its next token."""
-        cache = DynamicCache(config=self._model.config)
+        """Read the end of a prompt and make it the last row; the scores [vocabulary] of its next token."""
+        cache, self._begun = self._begun, None
+        if cache is None:
+            cache = DynamicCache(config=self._model.config)
         scores = self._run(list(ids), cache, keep=1)
         self._rows.append(cache)
         last: Logits = scores[-1]
@@ -54,8 +78,9 @@ class TorchBackend:
             self._rows[row] = last
 
     def reset(self) -> None:
-        """Free all rows."""
+        """Free all rows and drop what was read."""
         self._rows.clear()
+        self._begun = None
 
     def logits(self, ids: Sequence[int]) -> Logits:
         """The scores [len(ids), vocabulary] after every token of a sequence.

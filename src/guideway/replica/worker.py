@@ -9,17 +9,22 @@ import threading
 from collections.abc import Callable
 from typing import NamedTuple
 
+from guideway.replica.logprobs import Mark
 from guideway.replica.scheduler import Scheduler, Work
 
 log = logging.getLogger(__name__)
 
 
 class Piece(NamedTuple):
-    """What a step brings to one request: text, the reason when it is over (stop, length), or an error."""
+    """What a step brings to one request: text, the reason when it is over (stop, length), or an error.
+
+    ``marks`` belong to the tokens of the text, where they were asked for.
+    """
 
     text: str = ""
     finish: str | None = None
     error: Exception | None = None
+    marks: tuple[Mark, ...] = ()
 
 
 class Outbox:

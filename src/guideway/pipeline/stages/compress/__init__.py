@@ -35,6 +35,7 @@ code = (
     "guideway.pipeline.stages.threads",
     "guideway.pipeline.stages.train",
     "guideway.replica.backend",
+    "guideway.replica.memory",
     "guideway.replica.onnx_backend",
     "guideway.replica.scheduler",
     "guideway.replica.score",

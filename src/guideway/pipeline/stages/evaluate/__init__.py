@@ -25,6 +25,7 @@ code = (
     "guideway.pipeline.stages.models",
     "guideway.pipeline.stages.threads",
     "guideway.replica.backend",
+    "guideway.replica.memory",
     "guideway.replica.onnx_backend",
     "guideway.replica.scheduler",
     "guideway.replica.score",
