@@ -226,7 +226,9 @@ class Invariants:
         last = done[-1]
         bakes = last.release == stable and last.previous == replica.release and replica.release != stable
         self._some_have_baked()
-        self.require(not bakes or last.id in self._baked, f"{replica.id} of the release before is stopped while {last.id} bakes")
+        self.require(
+            not bakes or last.id in self._baked, f"{replica.id} of the release before is stopped while {last.id} bakes"
+        )
 
     def _some_have_baked(self) -> None:
         """Once baked, always baked: a clock that is set back later does not bring back what was let go."""
