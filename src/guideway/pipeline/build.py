@@ -16,7 +16,7 @@ from guideway.pipeline.assess import SEALING, assess
 from guideway.pipeline.check import check
 from guideway.pipeline.circumstances import circumstances
 from guideway.pipeline.run import Emit, log_of, run
-from guideway.pipeline.stages import STAGES
+from guideway.pipeline.stages import stages_for
 from guideway.pipeline.tell import tell
 from guideway.pipeline.workshop import Workshop
 from guideway.sealing.attest import attest
@@ -48,7 +48,7 @@ def build(file: SpecFile, shop: Workshop, emit: Emit) -> Built:
 
 def _build(file: SpecFile, shop: Workshop, emit: Emit) -> Built:
     spec = file.spec
-    results = run(spec, file.root, STAGES, shop, emit)
+    results = run(spec, file.root, stages_for(spec), shop, emit)
     files = results["package"].artifact.files
     envelopes = [*(result.envelope for result in results.values()), _circumstances(file, shop, results)]
     draft = _draft(spec, shop, files)

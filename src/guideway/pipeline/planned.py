@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from guideway.core.spec import SpecFile
 from guideway.pipeline.plan import PlannedStep, plan
-from guideway.pipeline.stages import STAGES
+from guideway.pipeline.stages import stages_for
 from guideway.pipeline.workshop import Workshop
 
 
 def planned(file: SpecFile, shop: Workshop) -> list[PlannedStep]:
     """The plan of *file* against what is kept."""
-    return plan(file.spec, file.root, list(STAGES.values()), shop.known)
+    return plan(file.spec, file.root, list(stages_for(file.spec).values()), shop.known)

@@ -114,6 +114,19 @@ class Evaluate(Part, frozen=True):
     require: tuple[Requirement, ...] = ()
 
 
+class Explain(Part, frozen=True):
+    """Which held-out rows are explained, and by which method. Nothing is unless the spec has this part.
+
+    ``auto`` is occlusion for answers and shap for classes. ``split`` is by default the first one that is judged.
+    With the default of 50 ``examples`` the deletion test is what clause EXP-01 asks for.
+    """
+
+    examples: Positive = 50
+    method: Literal["auto", "occlusion", "shap", "lime", "gradients"] = "auto"
+    split: str = ""
+    seed: int = 7
+
+
 class Compress(Part, frozen=True):
     """Precision of the model that ships, and the loss that is allowed against the trained one."""
 
@@ -203,6 +216,7 @@ class Spec(Part, frozen=True):
     train: Train = Train()
     evaluate: Evaluate = Evaluate()
     compress: Compress = Compress()
+    explain: Explain | None = None
     serve: Serve = Serve()
     policy: Policy = Policy()
 
@@ -215,13 +229,15 @@ class Spec(Part, frozen=True):
     state: State = State()
 
 
-BUILD_KEYS = ("guideway", "name", "task", "data", "train", "evaluate", "compress", "serve", "policy")
+BUILD_KEYS = ("guideway", "name", "task", "data", "train", "evaluate", "compress", "explain", "serve", "policy")
 ENVIRONMENT_KEYS = ("target", "replicas", "scale", "gateway", "rollout", "standard", "state")
-LATER_KEYS = ("tune", "explain", "watch", "backup")
+OPTIONAL_KEYS = ("explain",)
+"""Keys of the build part that a release without them does not mention."""
+LATER_KEYS = ("tune", "watch", "backup")
 """Keys of the design that no part of this version reads yet: using one is an error that says so."""
 
 
 def build_part(spec: Spec) -> dict[str, Any]:
     """The part of *spec* that goes into the release: no environment, no host, no time."""
     plain = msgspec.to_builtins(spec)
-    return {key: plain[key] for key in BUILD_KEYS}
+    return {key: plain[key] for key in BUILD_KEYS if key not in OPTIONAL_KEYS or plain[key] is not None}

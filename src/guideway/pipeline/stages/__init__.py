@@ -5,8 +5,14 @@ from __future__ import annotations
 from typing import cast
 
 from guideway.core.protocols import Stage
-from guideway.pipeline.stages import compress, data, evaluate, guard, package, scan, train
+from guideway.core.spec import Spec
+from guideway.pipeline.stages import compress, data, evaluate, explain, guard, package, scan, train
 
 STAGES: dict[str, Stage] = {
-    module.name: cast(Stage, module) for module in (data, train, compress, evaluate, guard, package, scan)
+    module.name: cast(Stage, module) for module in (data, train, compress, evaluate, explain, guard, package, scan)
 }
+
+
+def stages_for(spec: Spec) -> dict[str, Stage]:
+    """The stages that *spec* asks for: all, but explaining only where it says so."""
+    return {name: stage for name, stage in STAGES.items() if name != explain.name or spec.explain is not None}

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
+import numpy.typing as npt
 
 from guideway.core.evidence import Interval
 from guideway.pipeline.stages.explain.attribution import Floats, Masks, Value
@@ -64,7 +65,7 @@ def faithfulness(found: Sequence[Deletion], seed: int) -> Faithfulness | None:
     return Faithfulness(float(np.mean(gains)), len(gains), bootstrap(gains, [1] * len(gains), seed))
 
 
-def _deleted(order: Floats) -> Masks:
+def _deleted(order: npt.NDArray[np.integer[Any]]) -> Masks:
     """Variants without the first tokens of *order*, one for each share; always one token goes and one stays."""
     masks = np.ones((len(SHARES), len(order)), bool)
     for row, share in enumerate(SHARES):
