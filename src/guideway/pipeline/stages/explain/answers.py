@@ -87,6 +87,17 @@ class Answers:
             right=right,
         )
 
+    def check(self, asked: Asked) -> None:
+        """Refuse what the replica would not read.
+
+        Raises:
+            SpecError: the prompt leaves no room for an answer.
+        """
+        length = len(self._prompt(asked, asked.text))
+        if length >= self._model.context:
+            what = f"the prompt has {length:,} tokens; with its answer {self._model.context:,} can be read"
+            raise SpecError(what, try_this="a shorter one")
+
     def answers(self, asked: Sequence[Asked]) -> list[Said]:
         """The greedy answer to each."""
         most = min(self._settings.max_tokens, max(1, self._model.context // 2))

@@ -41,8 +41,8 @@ def shapley(value: Value, tokens: int, seed: int = 0) -> Floats:
         return (np.asarray(mask, float).reshape(1, -1),)
 
     explainer = shap.explainers.Permutation(lambda rows: value(np.asarray(rows) > 0.5), masked, seed=seed)
-    evaluations = PERMUTATIONS * (2 * tokens + 1)
-    found = explainer(np.ones((1, tokens)), max_evals=evaluations, batch_size=AT_ONCE, silent=True)
+    most = evaluations("shap", tokens)
+    found = explainer(np.ones((1, tokens)), max_evals=most, batch_size=AT_ONCE, silent=True)
     return np.asarray(found.values, dtype=float).reshape(tokens)
 
 
@@ -62,7 +62,7 @@ def lime(value: Value, tokens: int, seed: int = 0) -> Floats:
     found = explainer.attribute(
         torch.ones(1, tokens),
         baselines=torch.zeros(1, tokens),
-        n_samples=max(LEAST_SAMPLES, SAMPLES_PER_TOKEN * tokens),
+        n_samples=evaluations("lime", tokens),
         perturbations_per_eval=AT_ONCE,
     )
     return np.asarray(found.detach().numpy(), dtype=float).reshape(tokens)
@@ -70,3 +70,13 @@ def lime(value: Value, tokens: int, seed: int = 0) -> Floats:
 
 METHODS: dict[str, Method] = {"occlusion": occlusion, "shap": shapley, "lime": lime}
 """Methods that ask for scores only. ``gradients`` is apart: it looks into the model."""
+
+
+def evaluations(method: str, tokens: int) -> int:
+    """How many variants of a text of *tokens* a method asks for; none where it looks into the model."""
+    asked = {
+        "occlusion": tokens + 1,
+        "shap": PERMUTATIONS * (2 * tokens + 1),
+        "lime": max(LEAST_SAMPLES, SAMPLES_PER_TOKEN * tokens),
+    }
+    return asked.get(method, 0)

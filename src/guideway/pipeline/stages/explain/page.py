@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import html
+import unicodedata
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from typing import Any
@@ -44,6 +45,7 @@ figure { margin: .6rem 0; } svg { width: 100%; height: auto; max-width: 34rem; }
 #zh:not(:checked) ~ main :lang(zh), #zh:checked ~ main :lang(en) { display: none; }
 .switch { position: absolute; left: -99rem; } label { cursor: pointer; text-decoration: underline; margin-right: 1rem; }
 """
+TURNING = frozenset({"LRE", "RLE", "LRO", "RLO", "PDF", "LRI", "RLI", "FSI", "PDI"})
 POLICY = "default-src 'none'; style-src 'unsafe-inline'; base-uri 'none'; form-action 'none'"
 
 
@@ -139,12 +141,17 @@ def heat(found: Attribution) -> str:
     for token, weight in zip(found.tokens, found.weights, strict=True):
         colour = "37,99,201" if weight >= 0 else "217,98,43"
         pieces += [
-            html.escape(found.text[at : token.start]),
+            _safe(found.text[at : token.start]),
             f'<b style="background:rgba({colour},{abs(weight) / far * 0.75:.2f})" title="{weight:+.3g}">'
-            f"{html.escape(token.text)}</b>",
+            f"{_safe(token.text)}</b>",
         ]
         at = token.end
-    return "".join(pieces) + html.escape(found.text[at:])
+    return "".join(pieces) + _safe(found.text[at:])
+
+
+def _safe(text: str) -> str:
+    """*text* escaped, without marks that turn the direction of what follows."""
+    return html.escape("".join(one for one in text if unicodedata.bidirectional(one) not in TURNING))
 
 
 def _document(title: Words, parts: Sequence[str]) -> str:

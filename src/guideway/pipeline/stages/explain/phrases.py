@@ -35,7 +35,7 @@ CHANCE = Words(
 )
 OVERALL = Words("Over all texts", "总体")
 CURVES = Words(
-    "Deletion test: how far the score falls ({unit}) as more words go: by these explanations (line), at random (dashes).",
+    "Deletion test: how far the score falls ({unit}) as words go: by these explanations (line), at random (dashes).",
     "删除测试：随着删去的词增多，得分下降多少（{unit}）：按解释的顺序（实线）与随机顺序（虚线）。",
 )
 BARS = Words(

@@ -1,0 +1,102 @@
+"""Explain one answer of a sealed release: every byte verified, as before it is served."""
+
+from __future__ import annotations
+
+import contextlib
+import shutil
+import tempfile
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+
+import msgspec
+
+from guideway.core.artifact import Digest
+from guideway.core.errors import SpecError
+from guideway.core.release import ServeSettings
+from guideway.pipeline.stages.explain.answers import Answers, Asked, Settings
+from guideway.pipeline.stages.explain.attribution import Attribution, Floats, Masks, Value
+from guideway.pipeline.stages.explain.methods import evaluations
+from guideway.pipeline.stages.explain.subject import explain
+from guideway.sealing.pack import files_of, read_manifest
+from guideway.sealing.verify import verify
+from guideway.signing.keys import Verifier
+from guideway.store.blobs import Blobs
+
+Say = Callable[[int, int], None]
+AT_ONCE = 16
+"""Variants between two words of progress."""
+
+
+@contextlib.contextmanager
+def laid_out(
+    blobs: Blobs, release: Digest, trusted: Mapping[str, Verifier], room: Path, progress: Say | None = None
+) -> Iterator[Path]:
+    """The files of *release* in a folder of their own below *room*, once every byte has been verified.
+
+    Raises:
+        Corrupt: a blob is missing or changed, or nobody trusted signed the release.
+    """
+    verify(blobs, release, trusted, progress=progress)
+    room.mkdir(parents=True, exist_ok=True)
+    folder = Path(tempfile.mkdtemp(prefix="explain-", dir=room))
+    try:
+        yield blobs.lay_out(files_of(read_manifest(blobs, release)), folder / "release")
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+class ReleaseExplainer:
+    """The model of the release in *folder*, which explains what it says."""
+
+    def __init__(self, folder: Path) -> None:
+        settings = msgspec.json.decode((folder / "serve.json").read_bytes(), type=ServeSettings)
+        model = folder / "model"
+        self._model = Answers(
+            model,
+            Settings(
+                task=settings.task,
+                system=settings.system,
+                template=settings.template,
+                max_tokens=settings.decoding.max_tokens,
+                stop=settings.decoding.stop,
+            ),
+            trained=model if any(model.glob("*.safetensors")) else None,
+        )
+
+    def explain(
+        self, text: str, *, answer: str | None = None, method: str = "auto", seed: int = 7, progress: Say | None = None
+    ) -> Attribution:
+        """Which words of *text* made *answer*, by default the greedy one.
+
+        Raises:
+            SpecError: there is no word in *text*, it is too long, or the method cannot be used on this model.
+        """
+        asked = Asked(text)
+        self._model.check(asked)
+        said = self._model.answers([asked])[0] if answer is None else self._model.said(answer)
+        case = self._model.case(asked, said)
+        if not case.tokens:
+            raise SpecError("there is no word in the text", try_this="give a text of at least one word")
+        method = self._model.auto if method == "auto" else method
+        if progress:
+            total = evaluations(method, len(case.tokens))
+            case = case._replace(value=told(case.value, progress, total))
+        return explain(case, method, self._model.unit, seed)
+
+
+def told(value: Value, progress: Say, total: int) -> Value:
+    """The same scores, a few variants at a time, with a word of progress after each."""
+    done = 0
+
+    def asked(masks: Masks) -> Floats:
+        nonlocal done
+        import numpy as np
+
+        parts = []
+        for at in range(0, len(masks), AT_ONCE):
+            parts.append(value(masks[at : at + AT_ONCE]))
+            done += len(parts[-1])
+            progress(min(done, total), total)
+        return np.concatenate(parts) if parts else value(masks)
+
+    return asked
