@@ -36,10 +36,16 @@ _BAR = 24
 
 
 @click.command("explain")
-@click.argument("words", nargs=-1, metavar="[RELEASE] TEXT")
+@click.argument("words", nargs=-1, metavar="[RELEASE] [TEXT]")
 @click.option("--answer", metavar="TEXT", help="Explain this answer instead of the one that the model gives.")
 @click.option("--method", type=click.Choice(METHODS), default="auto", show_default=True, help="See docs/explain.md.")
 @click.option("--html", type=click.Path(path_type=Path, dir_okay=False), metavar="FILE", help="Also write a page.")
+@click.option(
+    "--report",
+    type=click.Path(path_type=Path, dir_okay=False),
+    metavar="FILE",
+    help="Instead of a text: write the report of the build.",
+)
 @spec_option
 @environment_option
 @json_option
@@ -49,6 +55,7 @@ def command(
     answer: str | None,
     method: str,
     html: Path | None,
+    report: Path | None,
     path: Path,
     environment: str,
     as_json: bool,
@@ -58,11 +65,15 @@ def command(
     Each word is left out in turn, and its weight is how much less likely the answer becomes, in nats: 0.7 is half as
     likely. The release is verified as before it is served, and nothing needs to run. On a terminal the text is a heat
     map, blue for words that speak for the answer and orange for those against it; elsewhere one line for each word.
+    With --report there is no TEXT.
     """
-    release, text = release_and(words, "text")
+    release, text = release_and(words if report is None else (*words, ""), "text")
     file, home = opened(path, environment)
     with Database(home.database) as database:
         found = releases.find(database, release) if release else releases.newest(database, file.spec.name)
+        if report:
+            _write_report(database, home, found, report)
+            return
     with _watched() as emit, _needed():
         attribution = _explained(home, found, Wanted(text, answer, method), emit)
     if html:
@@ -75,6 +86,13 @@ def command(
         _show(attribution)
     else:
         click.echo("".join(f"{line}\n" for line in plain(attribution)), nl=False)
+
+
+def _write_report(database: Database, home: Home, release: Release, path: Path) -> None:
+    with _needed():
+        from guideway.pipeline.explaining import report_of
+    write_atomic(path, report_of(database, Blobs(home.oci), release.digest))
+    click.echo(f"{path}: explanations of {releases.label(release)}")
 
 
 def plain(found: Attribution) -> list[str]:

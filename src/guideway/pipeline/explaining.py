@@ -10,17 +10,20 @@ from pathlib import Path
 
 import msgspec
 
-from guideway.core.artifact import Digest
+from guideway.core.artifact import Digest, digest_bytes, short
 from guideway.core.errors import SpecError
 from guideway.core.release import ServeSettings
 from guideway.pipeline.stages.explain.answers import Answers, Asked, Settings
 from guideway.pipeline.stages.explain.attribution import Attribution, Floats, Masks, Value
 from guideway.pipeline.stages.explain.methods import evaluations
 from guideway.pipeline.stages.explain.subject import explain
-from guideway.sealing.pack import files_of, read_manifest
+from guideway.sealing.pack import attachments, files_of, read_manifest
 from guideway.sealing.verify import verify
+from guideway.signing import dsse
 from guideway.signing.keys import Verifier
+from guideway.store import steps
 from guideway.store.blobs import Blobs
+from guideway.store.database import Database
 
 Say = Callable[[int, int], None]
 AT_ONCE = 16
@@ -82,6 +85,30 @@ class ReleaseExplainer:
             total = evaluations(method, len(case.tokens))
             case = case._replace(value=told(case.value, progress, total))
         return explain(case, method, self._model.unit, seed)
+
+
+def report_of(database: Database, blobs: Blobs, release: Digest) -> bytes:
+    """The report that the build of *release* left: the one whose envelope is attached to it.
+
+    Raises:
+        SpecError: the build explained nothing, or was made elsewhere.
+    """
+    attached = {digest_bytes(text) for text in attachments(blobs, release, dsse.MEDIA_TYPE)}
+    files = (
+        file
+        for result in steps.all_of(database, "explain")
+        if result.envelope in attached
+        for file in result.artifact.files
+        if file.path == "report.html"
+    )
+    found = next(files, None)
+    if found is None:
+        raise SpecError(
+            "no explanations of this release are kept here",
+            where=short(release),
+            try_this="write explain: {} into the spec and build again, or give a text",
+        )
+    return blobs.read(found.digest)
 
 
 def told(value: Value, progress: Say, total: int) -> Value:

@@ -44,6 +44,12 @@ def latest(database: Database, stage: str) -> StepResult | None:
     return msgspec.json.decode(row.result, type=StepResult) if row else None
 
 
+def all_of(database: Database, stage: str) -> list[StepResult]:
+    """Every kept result of a stage, the newest first."""
+    rows = database.rows(select(_STEPS.c.result).where(_STEPS.c.stage == stage).order_by(_STEPS.c.at.desc()))
+    return [msgspec.json.decode(row.result, type=StepResult) for row in rows]
+
+
 def keep(database: Database, result: StepResult) -> None:
     """Keep a result. The first one under a key stays: the same key means the same work."""
     text = msgspec.json.encode(result).decode()

@@ -42,7 +42,7 @@ figure { margin: .6rem 0; } svg { width: 100%; height: auto; max-width: 34rem; }
 .key i { display: inline-block; width: .8em; height: .8em; border-radius: 50%; margin: 0 .3em 0 .9em; }
 .verdict { font-weight: 600; border-left: 4px solid var(--soft); padding: .3rem .8rem; background: var(--wash); }
 .verdict.good { border-color: #1b8a5a; } .verdict.bad { border-color: #c33; }
-#zh:not(:checked) ~ main :lang(zh), #zh:checked ~ main :lang(en) { display: none; }
+#zh:not(:checked) ~ main [lang="zh"], #zh:checked ~ main [lang="en"] { display: none; }
 .switch { position: absolute; left: -99rem; } label { cursor: pointer; text-decoration: underline; margin-right: 1rem; }
 """
 TURNING = frozenset({"LRE", "RLE", "LRO", "RLO", "PDF", "LRI", "RLI", "FSI", "PDI"})

@@ -20,12 +20,12 @@ _SHORTEST = 22
 
 def curves(shares: Sequence[float], explained: Sequence[float], chance: Sequence[float]) -> str:
     """How far the score falls (up) over the share of tokens deleted (across): the explanation, and chance dashed."""
-    width, height, left, low = 460, 240, 56, 34
+    width, height, left, low, right = 460, 240, 56, 34, 24
     ends = [0.0, *explained, *chance]
     bottom, top = min(ends), max(*ends, min(ends) + 1e-9)
 
     def point(share: float, fall: float) -> str:
-        x = left + share * (width - left - 14)
+        x = left + share * (width - left - right)
         return f"{x:.1f},{14 + (top - fall) / (top - bottom) * (height - 14 - low):.1f}"
 
     def line(values: Sequence[float], colour: str, dash: str) -> str:
