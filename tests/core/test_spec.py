@@ -104,7 +104,7 @@ def test_the_published_schema_is_the_current_one():
         ),
         (
             SMALL + "explain: {method: guess}\n",
-            "guideway.yaml:6: 'guess' is not one of auto, occlusion, shap, lime, gradients",
+            "guideway.yaml:6: explain.method: 'guess' is not one of auto, gradients, lime, occlusion, shap",
         ),
         (SMALL + "train:\n  stps: 5\n", "guideway.yaml:7: unknown key 'stps' (did you mean 'steps'?)"),
         (SMALL + "train:\n  steps: many\n", "guideway.yaml:7: train.steps: expected 'int', got 'str'"),
