@@ -14,12 +14,17 @@ from guideway.core.spec import Spec
 
 
 class Job(Protocol):
-    """What a stage is given: parameters, input folders (read only), an empty output folder, and two voices."""
+    """What a stage is given: parameters, input folders (read only), an empty output folder, and two voices.
+
+    ``resume`` outlives a stage that is killed: whoever runs the very same step next finds there what it left. The
+    folder is made by the stage that needs it, and is gone when the step is done.
+    """
 
     params: Mapping[str, Any]
     inputs: Mapping[str, Path]
     root: Path
     out: Path
+    resume: Path
 
     def progress(self, done: float, total: float, note: str = "") -> None:
         """Say how far the work is; cheap enough to call at every step."""

@@ -25,6 +25,7 @@ from guideway.core.protocols import Stage
 from guideway.core.spec import Spec
 from guideway.kit.files import locked, write_atomic
 from guideway.pipeline.plan import difference, key_parts, module_of
+from guideway.pipeline.resume import lock_of, resume_of, sweep
 from guideway.pipeline.worker import Broke, JobFile, Measured, Message, Moved, Told
 from guideway.pipeline.workshop import Workshop
 from guideway.signing import dsse, statements
@@ -49,7 +50,7 @@ def run(spec: Spec, root: Path, stages: Mapping[str, Stage], shop: Workshop, emi
         digests = {need: result.artifact.digest for need, result in inputs.items()}
         parts = key_parts(stage, spec, root, digests, shop.known)
         step = _Step(stage.name, module_of(stage), digest_of(parts), parts, inputs, dict(stage.params(spec)))
-        with locked(shop.home.run / "locks" / short(step.key)):  # a second build waits here, then finds the result
+        with locked(lock_of(shop.home, step.key)):  # a second build waits here, then finds the result
             kept = shop.known.kept(step.key)
             if kept:
                 emit(StepFinished(stage.name, kept.seconds, True, kept.artifact.digest, kept.facts))
@@ -81,8 +82,10 @@ def _work(step: _Step, root: Path, shop: Workshop, emit: Emit) -> StepResult:
     before = steps.latest(shop.database, step.stage)
     emit(StepStarted(step.stage, difference(before.parts if before else None, step.parts)))
     began = time.monotonic()
+    sweep(shop.home, shop.clock())
     with _work_folder(shop.home.run / "work") as folder:
-        job = _job(step, root, folder, shop.blobs)
+        resume = resume_of(shop.home, step.key)
+        job = _job(step, root, folder, resume, shop.blobs)
         log = log_of(shop.home, step.stage, step.key)
         messages = _run_process(job, folder, log, emit)
         artifact = shop.blobs.put_tree(Path(job.out), take=True)
@@ -100,11 +103,12 @@ def _work(step: _Step, root: Path, shop: Workshop, emit: Emit) -> StepResult:
         parts=step.parts,
     )
     _keep(shop, result)
+    shutil.rmtree(resume, ignore_errors=True)
     emit(StepFinished(step.stage, seconds, False, artifact.digest, result.facts))
     return result
 
 
-def _job(step: _Step, root: Path, folder: Path, blobs: Blobs) -> JobFile:
+def _job(step: _Step, root: Path, folder: Path, resume: Path, blobs: Blobs) -> JobFile:
     """Lay out the inputs as links and make the output folder."""
     inputs = {}
     for name, result in step.inputs.items():
@@ -120,6 +124,7 @@ def _job(step: _Step, root: Path, folder: Path, blobs: Blobs) -> JobFile:
         inputs={name: str(path) for name, path in inputs.items()},
         root=str(root),
         out=str(out),
+        resume=str(resume),
     )
 
 

@@ -30,6 +30,7 @@ class JobFile(msgspec.Struct, frozen=True):
     inputs: dict[str, str]
     root: str
     out: str
+    resume: str
 
 
 class Measured(msgspec.Struct, frozen=True, tag="measured"):
@@ -78,7 +79,7 @@ class _Job:
         self._voice = voice
         self.params: Mapping[str, Any] = asked.params
         self.inputs: Mapping[str, Path] = {name: Path(folder) for name, folder in asked.inputs.items()}
-        self.root, self.out = Path(asked.root), Path(asked.out)
+        self.root, self.out, self.resume = Path(asked.root), Path(asked.out), Path(asked.resume)
 
     def progress(self, done: float, total: float, note: str = "") -> None:
         self.say(Moved(done, total, note))

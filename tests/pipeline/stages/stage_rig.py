@@ -42,6 +42,7 @@ class FakeJob:
     def __init__(self, params: dict[str, Any], inputs: dict[str, Path], root: Path, out: Path) -> None:
         self.params = msgspec.json.decode(msgspec.json.encode(params))
         self.inputs, self.root, self.out = inputs, root, out
+        self.resume = out.with_name(f"{out.name}-resume")
         self.heard: list[tuple[str, Measured]] = []
         self.facts: list[str] = []
         self.moved: list[tuple[float, float]] = []

@@ -19,7 +19,7 @@ from guideway.core.errors import GuidewayError, Refused, SpecError
 from guideway.pipeline.stages import train
 from guideway.pipeline.stages.examples import Example, Voice
 from guideway.pipeline.stages.train.batches import batches, packed
-from guideway.pipeline.stages.train.learn import FLOOR, schedule
+from guideway.pipeline.stages.train.descent import FLOOR, schedule
 
 SHORT = {"steps": 5, "batch": 8}
 

@@ -3,7 +3,6 @@
 from guideway.core.spec.gateway import Gateway
 from guideway.core.spec.load import SpecFile, load, state_url
 from guideway.core.spec.model import (
-    Architecture,
     Compress,
     Data,
     Datasheet,
@@ -16,11 +15,11 @@ from guideway.core.spec.model import (
     Split,
     Standard,
     Tightening,
-    Train,
     build_part,
 )
 from guideway.core.spec.rollout import Rollout
 from guideway.core.spec.schema import json_schema
+from guideway.core.spec.train import Architecture, Train, Validation
 
 __all__ = [
     "Architecture",
@@ -40,6 +39,7 @@ __all__ = [
     "Standard",
     "Tightening",
     "Train",
+    "Validation",
     "build_part",
     "json_schema",
     "load",

@@ -11,9 +11,11 @@ from typing import Any, NoReturn
 import msgspec
 
 from guideway.core.errors import SpecError, did_you_mean
+from guideway.core.spec.classify import check_classify
 from guideway.core.spec.guardrails import check_guardrails
 from guideway.core.spec.marked import Marked, read_marked
 from guideway.core.spec.model import BUILD_KEYS, ENVIRONMENT_KEYS, LATER_KEYS, NAME, Spec
+from guideway.core.spec.train import check_train
 
 _STATE_URL = re.compile(r"sqlite:///.+|postgres(ql)?(\+psycopg)?://.+")
 _AT_PATH = re.compile(r"^(?P<what>.*?)(?: - at `(?P<path>.*)`)?$", re.DOTALL)
@@ -156,12 +158,8 @@ def _check_references(spec: Spec, marked: Marked) -> None:
             raise SpecError(
                 f"split '{name}' has either 'share' or 'values'", where=marked.where(("data", "splits", name))
             )
-    if spec.train.recipe == "full" and not spec.train.base:
-        raise SpecError(
-            "recipe 'full' needs a base model",
-            where=marked.where(("train", "recipe")),
-            try_this="set train.base to a Hugging Face folder",
-        )
+    check_train(spec.train, spec.data.splits, marked)
+    check_classify(spec, marked)
     check_guardrails(spec.serve.guardrails, marked)
     if spec.state.url and not _STATE_URL.fullmatch(spec.state.url):  # never repeated: it may hold a password
         raise SpecError(

@@ -15,6 +15,7 @@ from guideway.core.spec.guardrails import Guardrails
 from guideway.core.spec.part import Part, Positive, Share
 from guideway.core.spec.rollout import Rollout
 from guideway.core.spec.scale import Scale
+from guideway.core.spec.train import Train
 
 NAME = r"^[a-z0-9][a-z0-9._-]{0,62}$"
 Name = Annotated[str, Meta(pattern=NAME, description="Small letters, digits, '.', '_', '-'.")]
@@ -58,42 +59,23 @@ class Split(Part, frozen=True):
 
 
 class Data(Part, frozen=True):
-    """Input data, and how it is cleaned and split. Rows hold prompt and response, messages, or text."""
+    """Input data, and how it is cleaned and split. Rows hold prompt and response, messages, text, or text and label.
+
+    A row whose label is ``out_of_scope`` belongs to no class: it sets and tests the threshold below which a
+    classifier says so. With ``learn_out_of_scope`` it is one more class instead.
+    """
 
     sources: Annotated[tuple[Source, ...], Meta(min_length=1)]
     prompt: str = "prompt"
     response: str = "response"
     text: str = "text"
+    label: str = "label"
+    out_of_scope: str = ""
+    learn_out_of_scope: bool = False
     splits: dict[Name, Split] = msgspec.field(default_factory=lambda: {"test": Split(share=0.1)})
     seed: int = 7
     deduplicate: bool = True
     max_bad_rows: Share = 0.01
-
-
-class Architecture(Part, frozen=True):
-    """Shape of a Llama model trained from scratch. ``context`` is in tokens."""
-
-    layers: Positive = 4
-    hidden: Positive = 256
-    heads: Positive = 4
-    kv_heads: Positive = 2
-    feed_forward: Positive = 704
-    vocabulary: Annotated[int, Meta(ge=300)] = 2048
-    context: Annotated[int, Meta(ge=16)] = 256
-
-
-class Train(Part, frozen=True):
-    """``scratch`` makes a small Llama with its own BPE tokenizer; ``full`` fine-tunes the folder in ``base``."""
-
-    recipe: Literal["scratch", "full"] = "scratch"
-    base: str | None = None
-    architecture: Architecture = Architecture()
-    steps: Positive = 1000
-    batch: Positive = 32
-    learning_rate: Annotated[float, Meta(gt=0.0)] = 3e-3
-    warmup: Annotated[int, Meta(ge=0)] = 50
-    weight_decay: Annotated[float, Meta(ge=0.0)] = 0.1
-    seed: int = 7
 
 
 class Requirement(Part, frozen=True):
@@ -107,10 +89,14 @@ class Requirement(Part, frozen=True):
 
 
 class Evaluate(Part, frozen=True):
-    """What is measured on every split, and what must hold. ``examples`` bounds the rows asked per split."""
+    """What is measured on every split, and what must hold. ``examples`` bounds the rows asked per split.
+
+    ``folds`` above 1 train a classifier so often again, for the spread between folds.
+    """
 
     examples: Positive = 400
     max_tokens: Positive = 24
+    folds: Annotated[int, Meta(ge=0, le=20)] = 0
     require: tuple[Requirement, ...] = ()
 
 
@@ -212,7 +198,7 @@ class Spec(Part, frozen=True):
     guideway: Literal[1]
     name: Name
     data: Data
-    task: Literal["chat", "completion"] = "chat"
+    task: Literal["chat", "completion", "classify"] = "chat"
     train: Train = Train()
     evaluate: Evaluate = Evaluate()
     compress: Compress = Compress()

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from pathlib import Path
 from typing import Any, NamedTuple
 
 from guideway.core.protocols import Job
@@ -12,6 +11,7 @@ from guideway.pipeline.stages.evaluate.answers import cut, is_right
 from guideway.pipeline.stages.evaluate.nearest import Nearest
 from guideway.pipeline.stages.evaluate.ngram import NGrams
 from guideway.pipeline.stages.evaluate.report import Figure, Shown, SplitReport, write_report
+from guideway.pipeline.stages.evaluate.splits import split_names
 from guideway.pipeline.stages.examples import Example, Voice, rows_of
 from guideway.pipeline.stages.intervals import bootstrap, wilson
 from guideway.pipeline.stages.models import Compressed, Model, Trained, losses
@@ -47,11 +47,6 @@ def measure(job: Job) -> None:
     if not splits:
         job.fact("no split is held out, so nothing was measured")
     write_report(job.out, reports, job.params["ships"])
-
-
-def split_names(data: Path) -> list[str]:
-    """The held-out splits in the output of stage data."""
-    return sorted(path.stem for path in data.glob("*.jsonl") if path.stem not in ("train", "rejected"))
 
 
 class Bench:

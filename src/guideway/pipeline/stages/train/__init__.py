@@ -17,9 +17,13 @@ name = "train"
 needs = ("data",)
 libraries = ("python", "safetensors", "tokenizers", "torch", "transformers")
 code = (
+    "guideway.pipeline.stages.classify",
+    "guideway.pipeline.stages.data.clean",
+    "guideway.pipeline.stages.intervals",
     "guideway.pipeline.stages.examples",
     "guideway.pipeline.stages.threads",
     "guideway.replica.chat",
+    "guideway.replica.classifier",
     "guideway.replica.text",
     "guideway.sealing.reshard",
     "guideway.sealing.tensors",
@@ -27,9 +31,9 @@ code = (
 
 
 def params(spec: Spec) -> Mapping[str, Any]:
-    """The whole of ``train``."""
+    """The whole of ``train``; and the task, where it is to classify."""
     plain: dict[str, Any] = msgspec.to_builtins(spec.train)
-    return plain
+    return plain | ({"task": spec.task} if spec.task == "classify" else {})
 
 
 def sources(spec: Spec, root: Path) -> Sequence[Path]:
@@ -59,6 +63,9 @@ def run(job: Job) -> None:
     """
     if job.params["base"] is not None:
         refuse_unsafe(job.root / job.params["base"], job.params["base"])
-    from guideway.pipeline.stages.train.learn import learn
+    if job.params.get("task") == "classify":
+        from guideway.pipeline.stages.classify.learn import learn
+    else:
+        from guideway.pipeline.stages.train.learn import learn
 
     learn(job)
