@@ -9,14 +9,16 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
 import msgspec
+import numpy as np
 
 from guideway.core.artifact import Digest, digest_bytes, short
 from guideway.core.errors import SpecError
 from guideway.core.release import ServeSettings
-from guideway.pipeline.stages.explain.answers import Answers, Asked, Settings
-from guideway.pipeline.stages.explain.attribution import Attribution, Floats, Masks, Value
+from guideway.pipeline.stages.explain.answers import Answers, Settings
+from guideway.pipeline.stages.explain.attribution import Attribution, Floats, Masks, Value, tokens_of
+from guideway.pipeline.stages.explain.classes import Classes
 from guideway.pipeline.stages.explain.methods import evaluations
-from guideway.pipeline.stages.explain.subject import explain
+from guideway.pipeline.stages.explain.subject import Explained, explain
 from guideway.sealing.pack import attachments, files_of, read_manifest
 from guideway.sealing.verify import verify
 from guideway.signing import dsse
@@ -52,39 +54,41 @@ class ReleaseExplainer:
     """The model of the release in *folder*, which explains what it says."""
 
     def __init__(self, folder: Path) -> None:
-        settings = msgspec.json.decode((folder / "serve.json").read_bytes(), type=ServeSettings)
-        model = folder / "model"
-        self._model = Answers(
-            model,
-            Settings(
-                task=settings.task,
-                system=settings.system,
-                template=settings.template,
-                max_tokens=settings.decoding.max_tokens,
-                stop=settings.decoding.stop,
-            ),
-            trained=model if any(model.glob("*.safetensors")) else None,
-        )
+        self._model = _opened(folder)
 
     def explain(
         self, text: str, *, answer: str | None = None, method: str = "auto", seed: int = 7, progress: Say | None = None
     ) -> Attribution:
-        """Which words of *text* made *answer*, by default the greedy one.
+        """Which words of *text* made *answer* (or the class of this name), by default what the model says.
 
         Raises:
             SpecError: there is no word in *text*, it is too long, or the method cannot be used on this model.
         """
-        asked = Asked(text)
-        self._model.check(asked)
-        said = self._model.answers([asked])[0] if answer is None else self._model.said(answer)
-        case = self._model.case(asked, said)
-        if not case.tokens:
+        if not tokens_of(text):
             raise SpecError("there is no word in the text", try_this="give a text of at least one word")
+        case = self._model.ask(text, answer)
         method = self._model.auto if method == "auto" else method
         if progress:
             total = evaluations(method, len(case.tokens))
             case = case._replace(value=told(case.value, progress, total))
         return explain(case, method, self._model.unit, seed)
+
+
+def _opened(folder: Path) -> Explained:
+    settings = msgspec.json.decode((folder / "serve.json").read_bytes(), type=ServeSettings)
+    model = folder / "model"
+    if settings.task == "classify":
+        from guideway.pipeline.stages.explain.classifier import ShippedClassifier
+
+        return Classes(ShippedClassifier(model))
+    said = Settings(
+        task=settings.task,
+        system=settings.system,
+        template=settings.template,
+        max_tokens=settings.decoding.max_tokens,
+        stop=settings.decoding.stop,
+    )
+    return Answers(model, said, trained=model if any(model.glob("*.safetensors")) else None)
 
 
 def report_of(database: Database, blobs: Blobs, release: Digest) -> bytes:
@@ -117,8 +121,6 @@ def told(value: Value, progress: Say, total: int) -> Value:
 
     def asked(masks: Masks) -> Floats:
         nonlocal done
-        import numpy as np
-
         parts = []
         for at in range(0, len(masks), AT_ONCE):
             parts.append(value(masks[at : at + AT_ONCE]))

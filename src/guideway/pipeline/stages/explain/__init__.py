@@ -23,11 +23,12 @@ code = (*evaluate.code, "guideway.pipeline.stages.evaluate.answers", "guideway.r
 def params(spec: Spec) -> Mapping[str, Any]:
     """What is explained and how, and how the release answers."""
     asked = spec.explain or Explain()
-    first = next((name for name, split in spec.data.splits.items() if split.judged), "")
+    judged = [name for name, split in spec.data.splits.items() if split.judged]
+    judged.sort(key=lambda name: name == spec.train.validation.split)  # what training stopped by is the last choice
     return {
         "examples": asked.examples,
         "method": asked.method,
-        "split": asked.split or first,
+        "split": asked.split or next(iter(judged), ""),
         "seed": asked.seed,
         "task": spec.task,
         "max_tokens": min(spec.evaluate.max_tokens, spec.serve.decoding.max_tokens),

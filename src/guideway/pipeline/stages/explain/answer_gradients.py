@@ -11,10 +11,8 @@ from transformers import AutoModelForCausalLM
 
 from guideway.core.errors import SpecError
 from guideway.pipeline.stages.explain.attribution import Floats, Token
-from guideway.pipeline.stages.explain.gradients import Span, integrated_gradients, pooled
+from guideway.pipeline.stages.explain.gradients import OUTSIDE, Span, integrated_gradients, pooled
 from guideway.replica.text import Text, render_chat
-
-OUTSIDE = (0, 0)
 
 
 class AnswerGradients:

@@ -71,6 +71,19 @@ class Answers:
         asked = [asked_of(row) for row in rows]
         return [self.case(one, said) for one, said in zip(asked, self.answers(asked), strict=True)]
 
+    def ask(self, text: str, target: str | None = None) -> Case:
+        """The case of *text* and of the answer *target*, by default the greedy one.
+
+        Raises:
+            SpecError: the model cannot read so long a text or answer.
+        """
+        asked = Asked(text)
+        length = len(self._prompt(asked, text))
+        if length >= self._model.context:
+            what = f"the prompt has {length:,} tokens; with its answer {self._model.context:,} can be read"
+            raise SpecError(what, try_this="a shorter one")
+        return self.case(asked, self.answers([asked])[0] if target is None else self.said(target))
+
     def case(self, asked: Asked, said: Said) -> Case:
         """The case of one answer, whoever gave it."""
         tokens, right = tokens_of(asked.text), None
@@ -86,17 +99,6 @@ class Answers:
             wanted=asked.wanted or "",
             right=right,
         )
-
-    def check(self, asked: Asked) -> None:
-        """Refuse what the replica would not read.
-
-        Raises:
-            SpecError: the prompt leaves no room for an answer.
-        """
-        length = len(self._prompt(asked, asked.text))
-        if length >= self._model.context:
-            what = f"the prompt has {length:,} tokens; with its answer {self._model.context:,} can be read"
-            raise SpecError(what, try_this="a shorter one")
 
     def answers(self, asked: Sequence[Asked]) -> list[Said]:
         """The greedy answer to each."""

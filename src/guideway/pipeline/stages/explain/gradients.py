@@ -16,6 +16,9 @@ AT_ONCE = 16
 """Points on the way that are computed in one batch."""
 
 Span = tuple[int, int]
+"""Characters ``[start, end)`` of a text that a token id stands for."""
+OUTSIDE: Span = (0, 0)
+"""Of an id that stands for nothing in it."""
 
 
 def integrated_gradients(

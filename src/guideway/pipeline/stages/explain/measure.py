@@ -7,6 +7,8 @@ import json
 from guideway.core.protocols import Job
 from guideway.pipeline.stages.examples import rows_of
 from guideway.pipeline.stages.explain.answers import Answers, Settings
+from guideway.pipeline.stages.explain.classes import Classes
+from guideway.pipeline.stages.explain.classifier import ShippedClassifier
 from guideway.pipeline.stages.explain.deletion import deletion, faithfulness
 from guideway.pipeline.stages.explain.page import to_html
 from guideway.pipeline.stages.explain.places import maps
@@ -35,6 +37,8 @@ def measure(job: Job) -> None:
 def opened(job: Job) -> Explained:
     """The model that ships."""
     params, template = job.params, job.params["template"]
+    if params["task"] == "classify":
+        return Classes(ShippedClassifier(job.inputs[params["ships"]], trained=job.inputs["train"]))
     settings = Settings(
         task=params["task"],
         system=params["system"],

@@ -40,7 +40,14 @@ class Explained(Protocol):
     auto: str
 
     def cases(self, rows: Sequence[dict[str, object]]) -> list[Case]:
-        """One case for each of *rows*, as stage data wrote them: what the model says of it is the target."""
+        """The cases of *rows*, as stage data wrote them: what the model says of each is the target."""
+
+    def ask(self, text: str, target: str | None = None) -> Case:
+        """The case of one text, and of *target* instead of what the model says of it.
+
+        Raises:
+            SpecError: the model cannot read the text, or cannot say the target.
+        """
 
     def places(self, texts: Sequence[str]) -> Floats:
         """Where the model sees *texts*: [texts, dimensions]."""
