@@ -125,7 +125,7 @@ def _maps(found: Sequence[Map], *, classes: bool) -> Iterable[str]:
 def _case(line: Line) -> str:
     found = line.found
     mark = {True: "✓ ", False: "✗ ", None: ""}[line.right]
-    wanted = f" · {_both(say.WANTED.fill(wanted=clean(line.wanted)))}" if line.right is False else ""
+    wanted = f" · {_both(say.WANTED.fill(wanted=line.wanted))}" if line.right is False else ""
     gain = f" · {_both(say.GAIN.fill(gain=f'{line.deletion.gain:+.3g}'))}" if line.deletion else ""
     scores = say.SCORES.fill(score=f"{found.score:.3g}", baseline=f"{found.baseline:.3g}", unit=found.unit)
     return (
@@ -184,4 +184,5 @@ def _figure(drawing: str, caption: Words | str) -> str:
 
 def _both(text: Words) -> str:
     """Both languages; the style shows one."""
-    return f'<span lang="en">{html.escape(text.said("en"))}</span><span lang="zh">{html.escape(text.said("zh"))}</span>'
+    english, chinese = (html.escape(clean(text.said(language))) for language in ("en", "zh"))
+    return f'<span lang="en">{english}</span><span lang="zh">{chinese}</span>'
