@@ -67,11 +67,18 @@ class ReleaseExplainer:
         if not tokens_of(text):
             raise SpecError("there is no word in the text", try_this="give a text of at least one word")
         case = self._model.ask(text, answer)
-        method = self._model.auto if method == "auto" else method
+        method = self._chosen(method)
         if progress:
             total = evaluations(method, len(case.tokens))
             case = case._replace(value=told(case.value, progress, total))
         return explain(case, method, self._model.unit, seed)
+
+    def variants(self, text: str, method: str = "auto") -> int:
+        """How many variants of *text* will be scored: what an explanation costs."""
+        return evaluations(self._chosen(method), len(tokens_of(text)))
+
+    def _chosen(self, method: str) -> str:
+        return self._model.auto if method == "auto" else method
 
 
 def _opened(folder: Path) -> Explained:
