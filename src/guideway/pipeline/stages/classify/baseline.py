@@ -17,7 +17,9 @@ from guideway.pipeline.stages.classify.scores import Ints
 FOLDS = 5
 INVERSE_DECAY = 10.0
 """Of the squared weights: scikit-learn's C. Its default of 1 learns too little from short texts."""
-ITERATIONS = 200
+ITERATIONS = 100
+WORDS = 10_000
+"""Words and pairs of words that are looked at: those that stand in the texts most often."""
 
 
 class Folds(NamedTuple):
@@ -76,4 +78,5 @@ def fold_judge(texts: Sequence[str], targets: Ints) -> Callable[[Ints, Ints], In
 
 def _made() -> Pipeline:
     words: dict[str, Any] = {"ngram_range": (1, 2), "sublinear_tf": True, "token_pattern": r"(?u)\b\w+\b"}
+    words["max_features"] = WORDS
     return make_pipeline(TfidfVectorizer(**words), LogisticRegression(C=INVERSE_DECAY, max_iter=ITERATIONS))
