@@ -107,7 +107,7 @@ def report_of(database: Database, blobs: Blobs, release: Digest) -> bytes:
     attached = {digest_bytes(text) for text in attachments(blobs, release, dsse.MEDIA_TYPE)}
     files = (
         file
-        for result in steps.all_of(database, "explain")
+        for result in reversed(steps.all_of(database, "explain"))
         if result.envelope in attached
         for file in result.artifact.files
         if file.path == "report.html"

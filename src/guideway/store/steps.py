@@ -45,8 +45,8 @@ def latest(database: Database, stage: str) -> StepResult | None:
 
 
 def all_of(database: Database, stage: str) -> list[StepResult]:
-    """Every kept result of a stage, the newest first."""
-    rows = database.rows(select(_STEPS.c.result).where(_STEPS.c.stage == stage).order_by(_STEPS.c.at.desc()))
+    """Every kept result of a stage, the oldest first."""
+    rows = database.rows(select(_STEPS.c.result).where(_STEPS.c.stage == stage).order_by(_STEPS.c.at))
     return [msgspec.json.decode(row.result, type=StepResult) for row in rows]
 
 

@@ -14,5 +14,5 @@ STAGES: dict[str, Stage] = {
 
 
 def stages_for(spec: Spec) -> dict[str, Stage]:
-    """The stages that *spec* asks for: all, but explaining only where it says so."""
-    return {name: stage for name, stage in STAGES.items() if name != explain.name or spec.explain is not None}
+    """The stages that *spec* has: a stage with a function ``wanted`` says itself whether it is one of them."""
+    return {name: stage for name, stage in STAGES.items() if getattr(stage, "wanted", lambda _spec: True)(spec)}

@@ -20,6 +20,11 @@ libraries = (*evaluate.libraries, "captum", "scikit-learn", "shap")
 code = (*evaluate.code, "guideway.pipeline.stages.evaluate.answers", "guideway.replica.torch_backend")
 
 
+def wanted(spec: Spec) -> bool:
+    """Does *spec* ask for explanations?"""
+    return spec.explain is not None
+
+
 def params(spec: Spec) -> Mapping[str, Any]:
     """What is explained and how, and how the release answers."""
     asked = spec.explain or Explain()
