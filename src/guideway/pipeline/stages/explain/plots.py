@@ -62,7 +62,7 @@ def bars(words: Sequence[Word]) -> str:
 
 def strip(words: Sequence[Word]) -> str:
     """Every weight of each word as a dot: right of the line it speaks for the target, left of it against."""
-    width, row, left, right = 460, 21, 170, 14
+    width, row, left, right = 460, 21, 170, 24
     far = max((abs(weight) for word in words for weight in word.weights), default=0.0) or 1.0
     middle, half = (left + width - right) / 2, (width - left - right) / 2 - 6
     height = 30 + row * len(words)
