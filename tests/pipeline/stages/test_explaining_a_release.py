@@ -70,8 +70,8 @@ def test_a_page_is_written_that_stands_alone(explain, tmp_path):
     ("argv", "says"),
     [
         (("",), "there is no word in the text"),
-        (("word " * 99,), "tokens; with its answer 64 can be read"),
-        ((QUESTION, "--answer", "red " * 99), "the answer has"),
+        (("word " * 99,), "tokens; 64 can be read"),
+        ((QUESTION, "--answer", "red " * 99), "prompt and answer have"),
         ((QUESTION, "--method", "gradients"), "there are no weights that gradients could be taken of"),
         (("9", QUESTION), "no release"),
         (("--report", "page.html"), "no explanations of this release are kept here"),

@@ -11,6 +11,8 @@ from stage_rig import colour_spec, read_jsonl, run_stage, spec_of, write_jsonl
 
 from guideway.core.spec import build_part
 from guideway.pipeline.stages import STAGES, explain, stages_for
+from guideway.pipeline.stages.explain.answers import Answers, Settings
+from guideway.pipeline.stages.explain.subject import explain as explained_by
 
 ASKED = {"examples": 8}
 
@@ -99,6 +101,20 @@ def test_rows_of_a_single_word_are_left_out(colours, tmp_path):
     inputs = {"data": tmp_path / "data", "train": colours.out["train"], "compress": colours.out["compress"]}
     job = run_stage("explain", colour_spec(explain=ASKED), colours.root, tmp_path / "out", **inputs)
     assert [line["id"] for line in read_jsonl(job.out / "attributions.jsonl")] == ["1"]
+
+
+def test_a_plain_text_is_explained_by_its_first_half(colours):
+    model = Answers(colours.out["compress"], Settings("completion", max_tokens=4))
+    (case,) = model.cases([{"id": "1", "text": "tell me the colour of the sky blue"}])
+    assert (case.text, case.right) == ("tell me the colour", None) and len(case.tokens) == 4
+    found = explained_by(case, "occlusion", model.unit, 7)
+    assert np.isfinite(found.weights).all() and found.score <= 0
+
+
+def test_a_prompt_that_fills_the_context_is_read_whole(colours):
+    model = Answers(colours.out["compress"], Settings("completion", max_tokens=32))
+    case = model.ask("a " * 30)
+    assert len(case.tokens) == 30 and np.isfinite(explained_by(case, "occlusion", "nats", 7).weights).all()
 
 
 # What a spec without it has

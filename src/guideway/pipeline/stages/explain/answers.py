@@ -77,12 +77,17 @@ class Answers:
         Raises:
             SpecError: the model cannot read so long a text or answer.
         """
-        asked = Asked(text)
-        length = len(self._prompt(asked, text))
-        if length >= self._model.context:
-            what = f"the prompt has {length:,} tokens; with its answer {self._model.context:,} can be read"
-            raise SpecError(what, try_this="a shorter one")
-        return self.case(asked, self.answers([asked])[0] if target is None else self.said(target))
+        asked, context = Asked(text), self._model.context
+        said = None if target is None else self.said(target)
+        prompt, answer = len(self._prompt(asked, text)), len(said.ids) if said else 1
+        if prompt + answer > context + 1:  # the last token of an answer is not read
+            both = (
+                f"prompt and answer have {prompt:,} + {answer:,} tokens"
+                if said
+                else f"the prompt has {prompt:,} tokens"
+            )
+            raise SpecError(f"{both}; {context:,} can be read", try_this="a shorter text")
+        return self.case(asked, said or self.answers([asked], room=1)[0])
 
     def case(self, asked: Asked, said: Said) -> Case:
         """The case of one answer, whoever gave it."""
@@ -100,24 +105,21 @@ class Answers:
             right=right,
         )
 
-    def answers(self, asked: Sequence[Asked]) -> list[Said]:
-        """The greedy answer to each."""
-        most = min(self._settings.max_tokens, max(1, self._model.context // 2))
-        prompts = [self._prompt(one, one.text)[most - self._model.context :] for one in asked]
+    def answers(self, asked: Sequence[Asked], room: int = 0) -> list[Said]:
+        """The greedy answer to each. A prompt that leaves less than *room* tokens for it loses its beginning.
+
+        By default the room is what the longest answer needs, as in evaluation.
+        """
+        context = self._model.context
+        most = min(self._settings.max_tokens, max(1, context // 2))
+        prompts = [self._prompt(one, one.text)[(room or most) - context :] for one in asked]
         found = generate_all(self._model, prompts, most, self._voice.stop_ids)
-        return [self._said(ids, ended=len(ids) < most) for ids in found]
+        limits = [min(most, context - len(prompt)) for prompt in prompts]
+        return [self._said(ids, ended=len(ids) < limit) for ids, limit in zip(found, limits, strict=True)]
 
     def said(self, text: str) -> Said:
-        """An answer that somebody gives: *text*.
-
-        Raises:
-            SpecError: it is too long for the model.
-        """
-        ids = [*self._voice.encode(text), self._voice.end]
-        if len(ids) >= self._model.context:
-            what = f"the answer has {len(ids) - 1:,} tokens; with its prompt {self._model.context:,} can be read"
-            raise SpecError(what, try_this="a shorter one")
-        return Said(ids, text)
+        """An answer that somebody gives: *text*, and the token that ends it."""
+        return Said([*self._voice.encode(text), self._voice.end], text)
 
     def places(self, texts: Sequence[str]) -> Floats:
         """The mean of the last hidden states over the tokens of each text, of the trained model."""
