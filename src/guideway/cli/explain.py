@@ -37,7 +37,7 @@ _BAR = 24
 
 @click.command("explain")
 @click.argument("words", nargs=-1, metavar="[RELEASE] [TEXT]")
-@click.option("--answer", metavar="TEXT", help="Explain this answer instead of the one that the model gives.")
+@click.option("--answer", metavar="TEXT", help="Explain this answer (or class) instead of the model's own.")
 @click.option("--method", type=click.Choice(METHODS), default="auto", show_default=True, help="See docs/explain.md.")
 @click.option("--html", type=click.Path(path_type=Path, dir_okay=False), metavar="FILE", help="Also write a page.")
 @click.option(
@@ -60,10 +60,10 @@ def command(
     environment: str,
     as_json: bool,
 ) -> None:
-    """Show which words of TEXT made the answer of RELEASE (default: the newest).
+    """Show which words of TEXT made the answer, or the class, that RELEASE (default: the newest) gives.
 
-    Each word is left out in turn, and its weight is how much less likely the answer becomes, in nats: 0.7 is half as
-    likely. The release is verified as before it is served, and nothing needs to run. On a terminal the text is a heat
+    Of an answer each word is left out in turn, and its weight is how much less likely the answer becomes, in nats: 0.7
+    is half as likely. The weights of a class are probabilities, by SHAP. The release is verified as before it is served, and nothing needs to run. On a terminal the text is a heat
     map, blue for words that speak for the answer and orange for those against it; elsewhere one line for each word.
     With --report there is no TEXT.
     """
