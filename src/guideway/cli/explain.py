@@ -63,9 +63,9 @@ def command(
     """Show which words of TEXT made the answer, or the class, that RELEASE (default: the newest) gives.
 
     Of an answer each word is left out in turn, and its weight is how much less likely the answer becomes, in nats: 0.7
-    is half as likely. The weights of a class are probabilities, by SHAP. The release is verified as before it is served, and nothing needs to run. On a terminal the text is a heat
-    map, blue for words that speak for the answer and orange for those against it; elsewhere one line for each word.
-    With --report there is no TEXT.
+    is half as likely. The weights of a class are probabilities, by SHAP. The release is verified as before it is
+    served, and nothing needs to run. On a terminal the text is a heat map, blue for words that speak for what was said
+    and orange for those against it; elsewhere there is one line for each word. With --report there is no TEXT.
     """
     release, text = release_and(words if report is None else (*words, ""), "text")
     file, home = opened(path, environment)
@@ -136,8 +136,7 @@ def _explained(home: Home, release: Release, wanted: Wanted, emit: Emit) -> Attr
 def _show(found: Attribution) -> None:
     """The heat map, the answer, and the heaviest words with bars."""
     console = Console(highlight=False)
-    console.print(heat_map(found), "")
-    console.print(Text(f"→ {_summary(found)}"), "")
+    console.print(heat_map(found), Text(f"\n→ {_summary(found)}\n"), sep="\n")
     far = max(map(abs, found.weights), default=0.0) or 1.0
     heaviest = sorted(zip(found.weights, found.tokens, strict=True), key=lambda pair: -abs(pair[0]))[:10]
     for weight, token in heaviest:
