@@ -112,6 +112,15 @@ def test_a_gain_that_may_be_nothing_does_not_prove_that_explanations_are_faithfu
     assert judged(exp, fact(0.2, "faithfulness_gain", n=49, interval=narrow)).verdict is Verdict.UNKNOWN
 
 
+def test_a_check_for_one_kind_of_model_says_nothing_of_the_other():
+    evl = next(one for one in default_clauses() if one.id == "EVL-01")
+    proofs = fact(0.05, "error_rate", interval=INTERVAL), fact(0.09, "baseline_error_rate", interval=INTERVAL)
+    assert judged(evl, *proofs, spec={"task": "classify"}).verdict is Verdict.PASS
+    assert judged(evl, *proofs, spec={"task": "chat"}).verdict is Verdict.UNKNOWN
+    worse = fact(0.1, "error_rate", interval=INTERVAL)
+    assert judged(evl, worse, proofs[1], spec={"task": "classify"}).verdict is Verdict.FAIL
+
+
 def test_the_worst_check_decides_and_says_how_many_hold():
     both = clause(check(at_least=0.8), check(metric="other", at_most=1))
     said = judged(both, fact(0.9))

@@ -51,17 +51,24 @@ def command(path: Path, environment: str, as_json: bool) -> None:
 
 def _show(url: str, model: str, key: str | None, task: str, certificate: Path | None) -> None:
     shown = key or "$GUIDEWAY_KEY"
-    path, body = (
-        ("chat/completions", f'{{"model": "{model}", "messages": [{{"role": "user", "content": "Hello"}}]}}')
-        if task == "chat"
-        else ("completions", f'{{"model": "{model}", "prompt": "Once"}}')
-    )
+    address, body = _example(url, model, task)
     click.echo(f"\n  URL    {url}")
     click.echo(f"  model  {model}")
     click.echo(f"  key    {key}  (shown this once)" if key else "  key    `guideway keys new` makes another one")
     trusting = f"--cacert {certificate} " if certificate else ""
-    click.echo(f'\n  curl {trusting}{url}/{path} -H "Authorization: Bearer {shown}" \\')
+    click.echo(f'\n  curl {trusting}{address} -H "Authorization: Bearer {shown}" \\')
     click.echo(f"    -H 'Content-Type: application/json' -d '{body}'\n")
     if certificate:
         click.echo(f"  clients trust it with: {trust(certificate)[1]}")
     click.echo("  stop it with: guideway down")
+
+
+def _example(url: str, model: str, task: str) -> tuple[str, str]:
+    """Where to send a first request, and its body."""
+    if task == "classify":
+        text = '{"name": "text", "shape": [1], "datatype": "BYTES", "data": ["Hello"]}'
+        return f"{url.removesuffix('/v1')}/v2/models/{model}/infer", f'{{"inputs": [{text}]}}'
+    if task == "completion":
+        return f"{url}/completions", f'{{"model": "{model}", "prompt": "Once"}}'
+    said = '{"role": "user", "content": "Hello"}'
+    return f"{url}/chat/completions", f'{{"model": "{model}", "messages": [{said}]}}'

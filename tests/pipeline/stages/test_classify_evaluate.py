@@ -48,6 +48,13 @@ def test_every_class_is_a_slice(intents):
     assert job.one("precision", "compress", "test/money").value == 1.0
 
 
+def test_classes_below_the_floor_are_counted_where_one_is_set(intents):
+    assert "slices_below_floor" not in {metric for metric, _ in intents.jobs["evaluate"].heard}
+    job = evaluate_again(intents, "floor", evaluate={"class_floor": 0.9})
+    found = job.one("slices_below_floor", "compress", "test")
+    assert (found.value, found.n) == (0, 3)
+
+
 def test_the_report_names_what_went_wrong(intents):
     report = json.loads((intents.out["evaluate"] / "report.json").read_text())
     split = next(one for one in report["splits"] if one["split"] == "test")

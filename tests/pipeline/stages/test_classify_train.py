@@ -46,6 +46,11 @@ def test_training_twice_gives_the_same_bytes(intents, trained):
     assert train_again(intents, "other", seed=8, steps=2).one("train_loss") != trained.one("train_loss")
 
 
+def test_the_tokenizer_says_how_long_a_text_may_be_here(trained):
+    config = json.loads((trained.out / "tokenizer_config.json").read_text())
+    assert config["model_max_length"] == read_settings(trained.out).max_tokens == 62
+
+
 def test_only_safetensors_and_json_are_written(trained):
     assert {path.suffix for path in trained.out.iterdir()} == {".safetensors", ".json"}
 

@@ -47,6 +47,7 @@ def _of_others(spec: Spec) -> Iterator[_Fault]:
         (("data", "out_of_scope"), spec.data.out_of_scope),
         (("data", "learn_out_of_scope"), spec.data.learn_out_of_scope),
         (("evaluate", "folds"), spec.evaluate.folds),
+        (("evaluate", "class_floor"), spec.evaluate.class_floor),
         (("train", "class_weights"), spec.train.class_weights),
     ):
         if said:

@@ -78,5 +78,5 @@ def fold_judge(texts: Sequence[str], targets: Ints) -> Callable[[Ints, Ints], In
 
 def _made() -> Pipeline:
     words: dict[str, Any] = {"ngram_range": (1, 2), "sublinear_tf": True, "token_pattern": r"(?u)\b\w+\b"}
-    words["max_features"] = WORDS
+    words |= {"max_features": WORDS, "dtype": np.float32}
     return make_pipeline(TfidfVectorizer(**words), LogisticRegression(C=INVERSE_DECAY, max_iter=ITERATIONS))

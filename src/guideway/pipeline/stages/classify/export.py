@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import logging
 import shutil
 import tempfile
 import warnings
 from pathlib import Path
 
 import numpy as np
+import onnx
 import onnxruntime as ort
 import torch
 from onnxruntime.quantization import QuantType, quantize_dynamic
+from onnxruntime.quantization.matmul_nbits_quantizer import MatMulNBitsQuantizer
 
 from guideway.core.errors import GuidewayError
 from guideway.pipeline.stages.classify.learn import OF_THE_TOKENIZER
@@ -18,6 +21,7 @@ from guideway.pipeline.stages.classify.model import EncoderClassifier, load_clas
 from guideway.replica.classifier import GRAPH
 
 OPSET = 17
+BITS, BLOCK, COMPUTED_IN_INT8 = 8, 128, 4
 SHAPES = ((1, 3), (3, 9), (5, 24))
 """Rows and tokens of the batches on which the export must agree with its source."""
 TOLERANCE = 1e-3
@@ -27,8 +31,9 @@ TOLERANCE = 1e-3
 def export(source: Path, out: Path, precision: str) -> None:
     """Export the classifier in *source* to *out* for the processor, in fp32 or int8.
 
-    int8: weights in eight bits for each channel; what flows between is quantised while it is computed. One bit of the
-    range stays free, so that processors without VNNI, whose sums would overflow, give the same answers.
+    int8: weights in eight bits, and what flows between quantised in blocks of a row while it is computed. ONNX
+    Runtime's ``quantize_dynamic`` is faster and moves ten times as far; and it has one scale for a whole batch, so
+    that the answer to a text depends on the texts that happen to wait beside it.
 
     Raises:
         GuidewayError: this encoder cannot be exported, or the export does not agree with it.
@@ -41,10 +46,23 @@ def export(source: Path, out: Path, precision: str) -> None:
         if precision == "fp32":
             shutil.copyfile(plain, out / GRAPH)
         else:
-            quantize_dynamic(plain, out / GRAPH, weight_type=QuantType.QInt8, per_channel=True, reduce_range=True)
+            _quantise(plain, out / GRAPH)
     for name in OF_THE_TOKENIZER:
         if (source / name).is_file():
             shutil.copyfile(source / name, out / name)
+
+
+def _quantise(plain: Path, out: Path) -> None:
+    """Tables of embeddings first, which are only read; then the matrices."""
+    tables = plain.with_name("tables.onnx")
+    logging.getLogger("onnxruntime.quantization.matmul_nbits_quantizer").setLevel(
+        logging.ERROR
+    )  # it tells of each node
+    quantize_dynamic(plain, tables, weight_type=QuantType.QInt8, op_types_to_quantize=["Gather"])
+    asked = {"bits": BITS, "block_size": BLOCK, "is_symmetric": True, "accuracy_level": COMPUTED_IN_INT8}
+    made = MatMulNBitsQuantizer(onnx.load(tables), op_types_to_quantize=("MatMul",), **asked)
+    made.process()
+    made.model.save_model_to_file(str(out), False)
 
 
 class _Graph(torch.nn.Module):

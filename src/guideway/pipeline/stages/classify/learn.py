@@ -133,12 +133,20 @@ def _validation(model: EncoderClassifier, held: Sequence[Case], train: Train) ->
     return Validation(float(found.mean()), error, len(found))
 
 
+def _lay_tokenizer(base: Path, out: Path, max_tokens: int) -> None:
+    """The files of the tokenizer; it says how long a text may be here, and not 10**30, as some bases do."""
+    for name in OF_THE_TOKENIZER:
+        if (base / name).is_file():
+            shutil.copyfile(base / name, out / name)
+    path = out / "tokenizer_config.json"
+    config = json.loads(path.read_text(encoding="utf-8")) | {"model_max_length": max_tokens}
+    path.write_text(json.dumps(config, indent=1, sort_keys=True, ensure_ascii=False) + "\n", encoding="utf-8")
+
+
 def _finish(job: Job, base: Path, model: EncoderClassifier, settings: ClassifierSettings, learned: Learned) -> None:
     """Save all that belongs to the model, and leave the evidence about it."""
     model.eval().cpu().save(job.out)
-    for name in OF_THE_TOKENIZER:
-        if (base / name).is_file():
-            shutil.copyfile(base / name, job.out / name)
+    _lay_tokenizer(base, job.out, settings.max_tokens)
     write_settings(job.out, settings)
     reshard_in_place(job.out)
     curve = msgspec.json.format(msgspec.json.encode(learned.curve), indent=1)

@@ -138,6 +138,18 @@ def _out_of_scope(found: Probabilities, inside: Bools, threshold: float) -> list
     ]
 
 
+def _leave_floor(job: Job, report: SplitReport) -> None:
+    """How many classes of what ships are found less often than the spec asks for."""
+    floor = job.params["class_floor"]
+    if not floor or not report.classes:
+        return
+    below = [each.label for each in report.classes if each.recall.value < floor]
+    n, split = len(report.classes), report.split
+    job.measure("slices_below_floor", len(below), "classes", about="compress", n=n, slice=split)
+    if below:
+        job.fact(f"{len(below)} of {n} classes are found in less than {floor:.0%} on {split}: {', '.join(below[:5])}")
+
+
 def _broken(found: Probabilities) -> Score:
     broken = int((~np.isfinite(found).all(axis=1)).sum())
     return share("non_finite_outputs", broken, len(found))._replace(value=float(broken), unit="rows")
@@ -157,6 +169,7 @@ def _leave(job: Job, report: SplitReport) -> None:
                 job.measure(
                     one.metric, one.value, one.unit, about=about, n=one.n, interval=one.interval, slice=report.split
                 )
+    _leave_floor(job, report)
     for each in report.classes:
         for one in (each.recall, each.precision):
             if one.n:

@@ -16,7 +16,12 @@ name = "compress"
 needs = ("data", "train")
 libraries = ("numpy", "onnx", "onnx-ir", "onnxruntime", "onnxruntime-genai", "tokenizers", "torch", "transformers")
 code = (
-    "guideway.pipeline.stages.classify",
+    "guideway.pipeline.stages.classify.compress",
+    "guideway.pipeline.stages.classify.export",
+    "guideway.pipeline.stages.classify.model",
+    "guideway.pipeline.stages.classify.rows",
+    "guideway.pipeline.stages.classify.shipped",
+    "guideway.pipeline.stages.classify.threshold",
     "guideway.pipeline.stages.evaluate.splits",
     "guideway.pipeline.stages.examples",
     "guideway.pipeline.stages.intervals",

@@ -17,7 +17,10 @@ name = "train"
 needs = ("data",)
 libraries = ("python", "safetensors", "tokenizers", "torch", "transformers")
 code = (
-    "guideway.pipeline.stages.classify",
+    "guideway.pipeline.stages.classify.learn",
+    "guideway.pipeline.stages.classify.model",
+    "guideway.pipeline.stages.classify.probe",
+    "guideway.pipeline.stages.classify.rows",
     "guideway.pipeline.stages.data.clean",
     "guideway.pipeline.stages.intervals",
     "guideway.pipeline.stages.examples",
