@@ -7,10 +7,12 @@ import xml.etree.ElementTree as ElementTree
 
 import numpy as np
 import pytest
+from stage_rig import FakeJob
 
 from guideway.core.evidence import Interval
 from guideway.pipeline.stages.explain.attribution import Attribution, tokens_of
 from guideway.pipeline.stages.explain.deletion import SHARES, Deletion, Faithfulness
+from guideway.pipeline.stages.explain.measure import leave
 from guideway.pipeline.stages.explain.page import heat, page_of, to_html
 from guideway.pipeline.stages.explain.places import maps
 from guideway.pipeline.stages.explain.plots import COLOURS, bars, curves, legend, scatter, strip
@@ -48,6 +50,13 @@ def test_a_method_that_is_no_better_than_chance_says_so_in_both_languages():
     page = to_html(findings(line("a b", [1.0, 2.0]), low=-0.1))
     assert "No better than chance" in page and "不比随机更好" in page and "More faithful" not in page
     assert "More faithful than chance" in to_html(findings(line("a b", [1.0, 2.0])))
+
+
+@pytest.mark.parametrize(("low", "says"), [(-0.1, "NO BETTER THAN CHANCE"), (0.1, ": more faithful than chance")])
+def test_the_stage_says_whether_it_is_better_than_chance(tmp_path, low, says):
+    job = FakeJob({}, {"compress": tmp_path}, tmp_path, tmp_path / "out")
+    leave(job, findings(line("a b", [1.0, 2.0]), low=low))
+    assert says in job.facts[0] and job.one("faithfulness_gain", "compress", "test").interval.low == low
 
 
 def test_a_page_of_one_text_has_its_heat_map_and_no_figures():

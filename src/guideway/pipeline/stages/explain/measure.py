@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
+from typing import Any
 
 from guideway.core.protocols import Job
 from guideway.pipeline.stages.examples import rows_of
@@ -19,6 +21,8 @@ ON_THE_MAP = 200
 """Texts on the map at the most; those that are explained are among them."""
 LEAST_TOKENS = 2
 """In a text of one token there is nothing to weigh against it."""
+
+_MARKS = {True: RIGHT, False: WRONG, None: ""}
 
 
 def measure(job: Job) -> None:
@@ -50,21 +54,14 @@ def opened(job: Job) -> Explained:
 
 
 def found_of(job: Job, model: Explained) -> Findings:
-    """Every figure about a sample of the rows of the split: those with the smallest ids, which are digests."""
+    """Every figure about a sample of the rows of the split."""
     params = job.params
-    path = job.inputs["data"] / f"{params['split']}.jsonl"
-    rows = sorted(rows_of(path), key=lambda row: str(row["id"]))[: max(ON_THE_MAP, params["examples"])]
     job.progress(0, 1, "asking")
-    cases = model.cases(rows)
-    chosen = [case for case in cases if len(case.tokens) >= LEAST_TOKENS][: params["examples"]]
+    cases = model.cases(_sample(job))
     method = model.auto if params["method"] == "auto" else params["method"]
-    lines = []
-    for number, case in enumerate(chosen):
-        job.progress(number, len(chosen) + 1, f"{method} {number + 1} of {len(chosen)}")
-        lines.append(_line(model, case, method, (params["seed"], number)))
+    lines = _lines(job, model, cases, method)
     classes = params["task"] == "classify"
-    groups = [case.target if classes else {True: RIGHT, False: WRONG, None: ""}[case.right] for case in cases]
-    job.progress(len(chosen), len(chosen) + 1, "drawing")
+    groups = [case.target if classes else _MARKS[case.right] for case in cases]
     return Findings(
         split=params["split"],
         ships=params["ships"],
@@ -92,11 +89,25 @@ def leave(job: Job, findings: Findings) -> None:
         interval=said.interval,
         slice=findings.split,
     )
-    around = f"{said.gain:.3g} {findings.unit} [{said.interval.low:.3g}, {said.interval.high:.3g}]"
-    verdict = "more faithful than chance" if said.above_chance else "NO BETTER THAN CHANCE, do not rely on it"
-    job.fact(f"{findings.method} on {said.n} of {findings.split}: {verdict} by {around}")
+    gain = f"gain {said.gain:.3g} {findings.unit} [{said.interval.low:.3g}, {said.interval.high:.3g}]"
+    verdict = "more faithful than chance" if said.above_chance else "NO BETTER THAN CHANCE, not to be relied on"
+    job.fact(f"{findings.method} on {said.n} of {findings.split}: {verdict}, {gain}")
 
 
-def _line(model: Explained, case: Case, method: str, seed: tuple[int, int]) -> Line:
-    found = explain(case, method, model.unit, seed[0])
-    return Line(case.id, found, case.wanted, case.right, deletion(case.value, found.weights, seed))
+def _sample(job: Job) -> list[dict[str, Any]]:
+    """Rows of the split for the map, and to explain: those with the smallest ids, which are digests."""
+    path = job.inputs["data"] / f"{job.params['split']}.jsonl"
+    return sorted(rows_of(path), key=lambda row: str(row["id"]))[: max(ON_THE_MAP, job.params["examples"])]
+
+
+def _lines(job: Job, model: Explained, cases: Sequence[Case], method: str) -> list[Line]:
+    """The first of *cases* that have something to weigh, explained and tested."""
+    chosen = [case for case in cases if len(case.tokens) >= LEAST_TOKENS][: job.params["examples"]]
+    lines = []
+    for number, case in enumerate(chosen):
+        job.progress(number, len(chosen) + 1, f"{method} {number + 1} of {len(chosen)}")
+        seed = (job.params["seed"], number)
+        found = explain(case, method, model.unit, seed[0])
+        lines.append(Line(case.id, found, case.wanted, case.right, deletion(case.value, found.weights, seed)))
+    job.progress(len(chosen), len(chosen) + 1, "drawing")
+    return lines
