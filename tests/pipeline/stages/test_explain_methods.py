@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from guideway.pipeline.stages.explain.attribution import attribute, remembered, tokens_of, variant
@@ -40,6 +40,7 @@ def test_words_marks_and_ideographs_are_tokens():
     ]
 
 
+@settings(deadline=None)
 @given(st.text(max_size=60))
 def test_spans_are_where_the_tokens_stand_and_all_kept_is_the_text(text):
     tokens = tokens_of(text)
@@ -48,6 +49,7 @@ def test_spans_are_where_the_tokens_stand_and_all_kept_is_the_text(text):
     assert not any(one.text.strip() == "" for one in tokens)
 
 
+@settings(deadline=None)
 @given(st.text(max_size=60), st.integers(1, 9))
 def test_a_long_text_has_few_tokens_that_cover_the_same(text, most):
     every, few = tokens_of(text), tokens_of(text, most)
