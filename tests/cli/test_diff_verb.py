@@ -16,7 +16,7 @@ import pytest
 
 from guideway.cli.diff import MOST, draw, sections, size, value
 from guideway.core.artifact import Artifact, File
-from guideway.core.evidence import Evidence, Interval, Subject
+from guideway.core.evidence import OBSERVER, Evidence, Interval, Producer, Subject
 from guideway.core.release import Release
 from guideway.sealing.difference import Side, difference
 from guideway.sealing.pack import attach, pack
@@ -31,7 +31,7 @@ MODEL = "sha256:" + "c" * 64
 
 
 def seal_one(
-    home: Home, *, steps: int, loss: float, licence: str = "MIT", task: str = "chat", words: str = "hi"
+    home: Home, *, steps: int, loss: float, licence: str = "MIT", task: str = "chat", words: str = "hi", seen: int = 0
 ) -> Release:
     """A small release with one signed figure about its model."""
     texts = {
@@ -54,6 +54,7 @@ def seal_one(
     facts = [
         Evidence("loss", loss, "nats/token", about, interval=Interval(loss - 0.1, loss + 0.1, 0.95, "b"), slice="test"),
         Evidence("rows", 9.0, "rows", about),
+        *(Evidence(f"seen_{number}", 1.0, "", about, produced_by=Producer(OBSERVER, "1")) for number in range(seen)),
     ]
     package = statements.provenance(
         name="package", output=Artifact.of(files).digest, parameters={}, inputs={"compress": MODEL}, builder="b",
@@ -97,6 +98,14 @@ def test_a_change_beyond_noise_and_one_that_clients_notice_are_said(project, hom
     seal_one(home, steps=10, loss=1.5, task="completion")
     said = project("diff", "1", "2").stdout
     assert "beyond noise" in said and "1 changed, a client will notice" in said
+
+
+def test_figures_that_only_an_admission_leaves_are_no_change(project, home):
+    seal_one(home, steps=10, loss=2.0, seen=3)
+    seal_one(home, steps=10, loss=1.5, words="hello")
+    said = project("diff", "1").stdout
+    assert "Figures: 1 changed, 1 unchanged; 3 are known of one alone, since the other was never admitted" in said
+    assert "gone" not in said
 
 
 def test_machines_get_the_same_bytes_each_time(project, home):

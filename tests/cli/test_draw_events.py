@@ -8,7 +8,7 @@ import json
 import pytest
 from rich.console import Console
 
-from guideway.cli.draw import SPINNER, JsonLines, Tree, duration, table
+from guideway.cli.draw import SPINNER, JsonLines, PlainLines, Tree, drawn, duration, table
 from guideway.core.events import Note, Progress, StepFailed, StepFinished, StepPlanned, StepStarted
 
 
@@ -36,6 +36,11 @@ def test_a_cached_step_says_so():
 def test_progress_has_a_bar_a_share_and_the_time_left():
     line = shown(StepStarted("train", "why"), Progress("train", 30, 100, "loss 2.5"))[0]
     assert "━━━━━━━╌" in line and "30%" in line and "left" in line and line.endswith("loss 2.5")
+
+
+def test_a_stage_that_says_the_time_left_itself_is_believed():
+    line = shown(StepStarted("train", "why"), Progress("train", 30, 100, "loss 2.5, 3 min left"))[0]
+    assert line.count("left") == 1 and line.endswith("3 min left")
 
 
 def test_before_the_first_step_nothing_is_foretold():
@@ -76,6 +81,35 @@ def test_machines_get_every_event_but_little_progress(capsys):
     events = [json.loads(line)["event"] for line in capsys.readouterr().out.splitlines()]
     assert (events[0], events[-1]) == ("started", "finished")
     assert 1 <= events.count("progress") < 10
+
+
+def test_in_a_pipe_people_get_lines_without_bars_and_progress_once_in_ten_seconds(capsys):
+    now = 100.0
+    lines = PlainLines(clock=lambda: now)
+    lines.take(StepPlanned("train", True, "never ran"))
+    lines.take(StepStarted("train", "never ran"))
+    for second in range(31):
+        now = 100.0 + second
+        lines.take(Progress("train", second, 40, "loss 2.5"))
+    lines.take(StepFinished("train", 30.0, False, "sha256:x", ("loss 0.1",)))
+    lines.take(StepFinished("scan", 30.0, True, "sha256:x"))
+    lines.take(Note("EVL-01 is judged", {"verdict": "PASS"}))
+    assert capsys.readouterr().out.splitlines() == [
+        " … train     never ran",
+        " … train      25% 10 s, 30 s left  loss 2.5",
+        " … train      50% 20 s, 20 s left  loss 2.5",
+        " … train      75% 30 s, 10 s left  loss 2.5",
+        " ✓ train         30 s  loss 0.1",
+        " = scan        cached",
+        " ✓ EVL-01 is judged",
+    ]
+
+
+@pytest.mark.parametrize(("as_json", "said"), [(False, " › hello\n"), (True, '{"event":"note","text":"hello"}\n')])
+def test_json_lines_come_only_when_they_are_asked_for(capsys, as_json, said):
+    with drawn(as_json=as_json) as emit:
+        emit(Note("hello"))
+    assert capsys.readouterr().out == said
 
 
 @pytest.mark.parametrize(("seconds", "text"), [(0.44, "0.4 s"), (12.3, "12 s"), (125.0, "2 m 05 s")])

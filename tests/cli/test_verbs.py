@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import socket
 import sqlite3
 import subprocess
 import sys
@@ -157,6 +158,18 @@ def test_a_rollback_to_a_release_that_is_not_warm_waits_for_a_controller_and_say
     assert said.returncode != 0
 
 
+@pytest.mark.parametrize("key", ["port", "admin"])
+def test_a_port_that_is_in_use_is_told_before_anything_is_built(project, key):
+    path = project.folder / "guideway.yaml"
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        path.write_text(path.read_text() + f"  lab:\n    gateway:\n      {key}: {port}\n")
+        said = project("up", "-e", "lab", GATEWAY_PORT="0")
+    line = len(path.read_text().splitlines())
+    assert said.returncode == 5 and f"guideway.yaml:{line}: 127.0.0.1:{port}: port {port} is in use" in said.stderr
+    assert not said.stdout
+
+
 def test_a_key_is_shown_once_and_only_its_digest_is_kept(project):
     key = json.loads(project("keys", "new", "--label", "me", "--json").stdout)["key"]
     listed = json.loads(project("keys", "list", "--json").stdout)
@@ -237,6 +250,12 @@ def test_the_logs_of_one_environment_are_not_shown_for_another(project):
     assert project("logs", "gateway", "-e", "prod").stdout == "a line of prod\n"
     assert project("logs").stdout == "dev/gateway\n"
     assert project("logs", "gateway", "-n", "-5").returncode == 2
+
+
+def test_a_url_that_is_not_known_yet_is_not_made_up(capsys):
+    _show(None, "poet", "gw-1", "chat", None)
+    said = capsys.readouterr().out
+    assert "URL    not known yet: `guideway status` shows it" in said and "curl $URL/chat/completions" in said
 
 
 @pytest.mark.parametrize(("key", "shown"), [("gw-1", "Bearer gw-1"), (None, "Bearer $GUIDEWAY_KEY")])

@@ -38,7 +38,7 @@ def _train(folder: Path) -> list[dict[str, Any]]:
     with locked(folder / "lock"):
         if not told.exists():
             Service(folder)("init", "days")
-            told.write_text(Service(folder / "days")("build").stdout, encoding="utf-8")
+            told.write_text(Service(folder / "days")("build", "--json").stdout, encoding="utf-8")
     return [json.loads(line) for line in told.read_text(encoding="utf-8").splitlines()]
 
 

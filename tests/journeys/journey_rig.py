@@ -37,9 +37,9 @@ class Service:
         assert done.returncode == code, f"{argv}: {done.returncode}\n{done.stdout[-3000:]}\n{done.stderr[-3000:]}"
         return done
 
-    def up(self) -> list[dict[str, Any]]:
+    def up(self, *argv: str) -> list[dict[str, Any]]:
         """The events of ``guideway up``; its last words set URL and key."""
-        said = self("up", "--json").stdout
+        said = self("up", *argv, "--json").stdout
         events, _, tail = said.partition("\n{\n")
         found = json.loads("{" + tail)
         self.url, self.key = found["url"], found["key"] or self.key

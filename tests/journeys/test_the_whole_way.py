@@ -201,15 +201,14 @@ def test_drills_done_for_real_prove_their_clauses_and_leave_everything_as_it_was
 
 def test_other_settings_of_the_gateway_are_served_without_a_gap_and_impossible_ones_are_undone(service):
     before = service.status()
-    with socket.create_server(("127.0.0.1", 0)) as taken:
-        port = taken.getsockname()[1]
-        service.edit("port: ${GATEWAY_PORT:-8080}", f"port: {port}")
-        said = service("up", code=1)
-    assert f"the gateway keeps its settings: 127.0.0.1:{port}: port {port} is in use" in said.stderr
+    broken = "\n  tls: {certificate: none.pem}"
+    service.edit("port: ${GATEWAY_PORT:-8080}", "port: ${GATEWAY_PORT:-8080}" + broken)
+    said = service("up", code=1)
+    assert "the gateway keeps its settings: " in said.stderr and "none.pem" in said.stderr
     assert len(said.stderr.strip().splitlines()) == 1
     after = service.status()
     assert (after["gateway"], after["state"]["gateway"]) == (before["gateway"], before["state"]["gateway"])
-    service.edit(f"port: {port}", "port: ${GATEWAY_PORT:-8080}\n  body_megabytes: 8")
+    service.edit(broken, "\n  body_megabytes: 8")
     service.up()
     after = service.status()
     assert (after["gateway"], after["state"]["gateway"]["body_megabytes"]) == (before["gateway"], 8)
@@ -225,9 +224,9 @@ def test_a_port_in_use_is_one_clear_line_and_leaves_nothing_running(service):
         port = taken.getsockname()[1]
         service.edit("port: ${PROD_PORT:-8082}", f"port: {port}")
         service.edit(*LAB)
-        said = service("ship", "-e", "lab", code=1)
-    assert "the gateway died" in said.stderr and str(port) in said.stderr and "in use" in said.stderr
-    service("down", "-e", "lab")
+        said = service("ship", "-e", "lab", code=5)
+    assert f"127.0.0.1:{port}: port {port} is in use" in said.stderr and "guideway.yaml:" in said.stderr
+    assert service.json("status", "-e", "lab")["state"] is None
     assert service.status()["alive"]
 
 
@@ -285,7 +284,9 @@ def test_down_leaves_nothing_and_up_starts_it_again(built):
     found = built.status()
     assert found["replicas"] == [] and found["gateway"] is None and not found["controller"]
     port = found["state"]["port"]
-    built.up()
+    begun = built.up("--no-wait")[-1]
+    assert "has begun" in begun["text"] and f":{port}/" in built.url
+    eventually(lambda: built.status()["rollout"]["phase"] == "done")
     assert built.status()["state"]["port"] == port
     assert built.ask().choices[0].message.content
 

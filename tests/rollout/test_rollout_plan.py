@@ -43,6 +43,7 @@ WRONG = {
     "nothing required": ({"required": ()}, "at least one signal"),
     "unknown signal": ({"required": (Required("erors"),)}, "did you mean 'errors'?"),
     "quality required": ({"required": (Required("quality"),)}, "no signal 'quality'"),
+    "required twice": ({"required": (Required("errors"), Required("errors", 3.0))}, "rollout.require.1: 'errors' is"),
     "margin": ({"required": (Required("errors", 1.0),)}, "a ratio above 1"),
     "objective": ({"required": (Required("errors", 2.0, objective=1.0),)}, "a rate between 0 and 1"),
     "alpha": ({"alpha": 0.0}, "alpha lies between"),

@@ -10,7 +10,7 @@ import pytest
 
 from guideway.core.artifact import Artifact, File, digest_bytes
 from guideway.core.errors import Corrupt
-from guideway.core.evidence import Evidence, Interval, Subject
+from guideway.core.evidence import OBSERVER, Evidence, Interval, Producer, Subject
 from guideway.core.release import Release
 from guideway.sealing.difference import Change, Difference, FileChange, Side, Size, difference, side
 from guideway.sealing.pack import attach, pack
@@ -156,6 +156,16 @@ def test_figures_are_compared_by_metric_role_and_slice():
         ("compress", "test", 1.0, 1.5, 0.5),
         ("train", "test", 3.0, 3.0, 0.0),
     ]
+
+
+def test_what_is_seen_at_admission_is_not_gone_because_a_release_was_not_admitted():
+    seen = fact(0.0, metric="missing_files", produced_by=Producer(OBSERVER, "1"))
+    here, never = one_side(fact(1.0), seen), one_side(fact(1.0))
+    for order in ((here, never), (never, here)):
+        found = {one.name: one.unseen for one in difference(*order).metrics}
+        assert found == {"loss": False, "missing_files": True}
+    other = one_side(fact(1.0), fact(1.0, metric="card", produced_by=Producer(OBSERVER, "1")))
+    assert not any(one.unseen for one in difference(here, other).metrics)  # both were looked at: it is gone
 
 
 def test_what_a_tool_measured_comes_before_what_was_given_by_hand_and_then_the_newest_counts():

@@ -15,6 +15,7 @@ from typing import Any
 import click
 
 from guideway import __version__
+from guideway.cli.hints import addressed
 from guideway.core.errors import EXIT_CODES, GuidewayError, Unavailable, did_you_mean
 
 SECTIONS: dict[str, dict[str, str]] = {
@@ -52,6 +53,7 @@ SECTIONS: dict[str, dict[str, str]] = {
         "abort": "End a rollout: all traffic goes back to the stable release.",
         "rollback": "Go back to the release that served before.",
         "drill": "Roll back, kill, overload for real, under a small load; leave signed evidence.",
+        "controller": "Look after all that runs, in the foreground: for systemd and other service managers.",
         "logs": "Show the logs of replicas, gateway, controller or stages.",
         "down": "Stop everything in an environment.",
         "keys": "Make, list and revoke client keys.",
@@ -91,6 +93,13 @@ class _Verbs(click.Group):
             memory.freeze()
             memory.enable()
         return command
+
+    def invoke(self, ctx: click.Context) -> Any:
+        try:
+            return super().invoke(ctx)
+        except GuidewayError as error:  # here it is still known what was asked for
+            error.what, error.try_this = addressed(error.what), error.try_this and addressed(error.try_this)
+            raise
 
     def resolve_command(
         self, ctx: click.Context, args: list[str]

@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator, Sequence
 from typing import Any
 
-import click
 import msgspec
 from rich.text import Text
 
-from guideway.cli.draw import Emit, styled_table
+from guideway.cli.draw import Emit, table_lines
+from guideway.cli.fit import Block
+from guideway.cli.hints import addressed
 from guideway.core.events import Note, Progress
 from guideway.core.gate import Verdict
 from guideway.core.rollout import Phase, Rollout
 from guideway.rollout.canary import Canary, Compared
+from guideway.rollout.decide import Decision
 from guideway.rollout.inferiority import Estimate
 from guideway.rollout.signals import QUALITY
 from guideway.rollout.verdict import SignalVerdict
@@ -54,41 +57,62 @@ class Teller:
             self._emit(Progress("canary", min(units, step.units), step.units, f"{_place(rollout, known)}; {waits}"))
 
 
-def show(rollout: Rollout, known: Canary) -> None:
-    """Print what is known of a canary or a shadow."""
+def blocks(rollout: Rollout, known: Canary) -> list[Block]:
+    """What is known of a canary or a shadow that has not everything: where it is, its signals, and what they say."""
+    if rollout.phase in (Phase.SWITCHING, Phase.DONE):
+        return [_all(_alert(known))]
     if rollout.strategy == "shadow":
-        click.echo(f"shadow       {_compared(rollout, known.compared)}")
-        return
-    decision = known.decision
+        return [_all([f"shadow       {_compared(rollout, known.compared)}"])]
+    if rollout.promoted_by and not rollout.phase.final:
+        said = f"promoted by {rollout.promoted_by}: gets all traffic as soon as all of its replicas answer"
+        return [_all([f"canary       {said}"])]
     paused = "   paused" if rollout.paused else ""
-    click.echo(f"canary       {_place(rollout, known)}, drawn by {known.mode}{paused}")
-    if decision is None:
-        return
-    click.echo(f"             {decision.kind}: {decision.reason}")
-    if known.alerted:
-        requests, errors = known.after
-        click.echo(f"             alert: {errors} of {requests} requests failed since it has all traffic")
+    head = [f"canary       {_place(rollout, known)}, drawn by {known.mode}{paused}"]
+    if known.decision is None:
+        return [_all(head)]
+    head.append(f"             {known.decision.kind}: {known.decision.reason}")
+    return [_all(head), Block(tuple(_beside(known)), 0), *_signals(rollout, known.decision)]
+
+
+def _all(lines: Sequence[str]) -> Block:
+    return Block(tuple(lines), len(lines))
+
+
+def _alert(known: Canary) -> list[str]:
+    requests, errors = known.after
+    return [f"alert        {errors} of {requests} requests failed since it has all traffic"] if known.alerted else []
+
+
+def _beside(known: Canary) -> Iterator[str]:
+    """Golden prompts and guards, which have no row among the signals."""
     if known.golden:
         pairs = known.scores.pairs
         worse = f", candidate minus stable {pairs.difference:+.3f}" if pairs.pairs else ""
-        click.echo(f"golden       {known.golden}{worse}")
+        yield f"golden       {known.golden}{worse}"
     for guard in known.guards:
         value = "has no data" if guard.value is None else f"is {guard.value:g}"
-        click.echo(f"guard        {guard.name} {value}, at most {guard.limit:g}{guard.why and f' ({guard.why})'}")
-    if rollout.phase is Phase.DONE:
-        return
-    click.echo()
+        yield f"guard        {guard.name} {value}, at most {guard.limit:g}{guard.why and f' ({guard.why})'}"
+
+
+def _signals(rollout: Rollout, decision: Decision) -> list[Block]:
+    """The table of signals, what is against the candidate first, then what promotion asks for; and what they say."""
     told = [one for one in decision.verdicts if one.required or any(one.reading.requests)]
-    silent = len(decision.verdicts) - len(told)
+    told.sort(key=lambda one: (not one.failed, not one.required))
     columns = ("SIGNAL", "VERDICT", "STABLE", "CANDIDATE", "RATIO", "E", "STOPS AT")
-    styled_table(columns, [_row(one) for one in told], empty="no signal says anything yet")
-    for one in told:
-        waits = "" if rollout.phase.final else one.waits_for
-        said = one.against or (one.required and (one.proof or waits))
-        if said:
-            click.echo(f"  {one.signal}: {'' if one.against or one.proof else 'waits for '}{said}")
-    if silent:
-        click.echo(f"  {silent} more signals have nothing to say yet; * is required for all traffic")
+    table = table_lines(columns, [_row(one) for one in told], empty="no signal says anything yet")
+    words = [said for one in told if (said := _words(one, final=rollout.phase.final))]
+    if silent := len(decision.verdicts) - len(told):
+        words.append(f"  {silent} more signals have nothing to say yet; * is required for all traffic")
+    return [Block(("", *table), 4, "signals"), Block(tuple(words), 0)]
+
+
+def _words(one: SignalVerdict, *, final: bool) -> str:
+    """What is against the candidate, what is proven, or what is waited for; empty where nothing is."""
+    if one.against or not one.required:
+        return f"  {one.signal}: {one.against}" if one.against else ""
+    if one.proof:
+        return f"  {one.signal}: {one.proof}"
+    return f"  {one.signal}: waits for {one.waits_for}" if one.waits_for and not final else ""
 
 
 def summary(rollout: Rollout | None, known: Canary | None) -> dict[str, Any] | None:
@@ -143,7 +167,7 @@ def _compared(rollout: Rollout, compared: Compared) -> str:
     if not compared.copies:
         return f"0 of {rollout.asked.compared} copies compared"
     same = f", {compared.same / compared.known:.1%} of {compared.known} say the same" if compared.known else ""
-    enough = "; `guideway promote` or `guideway abort`" if compared.copies >= rollout.asked.compared else ""
+    enough = addressed("; `guideway promote` or `guideway abort`") if compared.copies >= rollout.asked.compared else ""
     return (
         f"{compared.copies} of {rollout.asked.compared} copies compared: {compared.failed} failed{same}, "
         f"{compared.late / compared.copies:.1%} slower than 95 % of the stable release's{enough}"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 from pathlib import Path
 
@@ -15,9 +16,12 @@ from guideway.core.spec.guards import rooted as rooted_guards
 from guideway.fleet.prompts import load_prompts
 from guideway.gateway.exposure import is_on, rooted, warning
 from guideway.gateway.soundness import check_options
+from guideway.kit.machine import machine, speed
 from guideway.pipeline.check import check
+from guideway.pipeline.preflight import preflight, require, told
 from guideway.rollout.plan import check as check_plan
 from guideway.rollout.plan import plan_of
+from guideway.store.home import Home
 
 
 @click.command("check")
@@ -25,42 +29,86 @@ from guideway.rollout.plan import plan_of
 @environment_option
 def command(path: Path, environment: str) -> None:
     """Check guideway.yaml and everything it names; prints the first error with its line."""
-    file, _ = opened(path, environment)
+    file, home = opened(path, environment)
     check(file)
     _check_gateway(file)
     takeover(file)
     click.echo(f"{path} is in order for '{environment}'")
+    _fits(file, home)
+
+
+def _fits(file: SpecFile, home: Home) -> None:
+    """Say what the plan needs of this machine.
+
+    Raises:
+        Unavailable: it can never have it.
+    """
+    flight = preflight(file.spec, file.root, machine(home.path), speed())
+    if flight is None:
+        return
+    click.echo(told(flight))
+    require(flight)
+    if flight.tight:
+        click.echo(f"warning: that is more than is free now; {flight.advice}", err=True)
 
 
 def sound(file: SpecFile) -> None:
-    """Refuse options of the gateway that nothing could start or serve with, with the line where they stand.
+    """Refuse what an environment asks for and nothing could start or serve with, with the line where it stands.
 
     Raises:
         SpecError: one of them.
     """
     try:
         check_options(file.spec.gateway, file.spec.policy.masking)
+        check_plan(plan_of(file.spec.rollout))
     except SpecError as error:
-        where = file.where(*(error.where or "gateway").split("."))
+        where = file.where(*_keys(error.where or "gateway"))
         raise SpecError(error.what, where=where, try_this=error.try_this) from None
+    _check_size(file)
+    _check_guards(file)
 
 
 def takeover(file: SpecFile) -> Rollout:
     """How a release takes over in the environment, with paths that begin at the folder of the spec.
 
     Raises:
-        SpecError: the plan cannot be meant, or the golden prompts cannot be read.
+        SpecError: the golden prompts cannot be read.
     """
     asked = file.spec.rollout
-    try:
-        check_plan(plan_of(asked))
-    except SpecError as error:
-        raise SpecError(error.what, where=file.where("rollout"), try_this=error.try_this) from None
     golden = asked.golden
     if golden:
         load_prompts(file.root / golden.file, golden.file)
         golden = msgspec.structs.replace(golden, file=str(file.root / golden.file))
     return msgspec.structs.replace(asked, golden=golden, guards=rooted_guards(asked.guards, file.root))
+
+
+def _keys(dotted: str) -> list[str | int]:
+    """``rollout.steps.0`` as keys."""
+    return [int(key) if key.isdigit() else key for key in dotted.split(".")]
+
+
+def _check_size(file: SpecFile) -> None:
+    """With ``scale`` the load decides: a number to begin with that was written beside it must lie within."""
+    replicas, scale = file.spec.replicas, file.spec.scale
+    if scale and not scale.min <= replicas <= scale.max and file.level("replicas") >= file.level("scale"):
+        raise SpecError(
+            f"{replicas} replicas contradict scale, which allows {scale.min} to {scale.max}",
+            where=file.where("replicas"),
+            try_this="remove `replicas`, or begin with a number that scale allows",
+        )
+
+
+def _check_guards(file: SpecFile) -> None:
+    """A guard whose files cannot be read would hold every canary for ever."""
+    for number, guard in enumerate(file.spec.rollout.guards):
+        for key in ("token_file", "ca_file"):
+            path = getattr(guard, key)
+            if path and not os.access(file.root / path, os.R_OK):
+                raise SpecError(
+                    f"guard '{guard.name}': the {key} {path} cannot be read",
+                    where=file.where("rollout", "guards", number, key),
+                    try_this=f"its path begins at {file.root}",
+                )
 
 
 def _check_gateway(file: SpecFile) -> None:

@@ -115,7 +115,8 @@ def _data(data: Data) -> list[Section]:
 def _figures(metrics: Sequence[Metric]) -> Section:
     if not metrics:
         return Section("Figures", "none that a trusted key signed")
-    moved = [one for one in metrics if one.change != 0]
+    compared = [one for one in metrics if not one.unseen]
+    moved = [one for one in compared if one.change != 0]
     rows = [
         (
             printable(one.name),
@@ -127,7 +128,9 @@ def _figures(metrics: Sequence[Metric]) -> Section:
         )
         for one in moved
     ]
-    line = f"{len(moved)} changed, {len(metrics) - len(moved)} unchanged"
+    line = f"{len(moved)} changed, {len(compared) - len(moved)} unchanged"
+    if unseen := len(metrics) - len(compared):
+        line += f"; {unseen} are known of one alone, since the other was never admitted anywhere"
     return Section("Figures", line, ("FIGURE", "ABOUT", "OLD", "NEW", "CHANGE", ""), rows)
 
 

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import click
 
+from guideway.cli.hints import addressed
 from guideway.cli.project import environment_option, spec_option, state_of
 from guideway.cli.state import writing
 from guideway.core.errors import GuidewayError
@@ -31,4 +32,4 @@ def command(path: Path, environment: str) -> None:
             if time.monotonic() > deadline:
                 raise GuidewayError("something does not stop", where=environment, try_this="`guideway status`")
             time.sleep(0.05)
-    click.echo(f"'{environment}' is down; `guideway up` starts it again")
+    click.echo(addressed(f"'{environment}' is down; `guideway up` starts it again"))

@@ -10,6 +10,7 @@ import click
 import msgspec
 
 from guideway.cli.draw import print_json, table
+from guideway.cli.hints import addressed
 from guideway.cli.project import environment_option, json_option, opened, signer_option, spec_option
 from guideway.cli.state import catch_up
 from guideway.core.artifact import short
@@ -119,7 +120,7 @@ def import_(
             f"{one.metric} {figure_of(one)} {one.unit}".rstrip()
             + f" about {one.subject.kind} {short(one.subject.digest)}"
         )
-    click.echo(f"signed by {signer}, by hand; `guideway assess` counts it")
+    click.echo(addressed(f"signed by {signer}, by hand; `guideway assess` counts it"))
 
 
 def _signed(one: Proof) -> str:

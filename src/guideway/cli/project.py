@@ -9,6 +9,7 @@ from typing import Any, TypeVar
 
 import click
 
+from guideway.cli.hints import asked
 from guideway.core.errors import SpecError
 from guideway.core.spec import SpecFile, load, state_url
 from guideway.kit.user import user_name
@@ -26,6 +27,7 @@ def spec_option(command: Command) -> Command:
         type=click.Path(path_type=Path),
         default=Path("guideway.yaml"),
         show_default=True,
+        callback=asked,
         help="The spec.",
     )(command)
 
@@ -33,7 +35,14 @@ def spec_option(command: Command) -> Command:
 def environment_option(command: Command) -> Command:
     """``-e/--env``: which environment."""
     return click.option(
-        "-e", "--env", "environment", default="dev", show_default=True, help="The environment.", metavar="NAME"
+        "-e",
+        "--env",
+        "environment",
+        default="dev",
+        show_default=True,
+        callback=asked,
+        help="The environment.",
+        metavar="NAME",
     )(command)
 
 

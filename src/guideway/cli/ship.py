@@ -11,13 +11,15 @@ import msgspec
 from guideway.cli.canary import Teller
 from guideway.cli.check import sound, takeover
 from guideway.cli.draw import Emit, drawn
-from guideway.cli.project import by_option, environment_option, json_option, opened, spec_option
+from guideway.cli.project import Command, by_option, environment_option, json_option, opened, spec_option
+from guideway.core.errors import Unavailable
 from guideway.core.events import Note
 from guideway.core.release import Release
 from guideway.core.rollout import Rollout
 from guideway.core.spec import Gateway, SpecFile
 from guideway.core.spec.rollout import Strategy
 from guideway.fleet import orders
+from guideway.fleet.ports import check_ports
 from guideway.gateway.exposure import rooted, warning
 from guideway.pipeline.admission import admitted
 from guideway.pipeline.workshop import Workshop, open_workshop
@@ -32,6 +34,12 @@ TELL = 0.5
 """Seconds between two lines of progress of a canary."""
 
 
+def no_wait_option(command: Command) -> Command:
+    """``--no-wait``: begin a rollout and leave it to the controller."""
+    said = "Do not wait until it is over: `guideway status -w` shows it."
+    return click.option("--no-wait", is_flag=True, help=said)(command)
+
+
 @click.command("ship")
 @click.argument("release", required=False)
 @click.option(
@@ -40,7 +48,7 @@ TELL = 0.5
     help="How it takes over [default: `rollout.strategy`; canary where the environment counts as prod].",
 )
 @click.option("--afresh", metavar="WHY", help="Forget the evidence of an earlier canary of this release.")
-@click.option("--no-wait", is_flag=True, help="Do not wait until it is over: `guideway status -w` shows it.")
+@no_wait_option
 @by_option
 @spec_option
 @environment_option
@@ -88,6 +96,7 @@ def ship(
     False when it served already.
     """
     environment = file.environment
+    ports_free(file, shop)
     route = fleet.route(shop.database, environment)
     if route is None or route.stable is None or route.stable.release != release.digest:
         admitted(shop, file, release, emit)
@@ -105,11 +114,25 @@ def ship(
         emit(Note(f"{releases.label(release)} serves in '{environment}' already"))
         return False
     if not wait:
-        emit(Note(f"rollout {rollout.id} of {releases.label(release)} has begun: {rollout.strategy}"))
+        begun = f"rollout {rollout.id} of {releases.label(release)} has begun: {rollout.strategy}"
+        emit(Note(f"{begun}; `guideway status -w` shows it"))
         return True
     follow(shop, rollout, emit)
     emit(Note(f"{releases.label(release)} serves in '{environment}'", {"release": release.digest}))
     return True
+
+
+def ports_free(file: SpecFile, shop: Workshop) -> None:
+    """Refuse ports of the gateway that somebody else has, with the line where they stand.
+
+    Raises:
+        Unavailable: one of them.
+    """
+    try:
+        check_ports(shop.home, shop.database, file.environment, file.spec.gateway)
+    except Unavailable as error:
+        where = file.where(*(error.where or "gateway").split("."))
+        raise Unavailable(error.what, where=where, try_this=error.try_this) from None
 
 
 def _options(file: SpecFile, emit: Emit) -> Gateway:

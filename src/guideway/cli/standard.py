@@ -9,6 +9,7 @@ import click
 import msgspec
 
 from guideway.cli.draw import print_json, table
+from guideway.cli.hints import addressed
 from guideway.cli.project import environment_option, json_option, opened, signer_option, spec_option
 from guideway.cli.state import catch_up
 from guideway.core.errors import SpecError, did_you_mean
@@ -43,7 +44,9 @@ def command(context: click.Context, path: Path, environment: str, lang: str, as_
         for clause in clauses
     ]
     table(("CLAUSE", "D/S/P", "ASKED AT", "WHAT MUST HOLD"), rows, empty="no clause")
-    click.echo(f"\n'{environment}' is judged as {level_of(file)}; `guideway standard show CLAUSE` explains one")
+    click.echo(
+        addressed(f"\n'{environment}' is judged as {level_of(file)}; `guideway standard show CLAUSE` explains one")
+    )
 
 
 @command.command("show")

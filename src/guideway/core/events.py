@@ -1,4 +1,4 @@
-"""What work says while it runs. A terminal draws these; a machine reads them as JSON lines."""
+"""What work says while it runs. People read these as lines, which a terminal draws; a machine, as JSON lines."""
 
 from __future__ import annotations
 

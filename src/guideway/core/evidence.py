@@ -10,6 +10,8 @@ import msgspec
 
 from guideway.core.artifact import Digest
 
+OBSERVER = "guideway/observe"
+"""The tool of what anybody can see of a release, and what is seen and signed only when it is admitted."""
 SubjectKind = Literal["data", "artifact", "release", "environment", "code", "organisation"]
 
 

@@ -17,7 +17,8 @@ class Job(Protocol):
     """What a stage is given: parameters, input folders (read only), an empty output folder, and two voices.
 
     ``resume`` outlives a stage that is killed: whoever runs the very same step next finds there what it left. The
-    folder is made by the stage that needs it, and is gone when the step is done.
+    folder is made by the stage that needs it, and is gone when the step is done. ``recalled`` are the earlier facts,
+    the oldest first, of the metrics that the module of the stage gives in ``recalls(params)``, if it has that function.
     """
 
     params: Mapping[str, Any]
@@ -25,6 +26,7 @@ class Job(Protocol):
     root: Path
     out: Path
     resume: Path
+    recalled: Sequence[Evidence]
 
     def progress(self, done: float, total: float, note: str = "") -> None:
         """Say how far the work is; cheap enough to call at every step."""
@@ -48,7 +50,11 @@ class Job(Protocol):
 
 
 class Stage(Protocol):
-    """One step of the work: a pure function of its inputs and parameters. A module meets this as it stands."""
+    """One step of the work: a pure function of its inputs and parameters. A module meets this as it stands.
+
+    Three more names may be there: ``wanted(spec)`` says whether a spec has the stage at all, ``uses`` names stages
+    whose results are inputs where the spec has them, and ``code`` names modules that the result depends on.
+    """
 
     name: str
     needs: tuple[str, ...]

@@ -44,6 +44,15 @@ def bind(host: str, port: int, count: int, *, ours: bool = False, listen: bool =
     return sockets
 
 
+def check_free(host: str, port: int) -> None:
+    """Refuse an address on which nobody could listen now.
+
+    Raises:
+        Unavailable: the address cannot be had.
+    """
+    bind(host, port, 0)
+
+
 def steer(sockets: Sequence[socket.socket]) -> None:
     """Send new connections only to *sockets*, those of their address that listened first, in this order.
 

@@ -17,7 +17,7 @@ def admitted(shop: Workshop, file: SpecFile, release: Release, emit: Emit) -> As
     The clauses of ``seal`` are asked again: what only warned where it was sealed may block here.
 
     Raises:
-        Refused: a blocking clause is not proven, or a newer release was there already.
+        Refused: a blocking clause is not proven, or a newer release was admitted there before.
         Corrupt: nobody trusted signed the release.
     """
     found = assess(shop, file, release, at=shop.clock(), when=ADMITTING)

@@ -12,9 +12,11 @@ from guideway.core.gate import Judgement
 from guideway.core.release import Release
 from guideway.core.spec import Spec, SpecFile
 from guideway.engines import engine
+from guideway.kit.machine import machine
 from guideway.pipeline.assess import SEALING, assess
 from guideway.pipeline.check import check
 from guideway.pipeline.circumstances import circumstances
+from guideway.pipeline.preflight import preflight, require
 from guideway.pipeline.run import Emit, log_of, run
 from guideway.pipeline.stages import stages_for
 from guideway.pipeline.tell import tell
@@ -39,9 +41,13 @@ def build(file: SpecFile, shop: Workshop, emit: Emit) -> Built:
 
     Raises:
         GuidewayError: a stage failed.
+        Unavailable: this machine can never do it.
         Refused: a clause that blocks in this environment is not proven.
     """
     check(file)
+    flight = preflight(file.spec, file.root, machine(shop.home.path), None)
+    if flight:
+        require(flight)
     with shop.blobs.writing():
         return _build(file, shop, emit)
 

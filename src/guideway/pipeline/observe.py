@@ -8,7 +8,7 @@ from guideway import __version__
 from guideway.core.artifact import digest_of
 from guideway.core.dossier import Dossier, Proof
 from guideway.core.errors import Corrupt
-from guideway.core.evidence import Evidence, Producer, Subject
+from guideway.core.evidence import OBSERVER, Evidence, Producer, Subject
 from guideway.core.spec.rollout import Strategy
 from guideway.sealing.difference import difference, side
 from guideway.sealing.verify import check_signature
@@ -106,7 +106,7 @@ def _proof(
         value=float(value),
         unit=unit,
         subject=about or Subject("release", release.digest),
-        produced_by=Producer("guideway/observe", __version__),
+        produced_by=Producer(OBSERVER, __version__),
         automatic=metric not in BY_PEOPLE,
         at=release.created,
     )

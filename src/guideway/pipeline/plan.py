@@ -2,25 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
 
 import msgspec
 
-from guideway.core.artifact import Digest, digest_of
+from guideway.core.artifact import Artifact, Digest, digest_of
 from guideway.core.protocols import Stage
 from guideway.core.spec import Spec
+from guideway.pipeline.borrow import borrows
 from guideway.store.steps import StepResult
 
 
 class Known(msgspec.Struct, frozen=True):
-    """What a plan may ask: kept results, file digests, code and library versions."""
+    """What a plan may ask: kept results, file digests, code and library versions, models of releases."""
 
     kept: Callable[[str], StepResult | None]
     latest: Callable[[str], StepResult | None]
     file_digest: Callable[[Path], Digest]
     code_digest: Callable[[Stage], Digest]
     version: Callable[[str], str]
+    borrowed: Callable[[str], Artifact]
 
 
 class PlannedStep(msgspec.Struct, frozen=True):
@@ -39,19 +41,26 @@ def plan(spec: Spec, root: Path, stages: Sequence[Stage], known: Known) -> list[
     """The steps in order. A step whose inputs will change runs too, unless they come out the same."""
     steps: dict[str, PlannedStep] = {}
     for stage in stages:
-        waiting = [need for need in stage.needs if steps[need].runs]
+        needs = needs_of(stage, steps)
+        waiting = [need for need in needs if steps[need].runs]
         before = known.latest(stage.name)
         took = before.seconds if before else None
         if waiting:
             steps[stage.name] = PlannedStep(stage.name, True, f"follows {', '.join(waiting)}", seconds=took)
             continue
-        inputs = {need: _digest(steps[need]) for need in stage.needs}
+        inputs = {need: _digest(steps[need]) for need in needs}
+        inputs |= {name: known.borrowed(said).digest for name, said in borrows(stage, spec).items()}
         parts = key_parts(stage, spec, root, inputs, known)
         key = digest_of(parts)
         result = known.kept(key)
         why = "cached" if result else difference(before.parts if before else None, parts)
         steps[stage.name] = PlannedStep(stage.name, result is None, why, key=key, result=result, seconds=took)
     return list(steps.values())
+
+
+def needs_of(stage: Stage, there: Collection[str]) -> tuple[str, ...]:
+    """The inputs of *stage*: all that it ``needs``, and those it ``uses`` that are *there* in this spec."""
+    return (*stage.needs, *(one for one in getattr(stage, "uses", ()) if one in there))
 
 
 def key_parts(stage: Stage, spec: Spec, root: Path, inputs: Mapping[str, Digest], known: Known) -> dict[str, str]:

@@ -17,14 +17,16 @@ from typing import IO, Any
 import msgspec
 
 from guideway import __version__
-from guideway.core.artifact import Digest, digest_of, short
+from guideway.core.artifact import Artifact, Digest, digest_of, short
 from guideway.core.errors import GuidewayError
 from guideway.core.events import Event, Progress, StepFailed, StepFinished, StepStarted
 from guideway.core.evidence import Evidence, Producer, Subject
 from guideway.core.protocols import Stage
 from guideway.core.spec import Spec
 from guideway.kit.files import locked, write_atomic
-from guideway.pipeline.plan import difference, key_parts, module_of
+from guideway.pipeline.borrow import borrows
+from guideway.pipeline.plan import difference, key_parts, module_of, needs_of
+from guideway.pipeline.recall import recalled
 from guideway.pipeline.resume import lock_of, resume_of, sweep
 from guideway.pipeline.worker import Broke, JobFile, Measured, Message, Moved, Told
 from guideway.pipeline.workshop import Workshop
@@ -46,17 +48,19 @@ def run(spec: Spec, root: Path, stages: Mapping[str, Stage], shop: Workshop, emi
     """
     results: dict[str, StepResult] = {}
     for stage in stages.values():
-        inputs = {need: results[need] for need in stage.needs}
-        digests = {need: result.artifact.digest for need, result in inputs.items()}
+        inputs = {need: results[need].artifact for need in needs_of(stage, results)}
+        inputs |= {name: shop.known.borrowed(said) for name, said in borrows(stage, spec).items()}
+        digests = {name: artifact.digest for name, artifact in inputs.items()}
         parts = key_parts(stage, spec, root, digests, shop.known)
-        step = _Step(stage.name, module_of(stage), digest_of(parts), parts, inputs, dict(stage.params(spec)))
+        step = _step(stage, spec, parts, inputs)
         with locked(lock_of(shop.home, step.key)):  # a second build waits here, then finds the result
             kept = shop.known.kept(step.key)
             if kept:
                 emit(StepFinished(stage.name, kept.seconds, True, kept.artifact.digest, kept.facts))
             else:
                 steps.forget(shop.database, step.key)
-                kept = _work(step, root, shop, emit)
+                with recalled(shop, step.recalls) as facts:
+                    kept = _work(step, root, facts, shop, emit)
         results[stage.name] = kept
     return results
 
@@ -73,31 +77,39 @@ class _Step(msgspec.Struct, frozen=True):
     module: str
     key: str
     parts: dict[str, str]
-    inputs: dict[str, StepResult]
+    inputs: dict[str, Artifact]
     params: dict[str, Any]
+    recalls: tuple[str, ...] = ()
+    """Metrics whose earlier facts the work depends on."""
 
 
-def _work(step: _Step, root: Path, shop: Workshop, emit: Emit) -> StepResult:
-    """Run one stage and keep what it leaves."""
+def _step(stage: Stage, spec: Spec, parts: dict[str, str], inputs: dict[str, Artifact]) -> _Step:
+    params = dict(stage.params(spec))
+    recalls = getattr(stage, "recalls", lambda params: ())(params)
+    return _Step(stage.name, module_of(stage), digest_of(parts), parts, inputs, params, recalls)
+
+
+def _work(step: _Step, root: Path, facts: tuple[Evidence, ...], shop: Workshop, emit: Emit) -> StepResult:
+    """Run one stage and keep what it leaves; *facts* are what it recalls."""
     before = steps.latest(shop.database, step.stage)
     emit(StepStarted(step.stage, difference(before.parts if before else None, step.parts)))
     began = time.monotonic()
     sweep(shop.home, shop.clock())
     with _work_folder(shop.home.run / "work") as folder:
         resume = resume_of(shop.home, step.key)
-        job = _job(step, root, folder, resume, shop.blobs)
+        job = msgspec.structs.replace(_job(step, root, folder, resume, shop.blobs), recalled=facts)
         log = log_of(shop.home, step.stage, step.key)
         messages = _run_process(job, folder, log, emit)
         artifact = shop.blobs.put_tree(Path(job.out), take=True)
     seconds = time.monotonic() - began
-    facts = _evidence(step, messages, artifact.digest, shop.clock())
+    found = _evidence(step, messages, artifact.digest, shop.clock())
     result = StepResult(
         key=step.key,
         stage=step.stage,
         artifact=artifact,
-        evidence=facts,
+        evidence=found,
         facts=tuple(message.text for message in messages if isinstance(message, Told)),
-        envelope=shop.blobs.put_bytes(dsse.seal(_statement(step, artifact.digest, facts), shop.signer)),
+        envelope=shop.blobs.put_bytes(dsse.seal(_statement(step, artifact.digest, found), shop.signer)),
         seconds=seconds,
         at=shop.clock(),
         parts=step.parts,
@@ -111,10 +123,10 @@ def _work(step: _Step, root: Path, shop: Workshop, emit: Emit) -> StepResult:
 def _job(step: _Step, root: Path, folder: Path, resume: Path, blobs: Blobs) -> JobFile:
     """Lay out the inputs as links and make the output folder."""
     inputs = {}
-    for name, result in step.inputs.items():
+    for name, artifact in step.inputs.items():
         inputs[name] = folder / "in" / name
         inputs[name].mkdir(parents=True)
-        blobs.lay_out(result.artifact.files, inputs[name])
+        blobs.lay_out(artifact.files, inputs[name])
     out = folder / "out"
     out.mkdir()
     return JobFile(
@@ -198,7 +210,7 @@ def _evidence(step: _Step, messages: list[Message], output: Digest, at: float) -
 
     def subject(name: str) -> Subject:
         role = step.stage if name == "out" else name
-        digest = output if name == "out" else step.inputs[name].artifact.digest
+        digest = output if name == "out" else step.inputs[name].digest
         return Subject(kind="data" if role == "data" else "artifact", digest=digest, role=role)
 
     return tuple(
@@ -211,7 +223,7 @@ def _evidence(step: _Step, messages: list[Message], output: Digest, at: float) -
             interval=one.interval,
             slice=one.slice,
             source=subject(one.source) if one.source else None,
-            inputs=tuple(sorted(result.artifact.digest for result in step.inputs.values())),
+            inputs=tuple(sorted(artifact.digest for artifact in step.inputs.values())),
             produced_by=Producer(tool=f"guideway/{step.stage}", version=__version__, run=step.key),
             at=at,
         )
@@ -226,7 +238,7 @@ def _statement(step: _Step, output: Digest, facts: tuple[Evidence, ...]) -> dict
         name=step.stage,
         output=output,
         parameters=step.params,
-        inputs={name: result.artifact.digest for name, result in step.inputs.items()},
+        inputs={name: artifact.digest for name, artifact in step.inputs.items()},
         builder="urn:guideway:build:v1",
         run=step.key,
         evidence=msgspec.to_builtins(facts),

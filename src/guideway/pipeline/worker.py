@@ -18,7 +18,7 @@ from typing import Any, NoReturn
 import msgspec
 
 from guideway.core.errors import GuidewayError, Unavailable
-from guideway.core.evidence import Interval
+from guideway.core.evidence import Evidence, Interval
 
 
 class JobFile(msgspec.Struct, frozen=True):
@@ -31,6 +31,7 @@ class JobFile(msgspec.Struct, frozen=True):
     root: str
     out: str
     resume: str
+    recalled: tuple[Evidence, ...] = ()
 
 
 class Measured(msgspec.Struct, frozen=True, tag="measured"):
@@ -80,6 +81,7 @@ class _Job:
         self.params: Mapping[str, Any] = asked.params
         self.inputs: Mapping[str, Path] = {name: Path(folder) for name, folder in asked.inputs.items()}
         self.root, self.out, self.resume = Path(asked.root), Path(asked.out), Path(asked.resume)
+        self.recalled = asked.recalled
 
     def progress(self, done: float, total: float, note: str = "") -> None:
         self.say(Moved(done, total, note))

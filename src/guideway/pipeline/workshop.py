@@ -15,6 +15,7 @@ import msgspec
 
 from guideway.core.artifact import Digest
 from guideway.core.protocols import Clock, Stage
+from guideway.pipeline.borrow import borrow
 from guideway.pipeline.plan import Known, module_of
 from guideway.signing.keys import Signer, Verifier, chosen_name, signer, trusted
 from guideway.store import steps
@@ -62,6 +63,7 @@ def known(database: Database, blobs: Blobs) -> Known:
         file_digest=lambda path: steps.file_digest(database, path),
         code_digest=code_digest,
         version=_version,
+        borrowed=lambda said: borrow(database, said),
     )
 
 

@@ -65,41 +65,49 @@ def check(plan: Plan) -> None:
     """Refuse a plan that cannot be carried out.
 
     Raises:
-        SpecError: what is wrong with it, the first thing only.
+        SpecError: what is wrong with it, the first thing only; ``where`` is the key in the spec, with dots.
     """
-    for wrong in _wrongs(plan):
-        raise SpecError(wrong, where="rollout")
+    for key, wrong in _wrongs(plan):
+        raise SpecError(wrong, where=f"rollout.{key}")
 
 
-def _wrongs(plan: Plan) -> Iterator[str]:
+def _wrongs(plan: Plan) -> Iterator[tuple[str, str]]:
     weights = [step.weight for step in plan.steps]
     if not weights:
-        yield "a canary needs at least one step"
+        yield "steps", "a canary needs at least one step"
     if not all(0.0 < weight < 1.0 for weight in weights):
-        yield f"the weight of a step lies between 0 and 1, without them: {weights}"
+        yield "steps", f"the weight of a step lies between 0 and 1, without them: {weights}"
     if any(later <= earlier for earlier, later in itertools.pairwise(weights)):
-        yield f"weights must rise from step to step: {weights}"
-    for step in plan.steps:
+        yield "steps", f"weights must rise from step to step: {weights}"
+    for number, step in enumerate(plan.steps):
+        place = f"steps.{number}"
         if step.units < 1:
-            yield f"the step at {step.weight:.0%} needs at least one unit"
+            yield place, f"the step at {step.weight:.0%} needs at least one unit"
         if not 0.0 <= step.shortest <= step.longest:
-            yield f"the step at {step.weight:.0%} is held {step.shortest:g} s at least, but {step.longest:g} s at most"
+            held = f"{step.shortest:g} s at least, but {step.longest:g} s at most"
+            yield place, f"the step at {step.weight:.0%} is held {held}"
     yield from _wrong_requirements(plan)
     for name in ("alpha", "alpha_promote"):
         if not 0.0 < getattr(plan, name) < 1.0:
-            yield f"{name} lies between 0 and 1, without them"
+            yield name, f"{name} lies between 0 and 1, without them"
     for name in ("ready_within", "fresh_within", "source_within"):
         if not 0.0 < getattr(plan, name) < math.inf:
-            yield f"{name} is a number of seconds above 0"
+            yield name, f"{name} is a number of seconds above 0"
 
 
-def _wrong_requirements(plan: Plan) -> Iterator[str]:
+def _wrong_requirements(plan: Plan) -> Iterator[tuple[str, str]]:
     if not plan.required:
-        yield "promotion must require at least one signal"
-    for one in plan.required:
+        yield "require", "promotion must require at least one signal"
+    seen: set[str] = set()
+    for number, one in enumerate(plan.required):
+        place = f"require.{number}"
         if one.signal not in NAMES or one.signal == "quality":
-            yield f"there is no signal '{one.signal}' that promotion could require: {did_you_mean(one.signal, NAMES)}"
+            known = did_you_mean(one.signal, NAMES)
+            yield place, f"there is no signal '{one.signal}' that promotion could require: {known}"
+        elif one.signal in seen:
+            yield place, f"'{one.signal}' is required twice: one entry holds both its margin and its objective"
         elif not 1.0 < one.margin < math.inf:
-            yield f"the margin of {one.signal} is a ratio above 1, not {one.margin:g}"
+            yield place, f"the margin of {one.signal} is a ratio above 1, not {one.margin:g}"
         elif one.objective is not None and not 0.0 < one.objective < 1.0:
-            yield f"the objective of {one.signal} is a rate between 0 and 1, not {one.objective:g}"
+            yield place, f"the objective of {one.signal} is a rate between 0 and 1, not {one.objective:g}"
+        seen.add(one.signal)

@@ -104,7 +104,7 @@ def check_not_older(database: Database, release: Release, approvals: Sequence[Ap
     An approval from before that admission says nothing about it: it brought the older one back another time.
 
     Raises:
-        Refused: a newer release was admitted into *environment* before.
+        Refused: a newer release was admitted into *environment* before, whether it has served there or not.
     """
     newer = [
         (one, at)
@@ -114,11 +114,13 @@ def check_not_older(database: Database, release: Release, approvals: Sequence[Ap
     since = math.floor(max((at for _, at in newer), default=0.0))  # approvals are dated in whole seconds
     allowed = any(one.older and one.environment == environment and one.at >= since for one in approvals)
     if newer and not allowed:
-        label, other = f"{release.name}:{release.number}", newer[0][0]
+        label, other = (f"{one.name}:{one.number}" for one in (release, newer[0][0]))
+        was_here = releases.admitted_at(database, release.digest, environment) is not None
+        back = f"`guideway rollback -e {environment} --to {release.number}` if it has served there, or " * was_here
         raise Refused(
-            f"admit refused: {other.name}:{other.number} was in '{environment}' already, and this one is older",
+            f"admit refused: {other} was admitted into '{environment}' before, and this one is older",
             where=label,
-            try_this=f"`guideway rollback`, or `guideway approve {release.number} -e {environment} --older --as NAME`",
+            try_this=f"{back}`guideway approve {release.number} -e {environment} --older --as NAME`",
         )
 
 

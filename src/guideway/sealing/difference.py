@@ -10,7 +10,7 @@ import msgspec
 
 from guideway.core.artifact import Digest, File
 from guideway.core.errors import Corrupt
-from guideway.core.evidence import Evidence, Interval
+from guideway.core.evidence import OBSERVER, Evidence, Interval
 from guideway.sealing.side import LOCK, MANIFEST, POLICY, SERVE, Side, side
 
 __all__ = ["Difference", "Side", "difference", "side"]
@@ -56,6 +56,7 @@ class Metric(msgspec.Struct, frozen=True):
     """A figure before and after. ``about`` is the role of its subject: data, train, compress.
 
     ``within_noise``: both intervals overlap, so that the change may be chance; None when one of them is missing.
+    ``unseen``: the other side was never looked at for it, because it was never admitted; so it is neither new nor gone.
     """
 
     name: str
@@ -66,6 +67,7 @@ class Metric(msgspec.Struct, frozen=True):
     new: float | None
     change: float | None
     within_noise: bool | None
+    unseen: bool = False
 
 
 class FileChange(msgspec.Struct, frozen=True):
@@ -205,7 +207,16 @@ def _split(name: str, old: _Split | None, new: _Split | None) -> SplitChange:
 
 def _metrics(old: Iterable[Evidence], new: Iterable[Evidence]) -> tuple[Metric, ...]:
     before, after = _latest(old), _latest(new)
-    return tuple(_metric(key, before.get(key), after.get(key)) for key in sorted(before.keys() | after.keys()))
+    both_seen = _seen(before.values()) and _seen(after.values())
+    return tuple(
+        _metric(key, before.get(key), after.get(key), both_seen=both_seen)
+        for key in sorted(before.keys() | after.keys())
+    )
+
+
+def _seen(evidence: Iterable[Evidence | None]) -> bool:
+    """Is any of it what is seen only when a release is admitted?"""
+    return any(one and one.produced_by and one.produced_by.tool == OBSERVER for one in evidence)
 
 
 def _latest(evidence: Iterable[Evidence]) -> dict[tuple[str, str, str], Evidence]:
@@ -214,7 +225,7 @@ def _latest(evidence: Iterable[Evidence]) -> dict[tuple[str, str, str], Evidence
     return {(one.metric, one.subject.role or one.subject.kind, one.slice): one for one in ordered}
 
 
-def _metric(key: tuple[str, str, str], old: Evidence | None, new: Evidence | None) -> Metric:
+def _metric(key: tuple[str, str, str], old: Evidence | None, new: Evidence | None, *, both_seen: bool) -> Metric:
     name, about, slice = key
     some = new or old
     return Metric(
@@ -226,6 +237,7 @@ def _metric(key: tuple[str, str, str], old: Evidence | None, new: Evidence | Non
         new=new.value if new else None,
         change=new.value - old.value if old and new else None,
         within_noise=_overlap(old.interval, new.interval) if old and new else None,
+        unseen=not both_seen and not (old and new) and _seen((old, new)),
     )
 
 

@@ -41,10 +41,9 @@ def level_of(file: SpecFile) -> Level:
     named: Level = "dev" if file.environment == "dev" else "staging" if file.environment == "staging" else "prod"
     chosen = file.spec.standard.level or named
     if file.environment in LEVELS and LEVELS.index(chosen) < LEVELS.index(named):
-        own = ("environments", file.environment, "standard", "level")
         raise SpecError(
             f"'{file.environment}' cannot be judged as {chosen}",
-            where=file.where(*own) if file.marked.has(own) else file.where("standard", "level"),
+            where=file.where("standard", "level"),
             try_this="give the environment another name, or waive single clauses (`guideway standard waive`)",
         )
     return chosen

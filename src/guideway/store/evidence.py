@@ -54,6 +54,11 @@ def about(database: Database, subjects: Iterable[Digest]) -> list[Kept]:
     return _kept(database, _all().where(_T.c.subject.in_(sorted(set(subjects)))).order_by(_T.c.at, _T.c.digest))
 
 
+def of_metrics(database: Database, metrics: Iterable[str]) -> list[Kept]:
+    """All facts of any of *metrics*, whatever they are about, the oldest first."""
+    return _kept(database, _all().where(_T.c.metric.in_(sorted(set(metrics)))).order_by(_T.c.at, _T.c.digest))
+
+
 def by_digest(database: Database, text: str) -> Kept:
     """The fact with this digest, or with these first digits of one.
 

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import msgspec
 
+from guideway.core.evidence import Evidence
 from guideway.core.spec import Spec
 from guideway.pipeline.stages import compress, data, evaluate, explain, train
 
@@ -43,6 +45,7 @@ class FakeJob:
         self.params = msgspec.json.decode(msgspec.json.encode(params))
         self.inputs, self.root, self.out = inputs, root, out
         self.resume = out.with_name(f"{out.name}-resume")
+        self.recalled: list[Evidence] = []
         self.heard: list[tuple[str, Measured]] = []
         self.facts: list[str] = []
         self.moved: list[tuple[float, float]] = []
@@ -81,11 +84,14 @@ def spec_of(**parts: Any) -> Spec:
     return msgspec.convert(whole, Spec)
 
 
-def run_stage(name: str, spec: Spec, root: Path, out: Path, **inputs: Path) -> FakeJob:
+def run_stage(
+    name: str, spec: Spec, root: Path, out: Path, *, recalled: Sequence[Evidence] = (), **inputs: Path
+) -> FakeJob:
     """Run one stage as a build does: sources checked, parameters through JSON."""
     stage = EVERY[name]
     stage.sources(spec, root)
     job = FakeJob(dict(stage.params(spec)), inputs, root, out)
+    job.recalled += recalled
     stage.run(job)
     return job
 
@@ -112,7 +118,7 @@ def colour_spec(**parts: Any) -> Spec:
     }
     made = {
         "data": {"sources": [{"path": "rows.jsonl"}], "splits": {"unseen": {"by": ["phrasing"], "values": ["p7"]}}},
-        "train": {"architecture": shape, "steps": 150, "batch": 16, "learning_rate": 1e-2, "warmup": 10},
+        "train": {"architecture": shape, "steps": 200, "batch": 16, "learning_rate": 1e-2, "warmup": 10},
         "evaluate": {"max_tokens": 8},
     }
     return spec_of(**made | parts)

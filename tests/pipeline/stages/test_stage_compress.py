@@ -67,6 +67,8 @@ def test_the_loss_of_quality_is_small_and_has_an_interval(colours):
     assert 0 < kl.value < 0.02 and kl.interval.low <= kl.value <= kl.interval.high and kl.interval.method == "bootstrap"
     assert flips.value <= 0.05 and flips.interval.method == "wilson"
     assert kl.source == flips.source == "train" and kl.n == flips.n > 20
+    assert job.one("parity_agreement").value == pytest.approx(1 - flips.value)
+    assert 0 < job.one("parity_difference").value < 1
 
 
 def test_fp32_answers_as_the_trained_model_does(colours, tmp_path):
@@ -104,13 +106,14 @@ def test_what_the_builder_cannot_do_is_one_clear_line(colours, tmp_path):
 
 def test_a_model_is_no_distance_from_itself():
     found = distance(Table([1, 2, 3]), Table([1, 2, 3]), Example([0, 1, 2, 0], 2), 100)
-    assert found == (0.0, 0, 2)
+    assert found == (0.0, 0, 2, 0.0)
 
 
 def test_the_distance_is_the_divergence_at_the_predicted_tokens():
     found = distance(Table([0, np.log(3)]), Table([np.log(3), 0]), Example([0, 1, 1, 0], 1), 100)
     assert found.divergence == pytest.approx(3 * 0.5 * np.log(3), rel=1e-5)
     assert (found.flips, found.positions) == (3, 3)
+    assert found.largest == pytest.approx(0.5)
 
 
 def test_no_more_positions_are_looked_at_than_asked_for():

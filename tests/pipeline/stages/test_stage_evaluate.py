@@ -119,6 +119,46 @@ def test_the_report_shows_right_and_wrong_answers(colours):
     assert right / len(answers) == colours.jobs["evaluate"].one("exact_match", "compress", "unseen").value
 
 
+def test_what_damaged_prompts_cost_is_evidence_about_what_ships(colours):
+    job = colours.jobs["evaluate"]
+    rows = job.one("exact_match", "compress", "unseen").n
+    for kind in ("typos", "homoglyphs", "capitals", "truncation", "noise"):
+        drop = job.one("perturbation_drop", "compress", kind)
+        assert drop.n == rows and drop.interval.low <= drop.value <= drop.interval.high
+    assert job.one("perturbation_drop", "compress", "noise").value <= job.one("exact_match", "compress", "unseen").value
+    assert any(fact.startswith("damaged prompts cost") for fact in job.facts)
+    assert "## Damaged prompts" in (job.out / "report.md").read_text()
+
+
+def test_each_slice_has_its_score_and_its_floor(colours):
+    asked = {"max_tokens": 8, "slices": [{"by": "thing", "floor": 1.0, "least": 1}], "perturb": {"kinds": []}}
+    job = evaluate_again(colours, "slices", evaluate=asked)
+    report = json.loads((job.out / "report.json").read_text())
+    assert len(report["slices"]) == 12 and report["robustness"] == {}
+    below = sum(one["score"] < 1.0 for one in report["slices"])
+    assert job.one("slices_below_floor", "compress").value == below
+    assert job.one("slices_below_floor", "compress").n == 12
+    assert job.one("slice_score", "compress", "thing=sky").n == 1
+
+
+def test_a_split_that_is_not_judged_tells_nothing_about_slices_and_damage(colours):
+    unjudged = {"unseen": {"by": ["phrasing"], "values": ["p7"], "judged": False}}
+    job = evaluate_again(colours, "unjudged", data={"sources": [{"path": "rows.jsonl"}], "splits": unjudged})
+    assert not [name for name, _ in job.heard if name == "perturbation_drop"]
+
+
+def test_the_gain_over_the_baseline_is_paired(colours):
+    job = colours.jobs["evaluate"]
+    gain = job.one("exact_match_gain", "compress", "unseen")
+    apart = (
+        job.one("exact_match", "compress", "unseen").value - job.one("baseline_exact_match", "compress", "unseen").value
+    )
+    assert gain.value == pytest.approx(apart)
+    loss = job.one("loss_gain", "compress", "unseen")
+    grams = math.log(job.one("baseline_perplexity", "compress", "unseen").value)
+    assert loss.value == pytest.approx(grams - job.one("loss", "compress", "unseen").value)
+
+
 def test_without_splits_there_is_nothing_to_report(colours, tmp_path):
     write_jsonl(tmp_path / "data" / "train.jsonl", [])
     write_jsonl(tmp_path / "data" / "rejected.jsonl", [])

@@ -2,24 +2,38 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import math
+import re
 import shutil
 import subprocess
 import sys
+from collections import Counter
+from xml.etree import ElementTree
 
+import msgspec
 import pytest
+import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from safetensors.numpy import load_file
-from stage_rig import colour_spec, run_stage, spec_of, write_jsonl
+from stage_rig import STAGES, colour_rows, colour_spec, run_stage, spec_of, write_jsonl
 from tokenizers import Tokenizer
+from transformers import AutoModelForCausalLM
 
 from guideway.core.errors import GuidewayError, Refused, SpecError
+from guideway.core.spec import Train
 from guideway.pipeline.stages import train
-from guideway.pipeline.stages.examples import Example, Voice
+from guideway.pipeline.stages.examples import Example, Voice, rows_of
+from guideway.pipeline.stages.train import language
 from guideway.pipeline.stages.train.batches import batches, packed
 from guideway.pipeline.stages.train.descent import FLOOR, schedule
+from guideway.pipeline.stages.train.loop import Learned, Point, Validation
+from guideway.pipeline.stages.train.mixture import Mixture, Part, turns
+from guideway.pipeline.stages.train.report import report
+from guideway.pipeline.stages.train.rows import Rows
+from guideway.pipeline.stages.train.samples import Sample
 
 SHORT = {"steps": 5, "batch": 8}
 
@@ -41,7 +55,7 @@ def retrain(colours, name, **more):
 def test_the_loss_falls_and_the_curve_tells_it(colours):
     curve = json.loads((colours.out["train"] / "curve.json").read_text())
     assert curve[-1]["loss"] < 0.5 < 2 < curve[0]["loss"]
-    assert curve[-1]["step"] == 150
+    assert curve[-1]["step"] == 200
     assert colours.jobs["train"].one("train_loss").value == curve[-1]["loss"]
 
 
@@ -55,7 +69,7 @@ def test_the_output_is_a_hugging_face_folder_without_pickles(colours):
     names = {path.name for path in colours.out["train"].iterdir()}
     assert names == {
         "chat_template.jinja", "config.json", "curve.json", "generation_config.json", "model-small.safetensors",
-        "model.safetensors.index.json", "tokenizer.json", "tokenizer_config.json",
+        "model.safetensors.index.json", "report.html", "tokenizer.json", "tokenizer_config.json",
     }  # fmt: skip
 
 
@@ -76,7 +90,7 @@ def test_no_output_says_where_it_was_made(colours):
 
 def test_training_says_how_far_it_is(colours):
     moved = colours.jobs["train"].moved
-    assert moved[-1] == (150, 150) and len(moved) > 50
+    assert moved[-1] == (200, 200) and len(moved) > 50
     assert moved == sorted(moved)
 
 
@@ -190,7 +204,7 @@ def test_a_context_that_holds_no_row_is_refused(tmp_path):
 @pytest.fixture
 def base(colours, tmp_path):
     """A copy of the trained model, as somebody else's base beside a spec."""
-    shutil.copytree(colours.out["train"], tmp_path / "base")
+    shutil.copytree(colours.out["train"], tmp_path / "base", ignore=shutil.ignore_patterns("report.html"))
     return tmp_path / "base"
 
 
@@ -292,3 +306,132 @@ def test_importing_the_stages_loads_no_heavy_library():
     code = f"import sys, guideway.pipeline.stages; print(sorted({heavy} & set(sys.modules)))"
     found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert found.stdout.strip() == "[]"
+
+
+# Several sources
+
+
+@given(st.lists(st.floats(0.01, 10), min_size=1, max_size=6), st.integers(1, 500))
+def test_no_source_is_ever_off_its_share_by_more_than_a_turn(weights, count):
+    given = Counter(itertools.islice(turns(weights), count))
+    assert all(
+        abs(given[number] - count * one / sum(weights)) < max(2, len(weights)) for number, one in enumerate(weights)
+    )
+
+
+@pytest.fixture(scope="module")
+def two_sources(tmp_path_factory):
+    """Two files of which one has nine tenths of the rows, and their data stage."""
+    root = tmp_path_factory.mktemp("two")
+    rows = colour_rows()
+    write_jsonl(root / "many.jsonl", rows[:86])
+    write_jsonl(root / "few.jsonl", rows[86:])
+    sources = [{"path": "many.jsonl", "weight": 1}, {"path": "few.jsonl", "weight": 3}]
+    spec = colour_spec(data={"sources": sources, "splits": {}})
+    return spec, root, run_stage("data", spec, root, root / "data").out
+
+
+def mixed(two_sources, name, **more):
+    spec, root, data = two_sources
+    spec = msgspec.structs.replace(spec, train=msgspec.structs.replace(spec.train, steps=20, batch=8, **more))
+    return run_stage("train", spec, root, root / name, data=data)
+
+
+def test_weights_decide_from_where_batches_come_and_the_evidence_says_so(two_sources):
+    job = mixed(two_sources, "weighted")
+    assert [job.one("mixture_share", slice=name).value for name in ("many.jsonl", "few.jsonl")] == [0.25, 0.75]
+    assert "batches from many.jsonl 25.0%, few.jsonl 75.0%" in job.facts
+
+
+def test_a_mixture_gives_the_same_bytes_every_time(two_sources):
+    one, two = (mixed(two_sources, name).out / "model-small.safetensors" for name in ("mix-1", "mix-2"))
+    assert one.read_bytes() == two.read_bytes()
+
+
+def test_weights_train_anew_and_leave_the_data_as_it_is(two_sources):
+    spec = two_sources[0]
+    plain = colour_spec(data={"sources": [{"path": "many.jsonl"}, {"path": "few.jsonl"}], "splits": {}})
+    assert STAGES["data"].params(plain) == STAGES["data"].params(spec)
+    assert train.params(plain) != train.params(spec)
+
+
+def test_a_source_with_a_weight_and_no_row_is_refused():
+    with pytest.raises(GuidewayError, match=r"no training row comes from 'b\.jsonl'"):
+        Mixture([Part("a.jsonl", 1.0), Part("b.jsonl", 1.0)], {0: [Example([1, 2], 1)]})
+
+
+# Validation
+
+
+def test_rows_held_out_are_learned_by_nobody_and_bear_no_known_prompt(colours):
+    rows = Rows(colours.out["data"], msgspec.convert({"validation": {"share": 0.2}}, Train))
+    held, learned = [row["messages"][0] for row in rows.held], [row["messages"][0] for row in rows.learned()]
+    assert len(held) == round(0.2 * (len(held) + len(learned))) > 5
+    assert not any(one in learned for one in held)
+
+
+def test_which_rows_are_held_out_depends_on_no_order(tmp_path):
+    rows = [{"text": f"row {number}"} for number in range(50)]
+    for name, some in (("one", rows), ("two", rows[::-1])):
+        write_jsonl(tmp_path / name / "train.jsonl", some)
+    one, two = (
+        Rows(tmp_path / name, msgspec.convert({"validation": {"share": 0.3}}, Train)) for name in ("one", "two")
+    )
+    assert len(one.held) == 15 and one.held == two.held[::-1]
+
+
+def test_a_split_can_be_what_training_is_watched_by(colours):
+    job = retrain(colours, "watched", validation={"split": "unseen", "rows": 7})
+    assert job.one("validation_loss", slice="unseen").n == 7
+    assert json.loads((job.out / "curve.json").read_text())[-1]["validation"]["rows"] == 7
+
+
+def test_the_validation_of_the_kept_weights_is_evidence_with_its_interval(colours):
+    fact = colours.jobs["train"].one("validation_loss", slice="validation")
+    last = json.loads((colours.out["train"] / "curve.json").read_text())[-1]["validation"]
+    assert fact.value == last["loss"] and fact.n == last["rows"] == 4
+    assert fact.interval.low < fact.value < fact.interval.high
+
+
+def test_validation_that_takes_every_row_is_refused(colours):
+    with pytest.raises(GuidewayError, match="nothing is left to train on"):
+        retrain(colours, "all-held", validation={"share": 1.0})
+
+
+def test_the_loss_row_by_row_sums_to_the_loss_of_the_batch(colours):
+    model = AutoModelForCausalLM.from_pretrained(colours.out["train"])
+    voice = Voice(colours.out["train"])
+    some = [voice.example(row) for row in itertools.islice(rows_of(colours.out["data"] / "train.jsonl"), 9)]
+    with torch.no_grad():
+        total, count = language.loss(model, some)
+    each = language.row_losses(model, some, 4)
+    assert count == sum(each.tokens) and float(total) == pytest.approx(sum(each.sums), rel=1e-5)
+
+
+def test_the_report_needs_nothing_else_and_shows_losses_and_answers(colours):
+    page = (colours.out["train"] / "report.html").read_text(encoding="utf-8")
+    tree = ElementTree.fromstring(page[page.index("<svg") : page.index("</svg>") + 6])
+    lines = [one.get("points").split() for one in tree.iter("polyline")]
+    curve = json.loads((colours.out["train"] / "curve.json").read_text())
+    assert [len(line) for line in lines] == [len(curve), sum("validation" in point for point in curve)]
+    assert "src=" not in page and "href=" not in page and "<script" not in page
+    assert f"{curve[-1]['validation']['loss']:.4f}" in page and "训练报告" in page
+    last = page[page.rindex("<tbody>") :]
+    assert re.search(r"<td class=.number.>200</td><td>(\w+)</td>.*?正确</td><td>\1</td>", last, re.DOTALL)
+
+
+def test_what_rows_say_is_only_text_in_the_report():
+    bad = "<script>alert(1)</script>"
+    point = Point(1, 2.0, 0.1, Validation(1.0, None, 1, (bad,)))
+    learned = Learned((point,), 1, 1, 0, ())
+    page = report(Train(), learned, [Sample(bad, bad, [1])], 10)
+    assert "<script" not in page and page.count("&lt;script&gt;") == 3
+
+
+def test_a_report_without_validation_says_so():
+    page = report(Train(), Learned((Point(1, 2.0, 0.1), Point(2, 1.0, 0.1)), 2, 2, 0, ()), [], 10)
+    assert "No row was held out" in page and "Answers" not in page
+
+
+def test_the_curve_does_not_repeat_what_rows_say(colours):
+    assert "samples" not in (colours.out["train"] / "curve.json").read_text()

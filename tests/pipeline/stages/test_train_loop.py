@@ -226,6 +226,25 @@ def test_it_says_its_loss_its_validation_and_how_far_it_is():
     assert said[0][2].startswith("loss ") and "validation" not in said[0][2]
 
 
+@pytest.mark.parametrize(
+    ("pace", "left"), [(1.0, "20 s left"), (10.0, "3 min left"), (400.0, "2 h 13 min left"), (0.0, "± 0.100")]
+)
+def test_it_says_the_time_that_is_left_at_its_pace(pace, left):
+    said, now = [], itertools.count(step=pace)
+    train = train_of(validate_every=20)
+    validate = falling([0.5, 0.25])
+    loop_of(train, validate=validate, progress=lambda *one: said.append(one), clock=lambda: next(now)).run()
+    assert next(note for done, _, note in said if done == 20).endswith(left)
+
+
+def test_a_training_that_goes_on_counts_its_pace_from_there(tmp_path):
+    train = train_of(checkpoint_every=10)
+    killed_at(31, tmp_path, train)
+    said, now = [], itertools.count(step=60)
+    loop_of(train, tmp_path, progress=lambda *one: said.append(one), clock=lambda: next(now)).run()
+    assert said[0][0] == 31 and said[0][2].endswith(", 9 min left")
+
+
 def test_a_long_training_says_something_every_second_between_its_points():
     said, now = [], itertools.count(step=0.3)
     loop = loop_of(train_of(steps=2000), progress=lambda done, *_: said.append(done), clock=lambda: next(now))

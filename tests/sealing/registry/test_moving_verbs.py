@@ -103,7 +103,7 @@ def test_a_release_goes_through_one_file(giver, taker):
 
 def test_progress_is_told_as_it_goes(giver):
     giver.store.seal(5000, name="small")
-    lines = [json.loads(line) for line in giver("export", "small.tar").stdout.splitlines()]
+    lines = [json.loads(line) for line in giver("export", "small.tar", "--json").stdout.splitlines()]
     assert {"progress", "finished", "note"} <= {line["event"] for line in lines}
     assert lines[0]["total"] > 0.005 and lines[0]["note"] == "MB"
 

@@ -1,14 +1,13 @@
 """The spec: what a team asks for, in one file."""
 
+from guideway.core.spec.evaluate import Evaluate, Perturb, Requirement, Slices
 from guideway.core.spec.gateway import Gateway
 from guideway.core.spec.load import SpecFile, load, state_url
 from guideway.core.spec.model import (
     Compress,
     Data,
     Datasheet,
-    Evaluate,
     Explain,
-    Requirement,
     Serve,
     Source,
     Spec,
@@ -19,19 +18,25 @@ from guideway.core.spec.model import (
 )
 from guideway.core.spec.rollout import Rollout
 from guideway.core.spec.schema import json_schema
-from guideway.core.spec.train import Architecture, Train, Validation
+from guideway.core.spec.train import Architecture, Distill, Lora, Privacy, Train, Validation
+from guideway.core.spec.tune import Tune
 
 __all__ = [
     "Architecture",
     "Compress",
     "Data",
     "Datasheet",
+    "Distill",
     "Evaluate",
     "Explain",
     "Gateway",
+    "Lora",
+    "Perturb",
+    "Privacy",
     "Requirement",
     "Rollout",
     "Serve",
+    "Slices",
     "Source",
     "Spec",
     "SpecFile",
@@ -39,6 +44,7 @@ __all__ = [
     "Standard",
     "Tightening",
     "Train",
+    "Tune",
     "Validation",
     "build_part",
     "json_schema",

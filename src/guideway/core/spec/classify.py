@@ -32,6 +32,8 @@ def _of_a_classifier(spec: Spec) -> Iterator[_Fault]:
     data = spec.data
     if spec.train.recipe == "scratch":
         yield _Fault(("train",), "a classifier is trained from a base", "recipe: full, and base: FOLDER of an encoder")
+    if spec.tune is not None:
+        yield _Fault(("tune",), "a classifier is not tuned by this version", "remove it, or write task: chat")
     if spec.serve.engine != "onnx":
         yield _Fault(("serve", "engine"), "a classifier is served by the engine onnx only", "engine: onnx")
     if spec.compress.precision == "int4":

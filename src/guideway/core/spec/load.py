@@ -6,19 +6,20 @@ import os
 import re
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any
 
 import msgspec
 
 from guideway.core.errors import SpecError, did_you_mean
 from guideway.core.spec.classify import check_classify
+from guideway.core.spec.explain import explained
 from guideway.core.spec.guardrails import check_guardrails
 from guideway.core.spec.marked import Marked, read_marked
 from guideway.core.spec.model import BUILD_KEYS, ENVIRONMENT_KEYS, LATER_KEYS, NAME, Spec
-from guideway.core.spec.train import check_train
+from guideway.core.spec.train import check_train, check_weights
+from guideway.core.spec.tune_check import check_tune
 
 _STATE_URL = re.compile(r"sqlite:///.+|postgres(ql)?(\+psycopg)?://.+")
-_AT_PATH = re.compile(r"^(?P<what>.*?)(?: - at `(?P<path>.*)`)?$", re.DOTALL)
 
 
 class SpecFile(msgspec.Struct, frozen=True):
@@ -35,8 +36,13 @@ class SpecFile(msgspec.Struct, frozen=True):
         return self.path.parent
 
     def where(self, *keys: str | int) -> str:
-        """``guideway.yaml:14`` for the value at *keys*, or the nearest line above it."""
-        return self.marked.where(keys)
+        """``guideway.yaml:14`` for the value at *keys* as it holds here, or the nearest line above it."""
+        return self.marked.where(("environments", self.environment, *keys) if self.level(*keys) > 1 else keys)
+
+    def level(self, *keys: str | int) -> int:
+        """Where the value at *keys* was written: 0 nowhere, so that it is a default; 1 above; 2 in the overlay."""
+        overlaid = ("environments", self.environment, *keys)
+        return 2 if self.marked.has(overlaid) else int(self.marked.has(keys))
 
 
 def load(path: Path, environment: str = "dev", variables: Mapping[str, str] | None = None) -> SpecFile:
@@ -57,7 +63,7 @@ def load(path: Path, environment: str = "dev", variables: Mapping[str, str] | No
     try:
         spec = msgspec.convert(plain, Spec)
     except msgspec.ValidationError as error:
-        _explain(error, marked, environment)
+        raise explained(error, plain, marked, environment) from None
     _check_references(spec, marked)
     return SpecFile(spec=spec, path=path.absolute(), environment=environment, marked=marked)
 
@@ -159,6 +165,8 @@ def _check_references(spec: Spec, marked: Marked) -> None:
                 f"split '{name}' has either 'share' or 'values'", where=marked.where(("data", "splits", name))
             )
     check_train(spec.train, spec.data.splits, marked)
+    check_weights([source.weight for source in spec.data.sources], spec.train, marked)
+    check_tune(spec.tune, spec.train, marked)
     check_classify(spec, marked)
     check_guardrails(spec.serve.guardrails, marked)
     if spec.state.url and not _STATE_URL.fullmatch(spec.state.url):  # never repeated: it may hold a password
@@ -167,79 +175,6 @@ def _check_references(spec: Spec, marked: Marked) -> None:
             where=marked.where(("state", "url")),
             try_this="write sqlite:///FILE or postgresql://USER@HOST:PORT/NAME",
         )
-
-
-def _explain(error: msgspec.ValidationError, marked: Marked, environment: str) -> NoReturn:
-    """Turn msgspec's message into what, where and what to do."""
-    match = _AT_PATH.match(str(error))
-    what, path = (match["what"], match["path"] or "$") if match else (str(error), "$")
-    keys = _keys(path, marked)
-    unknown = re.search(r"unknown field `(.*?)`", what)
-    advice = None
-    if unknown:
-        what = f"unknown key '{unknown[1]}'"
-        advice = did_you_mean(unknown[1], _fields_at(keys))
-        keys = (*keys, unknown[1])
-    elif wrong := re.fullmatch(r"Invalid enum value '(.*)'", what):
-        what, advice = (
-            f"'{wrong[1]}' is not one of {', '.join(_choices_at(keys))}",
-            did_you_mean(wrong[1], _choices_at(keys)),
-        )
-    where = marked.where(keys)
-    overlay_keys = ("environments", environment, *keys)
-    if marked.has(overlay_keys):
-        where = marked.where(overlay_keys)
-    dotted = ".".join(map(str, keys))
-    what = what[0].lower() + what[1:].replace("`", "'")
-    if "matching regex" in what:
-        what, advice = "this cannot be a name", "small letters, digits, '.', '_' and '-', 63 at most"
-    raise SpecError(what if unknown else f"{dotted or 'spec'}: {what}", where=where, try_this=advice) from None
-
-
-def _keys(path: str, marked: Marked) -> tuple[str | int, ...]:
-    """``$.data.splits[...].share`` as keys; ``[...]`` hides which key, so the first that fits is taken."""
-    keys: list[str | int] = []
-    for name, index in re.findall(r"\.([^.\[]+)|\[(\d+|\.\.\.)\]", path):
-        keys.append(name if name else int(index) if index.isdigit() else marked.first_key(tuple(keys)))
-    return tuple(keys)
-
-
-def _fields_at(keys: tuple[str | int, ...]) -> tuple[str, ...]:
-    """The fields of the struct at *keys*, for did-you-mean."""
-    kind: Any = msgspec.inspect.type_info(Spec)
-    for key in keys:
-        kind = _descend(kind, key)
-    fields = getattr(kind, "fields", ())
-    return tuple(field.encode_name for field in fields)
-
-
-def _choices_at(keys: tuple[str | int, ...]) -> tuple[str, ...]:
-    """The words that the value at *keys* may be."""
-    *above, last = keys
-    kind: Any = msgspec.inspect.type_info(Spec)
-    for key in above:
-        kind = _descend(kind, key)
-    found = next((field.type for field in getattr(kind, "fields", ()) if field.encode_name == last), kind)
-    for one in getattr(found, "types", (found,)):
-        if isinstance(one, msgspec.inspect.LiteralType):
-            return tuple(map(str, one.values))
-        if isinstance(one, msgspec.inspect.DictType):
-            return tuple(map(str, getattr(one.value_type, "values", ()))) or tuple(
-                map(str, getattr(one.key_type, "values", ()))
-            )
-    return ()
-
-
-def _descend(kind: Any, key: str | int) -> Any:
-    if isinstance(kind, msgspec.inspect.StructType):
-        kind = next((field.type for field in kind.fields if field.encode_name == key), None)
-    elif isinstance(kind, msgspec.inspect.DictType):
-        kind = kind.value_type
-    elif isinstance(kind, msgspec.inspect.VarTupleType):
-        kind = kind.item_type
-    if isinstance(kind, msgspec.inspect.UnionType):
-        kind = next((one for one in kind.types if isinstance(one, msgspec.inspect.StructType)), None)
-    return kind
 
 
 def _dot_env(path: Path) -> dict[str, str]:

@@ -11,8 +11,11 @@ import msgspec
 import yaml
 
 from guideway.core.errors import SpecError
+from guideway.core.spec.not_yaml import not_yaml
 
 _VARIABLE = re.compile(r"\$(?:\$|\{(?P<name>[A-Za-z_][A-Za-z0-9_]*)(?::-(?P<default>[^}]*))?\})")
+_EXPONENT = re.compile(r"[-+]?(\d+\.?\d*|\.\d+)[eE][-+]?\d+")
+"""A number such as ``1e-4``: YAML 1.2 says so, and so do people, but the parser follows 1.1 and takes it for text."""
 _Loader: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
 Keys = tuple[str | int, ...]
@@ -35,11 +38,6 @@ class Marked(msgspec.Struct, frozen=True):
             keys = keys[:-1]
         return f"{self.file}:{self.lines.get(keys, 1)}"
 
-    def first_key(self, keys: Keys) -> str | int:
-        """Some key below *keys*; an empty string if there is none."""
-        below = (other[len(keys)] for other in self.lines if len(other) > len(keys) and other[: len(keys)] == keys)
-        return next(below, "")
-
 
 def read_marked(path: Path, variables: Mapping[str, str]) -> Marked:
     """Read the YAML file *path*.
@@ -47,19 +45,21 @@ def read_marked(path: Path, variables: Mapping[str, str]) -> Marked:
     Raises:
         SpecError: not UTF-8, not YAML, a key twice, or a variable that is not set.
     """
+    text = ""
     try:
-        node = yaml.compose(path.read_text(encoding="utf-8"), Loader=_Loader)
+        text = path.read_text(encoding="utf-8")
+        node = yaml.compose(text, Loader=_Loader)
     except UnicodeDecodeError as error:
         raise SpecError(f"this file is not UTF-8 text (byte {error.start})", where=path.name) from None
     except yaml.MarkedYAMLError as error:
-        mark = error.problem_mark or error.context_mark
-        line = mark.line + 1 if mark else 1
-        problem = (error.problem or "not YAML").replace("\n", " ")
-        raise SpecError(f"not YAML: {problem}", where=f"{path.name}:{line}") from None
+        raise not_yaml(error, text, path.name) from None
     except yaml.YAMLError as error:
         raise SpecError(f"not YAML: {str(error).splitlines()[0]}", where=path.name) from None
     reader = _Reader(path.name, variables)
-    value = reader.read(node, ()) if node is not None else None
+    try:
+        value = reader.read(node, ()) if node is not None else None
+    except RecursionError:
+        raise SpecError("an alias stands inside of what it refers to", where=path.name) from None
     return Marked(value=value, file=path.name, lines=reader.lines)
 
 
@@ -100,6 +100,8 @@ class _Reader:
             node = yaml.ScalarNode(tag, filled, node.start_mark, node.end_mark)
         elif filled != text:
             return filled
+        if not node.style and node.tag == "tag:yaml.org,2002:str" and _EXPONENT.fullmatch(filled):
+            return float(filled)
         try:
             return self.constructor.construct_object(node)
         except (yaml.YAMLError, ValueError):

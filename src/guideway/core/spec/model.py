@@ -10,12 +10,14 @@ from msgspec import Meta
 from guideway.core.gate import Bite, Level
 from guideway.core.privacy import Action, Entity
 from guideway.core.release import Decoding
+from guideway.core.spec.evaluate import Evaluate
 from guideway.core.spec.gateway import Gateway
 from guideway.core.spec.guardrails import Guardrails
 from guideway.core.spec.part import Part, Positive, Share
 from guideway.core.spec.rollout import Rollout
 from guideway.core.spec.scale import Scale
 from guideway.core.spec.train import Train
+from guideway.core.spec.tune import Tune
 
 NAME = r"^[a-z0-9][a-z0-9._-]{0,62}$"
 Name = Annotated[str, Meta(pattern=NAME, description="Small letters, digits, '.', '_', '-'.")]
@@ -35,12 +37,16 @@ class Datasheet(Part, frozen=True):
 
 
 class Source(Part, frozen=True):
-    """One file, or a glob, of input data. ``format`` follows from the suffix when it is left out."""
+    """One file, or a glob, of input data. ``format`` follows from the suffix when it is left out.
+
+    ``weight`` is the share of training batches that come from here, beside the weights of the other sources.
+    """
 
     path: str
     format: Literal["jsonl", "csv", "text"] | None = None
     licence: str = ""
     origin: str = ""
+    weight: Annotated[float, Meta(gt=0.0)] | None = None
     datasheet: Datasheet = Datasheet()
 
 
@@ -76,30 +82,6 @@ class Data(Part, frozen=True):
     seed: int = 7
     deduplicate: bool = True
     max_bad_rows: Share = 0.01
-
-
-class Requirement(Part, frozen=True):
-    """A figure that must hold before a release is sealed. ``about`` says of which model it must speak."""
-
-    metric: str
-    at_least: float | None = None
-    at_most: float | None = None
-    split: str = ""
-    about: Literal["shipped", "trained"] = "shipped"
-
-
-class Evaluate(Part, frozen=True):
-    """What is measured on every split, and what must hold. ``examples`` bounds the rows asked per split.
-
-    ``folds`` above 1 train a classifier so often again, for the spread between folds; ``class_floor`` is the share of
-    the rows of a class that it should find at least, in every class.
-    """
-
-    examples: Positive = 400
-    max_tokens: Positive = 24
-    folds: Annotated[int, Meta(ge=0, le=20)] = 0
-    class_floor: Share = 0.0
-    require: tuple[Requirement, ...] = ()
 
 
 class Explain(Part, frozen=True):
@@ -201,6 +183,7 @@ class Spec(Part, frozen=True):
     name: Name
     data: Data
     task: Literal["chat", "completion", "classify"] = "chat"
+    tune: Tune | None = None
     train: Train = Train()
     evaluate: Evaluate = Evaluate()
     compress: Compress = Compress()
@@ -217,11 +200,11 @@ class Spec(Part, frozen=True):
     state: State = State()
 
 
-BUILD_KEYS = ("guideway", "name", "task", "data", "train", "evaluate", "compress", "explain", "serve", "policy")
+BUILD_KEYS = ("guideway", "name", "task", "data", "tune", "train", "evaluate", "compress", "explain", "serve", "policy")
 ENVIRONMENT_KEYS = ("target", "replicas", "scale", "gateway", "rollout", "standard", "state")
-OPTIONAL_KEYS = ("explain",)
+OPTIONAL_KEYS = ("tune", "explain")
 """Keys of the build part that a release without them does not mention."""
-LATER_KEYS = ("tune", "watch", "backup")
+LATER_KEYS = ("watch", "backup")
 """Keys of the design that no part of this version reads yet: using one is an error that says so."""
 
 

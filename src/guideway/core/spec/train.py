@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from typing import Annotated, Literal
 
 from msgspec import Meta
@@ -35,8 +35,40 @@ class Validation(Part, frozen=True):
     rows: Positive = 200
 
 
+class Lora(Part, frozen=True):
+    """Adapters for recipe lora: ``targets`` are names of linear layers, and none means all but the last."""
+
+    rank: Positive = 8
+    alpha: Annotated[float, Meta(gt=0.0)] = 16.0
+    dropout: Annotated[float, Meta(ge=0.0, lt=1.0)] = 0.0
+    targets: tuple[str, ...] = ()
+
+
+class Distill(Part, frozen=True):
+    """What a student learns by: ``weight`` is the share of what the teacher says, the rest is what the data says."""
+
+    temperature: Annotated[float, Meta(gt=0.0)] = 2.0
+    weight: Share = 0.5
+
+
+class Privacy(Part, frozen=True):
+    """Differential privacy of every training row: what the weights may tell of it is bounded by ``epsilon``.
+
+    ``delta`` is the chance that the bound does not hold. ``budget`` bounds the sum over all trainings on the same
+    rows; where it is not set, it is ``epsilon``, so that the rows are used once.
+    """
+
+    epsilon: Annotated[float, Meta(gt=0.0)]
+    delta: Annotated[float, Meta(gt=0.0, lt=1.0)] = 1e-5
+    max_grad_norm: Annotated[float, Meta(gt=0.0)] = 1.0
+    budget: Annotated[float, Meta(gt=0.0)] | None = None
+
+
 class Train(Part, frozen=True):
-    """``scratch`` makes a small Llama with its own BPE tokenizer; ``full`` fine-tunes the folder in ``base``.
+    """``scratch`` makes a small Llama with its own BPE tokenizer; the other recipes start from the folder in ``base``.
+
+    ``full`` changes all its weights, ``lora`` learns adapters and merges them, and ``distill`` teaches a new Llama of
+    the shape in ``architecture`` what ``teacher``, or else the base, knows.
 
     A step learns from ``accumulate`` batches of ``batch`` rows. ``validate_every`` and ``checkpoint_every`` count
     steps; where they are not set, they are a tenth of all. ``patience`` ends training after so many validations
@@ -44,9 +76,12 @@ class Train(Part, frozen=True):
     same, however many rows it has.
     """
 
-    recipe: Literal["scratch", "full"] = "scratch"
+    recipe: Literal["scratch", "full", "lora", "qlora", "distill"] = "scratch"
     base: str | None = None
+    teacher: str | None = None
     architecture: Architecture = Architecture()
+    lora: Lora = Lora()
+    distill: Distill = Distill()
     steps: Positive = 1000
     batch: Positive = 32
     accumulate: Positive = 1
@@ -59,12 +94,8 @@ class Train(Part, frozen=True):
     validate_every: Positive | None = None
     patience: Positive | None = None
     checkpoint_every: Positive | None = None
+    privacy: Privacy | None = None
     seed: int = 7
-
-
-def every(asked: int | None, steps: int) -> int:
-    """Steps between two validations or checkpoints: what was *asked*, or a tenth of all *steps*."""
-    return asked or max(1, steps // 10)
 
 
 def check_train(train: Train, splits: Collection[str], marked: Marked) -> None:
@@ -73,16 +104,71 @@ def check_train(train: Train, splits: Collection[str], marked: Marked) -> None:
     Raises:
         SpecError: names the line.
     """
-    if train.recipe == "full" and not train.base:
-        raise SpecError(
-            "recipe 'full' needs a base model",
-            where=marked.where(("train", "recipe")),
-            try_this="set train.base to a Hugging Face folder",
-        )
+    _check_base(train, marked)
+    _check_privacy(train, marked)
     split = train.validation.split
     if split and split not in splits:
         raise SpecError(
             f"there is no split called '{split}'",
             where=marked.where(("train", "validation", "split")),
             try_this=did_you_mean(split, splits),
+        )
+
+
+def _check_base(train: Train, marked: Marked) -> None:
+    where = marked.where(("train", "recipe"))
+    if train.recipe == "qlora":
+        raise SpecError(
+            "recipe 'qlora' needs 4-bit kernels for a graphics card, which are not part of Guideway",
+            where=where,
+            try_this="recipe: lora, which learns the same adapters on a base in 32 bits",
+        )
+    if train.recipe == "distill" and not (train.teacher or train.base):
+        raise SpecError("recipe 'distill' needs a teacher", where=where, try_this="set train.teacher to a folder")
+    if train.recipe in ("full", "lora") and not train.base:
+        raise SpecError(
+            f"recipe '{train.recipe}' needs a base model",
+            where=where,
+            try_this="set train.base to a Hugging Face folder",
+        )
+    if train.teacher and train.recipe != "distill":
+        raise SpecError(
+            f"recipe '{train.recipe}' has no teacher",
+            where=marked.where(("train", "teacher")),
+            try_this="remove it, or write recipe: distill",
+        )
+
+
+def _check_privacy(train: Train, marked: Marked) -> None:
+    if train.privacy is None:
+        return
+    where = marked.where(("train", "privacy"))
+    if train.recipe not in ("full", "lora"):
+        what = "makes its tokenizer from the rows" if train.recipe == "scratch" else "cannot learn with privacy"
+        raise SpecError(f"recipe '{train.recipe}' {what}", where=where, try_this="recipe: full or lora, with a base")
+    if train.precision != "fp32":
+        raise SpecError("training with privacy needs precision fp32", where=where, try_this="remove `precision`")
+    if train.privacy.budget is not None and train.privacy.budget < train.privacy.epsilon:
+        raise SpecError(
+            "the budget is less than this training alone may spend", where=where, try_this="a budget of epsilon or more"
+        )
+
+
+def check_weights(weights: Sequence[float | None], train: Train, marked: Marked) -> None:
+    """Refuse sources of which only some have a weight, and weights where every row must have the same chance.
+
+    Raises:
+        SpecError: names the line of the source.
+    """
+    if any(weights) and train.privacy:
+        raise SpecError(
+            "with privacy, every row has the same chance: sources have no weights",
+            where=marked.where(("data", "sources", 0)),
+            try_this="remove the weights",
+        )
+    if None in weights and any(weights):
+        raise SpecError(
+            "this source has no weight, and others have one",
+            where=marked.where(("data", "sources", weights.index(None))),
+            try_this="give every source a weight, or none",
         )

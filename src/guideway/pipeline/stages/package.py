@@ -13,6 +13,7 @@ from typing import Any
 import msgspec
 
 from guideway.core.errors import SpecError
+from guideway.core.evidence import Interval
 from guideway.core.guardrails import CLASSIFIER_FILE, RULES_FILE
 from guideway.core.protocols import Job
 from guideway.core.release import Decoding, ServeSettings
@@ -23,6 +24,7 @@ from guideway.sealing.reshard import reshard
 
 name = "package"
 needs = ("data", "train", "compress", "guard")
+uses = ("tune",)
 libraries: tuple[str, ...] = ()
 code = ("guideway.sealing.reshard", "guideway.sealing.tensors")
 
@@ -65,6 +67,8 @@ def run(job: Job) -> None:
         decoding=msgspec.convert(serve["decoding"], Decoding),
     )
     reshard(job.inputs[job.params["model"]], job.out / "model")
+    (job.out / "model" / "report.html").unlink(missing_ok=True)  # answers to rows of the data are in it
+    shutil.rmtree(job.out / "model" / "adapter", ignore_errors=True)  # merged into the model already
     _write(job.out / "serve.json", msgspec.to_builtins(settings))
     _write(job.out / "policy.json", spec["policy"])
     _guardrails(job, msgspec.convert(serve["guardrails"], Guardrails))
@@ -72,6 +76,8 @@ def run(job: Job) -> None:
     (job.out / "environment.lock").write_text("\n".join(job.params["lock"]) + "\n", encoding="utf-8")
     (job.out / "data").mkdir()
     shutil.copyfile(job.inputs["data"] / "manifest.json", job.out / "data" / "manifest.json")
+    if "tune" in job.inputs:
+        _searched(job)
     size = sum(path.stat().st_size for path in job.out.rglob("*") if path.is_file())
     job.fact(f"{size / 1e6:.1f} MB")
 
@@ -81,6 +87,18 @@ def _guardrails(job: Job, asked: Guardrails) -> None:
     _write(job.out / RULES_FILE, msgspec.to_builtins(rules_of(asked)))
     if asked.classifier is not None:
         shutil.copyfile(job.inputs["guard"] / CLASSIFIER_FILE, job.out / CLASSIFIER_FILE)
+
+
+def _searched(job: Job) -> None:
+    """Say of the trained model which search its parameters come from: it may be kept from before this search."""
+    best = json.loads((job.inputs["tune"] / "best.json").read_bytes())
+    count, gain = best["trials"]["all"], best["gain"]
+    job.measure("tuning_trials", count, "trials", about="train", n=count, source="tune")
+    if gain:
+        interval = msgspec.convert(gain["interval"], Interval)
+        job.measure(
+            "tuning_gain", gain["value"], best["unit"], about="train", n=gain["n"], interval=interval, source="tune"
+        )
 
 
 def _write(path: Path, value: Any) -> None:

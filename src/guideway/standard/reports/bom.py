@@ -150,10 +150,12 @@ def _software(dossier: Dossier) -> list[dict[str, Any]]:
 
 
 def _pedigree(dossier: Dossier) -> dict[str, Any]:
-    base = setting(dossier, "train", "base")
+    distilled = setting(dossier, "train", "recipe") == "distill"
+    base = setting(dossier, "train", "teacher") or setting(dossier, "train", "base")
     if base:
         ancestor = {"type": "machine-learning-model", "bom-ref": "base", "name": clean(str(base))}
-        return {"pedigree": {"ancestors": [ancestor], "notes": "fine-tuned from the base model"}}
+        notes = "taught by this model, from random weights" if distilled else "fine-tuned from the base model"
+        return {"pedigree": {"ancestors": [ancestor], "notes": notes}}
     if setting(dossier, "train", "recipe") == "scratch":
         return {"pedigree": {"notes": "trained from random weights; there is no base model"}}
     return {}

@@ -110,7 +110,7 @@ def _model(drawn: Drawn) -> Cell | None:
 
 
 def _base(drawn: Drawn) -> Cell | None:
-    base = setting(drawn.dossier, "train", "base")
+    base = setting(drawn.dossier, "train", "teacher") or setting(drawn.dossier, "train", "base")
     if base is not None:
         return code(str(base))
     scratch = setting(drawn.dossier, "train", "recipe") == "scratch"
@@ -184,7 +184,12 @@ SIZE = Field("size", Words("Size", "大小"), _size, SEAL)
 PREDECESSOR = Field("predecessor", Words("Release before", "上一个发布"), _predecessor, SEAL)
 MODEL = Field("model", Words("Model that ships", "上线模型"), _model, BUILD)
 TASK = Field("task", Words("Task", "任务"), _task, BUILD)
-BASE = Field("base", Words("Base model", "基座模型"), _base, Words("State `train.recipe`.", "请写明 `train.recipe`。"))
+BASE = Field(
+    "base",
+    Words("Base model or teacher", "基座模型或教师模型"),
+    _base,
+    Words("State `train.recipe`.", "请写明 `train.recipe`。"),
+)
 PRECISION = Field("precision", Words("Precision", "精度"), _precision, BUILD)
 ENGINE = Field("engine", Words("Engine", "推理引擎"), _engine, BUILD)
 DECODING = Field("decoding", Words("Decoding", "解码设置"), _decoding, BUILD)
@@ -197,7 +202,7 @@ TRAINING = (
     _train("recipe", "Recipe", "训练方式"),
     BASE,
     _train("steps", "Steps", "步数"),
-    _train("batch", "Rows per step", "每步行数"),
+    _train("batch", "Rows per batch", "每批行数"),
     _train("learning_rate", "Learning rate", "学习率"),
     _train("warmup", "Warm-up steps", "预热步数"),
     _train("weight_decay", "Weight decay", "权重衰减"),

@@ -18,10 +18,13 @@ from guideway.standard.reports.page import (
     Items,
     Page,
     Paragraph,
+    Plot,
+    Strands,
     Table,
     Whisker,
     Whiskers,
 )
+from guideway.standard.reports.plots import plot, strands
 from guideway.standard.reports.words import Cell, Language, Run, Words, runs
 
 LANG = {"en": "en", "zh": "zh-CN"}
@@ -102,6 +105,10 @@ def _block(block: Block, language: Language, numbers: dict[int, int]) -> str:
             return _bars(block, language)
         case Whiskers():
             return _whiskers(block, language)
+        case Plot():
+            return plot(block, language)
+        case Strands():
+            return strands(block, language)
 
 
 def _pairs(rows: Iterable[tuple[Cell, Cell]], language: Language) -> str:

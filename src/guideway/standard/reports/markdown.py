@@ -15,6 +15,8 @@ from guideway.standard.reports.page import (
     Items,
     Page,
     Paragraph,
+    Plot,
+    Strands,
     Table,
     Whiskers,
 )
@@ -90,7 +92,7 @@ def _block(block: Block, language: Language) -> list[str]:
         case Bars(bars):
             shown = [(bar.name, _bar(bar.share), bar.note) for bar in bars]
             return _table((NAME, SHARE, OF), shown, language)
-        case Whiskers():  # the table beside it has the same figures
+        case Whiskers() | Plot() | Strands():  # the table beside it has the same figures
             return []
 
 

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import msgspec
 
-from guideway.standard.reports.words import Cell, Language, Words, runs
+from guideway.standard.reports.words import Cell, Language, Words, runs, spoken
 
 
 class Heading(NamedTuple):
@@ -78,7 +78,50 @@ class Whiskers(NamedTuple):
     rows: tuple[Whisker, ...]
 
 
-Block = Heading | Paragraph | Items | Facts | Table | Commands | Bars | Whiskers
+class Axis(NamedTuple):
+    """What an axis measures. ``names`` are those of the values 0, 1, …, where they are choices and no numbers."""
+
+    name: Words | str
+    log: bool = False
+    names: tuple[str, ...] = ()
+
+
+class Dot(NamedTuple):
+    """One value against another; ``name`` is shown when it is pointed at."""
+
+    x: float
+    y: float
+    kind: Literal["plain", "faint", "best"] = "plain"
+    name: str = ""
+
+
+class Plot(NamedTuple):
+    """Dots over two axes, and a line through the points ``line`` that changes only there."""
+
+    title: Words
+    x: Axis
+    y: Axis
+    dots: tuple[Dot, ...]
+    line: tuple[tuple[float, float], ...] = ()
+
+
+class Strand(NamedTuple):
+    """One row over all axes of `Strands`."""
+
+    values: tuple[float, ...]
+    best: bool = False
+    name: str = ""
+
+
+class Strands(NamedTuple):
+    """Rows as lines over axes side by side (parallel coordinates)."""
+
+    title: Words
+    axes: tuple[Axis, ...]
+    rows: tuple[Strand, ...]
+
+
+Block = Heading | Paragraph | Items | Facts | Table | Commands | Bars | Whiskers | Plot | Strands
 
 
 class Page(msgspec.Struct, frozen=True):
@@ -118,9 +161,9 @@ def _plain_fields(block: Block, language: Language) -> dict[str, Any]:
             return {"items": [text(cell, language) for cell in cells]}
         case Facts(rows):
             return {"facts": _plain_pairs(rows, language)}
-        case Table(columns, table_rows):
-            names = [column.said(language) for column in columns]
-            return {"columns": names, "rows": [[text(cell, language) for cell in row] for row in table_rows]}
+        case Table(heads, table_rows):
+            named = [head.said(language) for head in heads]
+            return {"columns": named, "rows": [[text(cell, language) for cell in row] for row in table_rows]}
         case Commands(lines):
             return {"lines": list(lines)}
         case Bars(bars):
@@ -128,6 +171,13 @@ def _plain_fields(block: Block, language: Language) -> dict[str, Any]:
         case Whiskers(title, whiskers):
             drawn = [{**one._asdict(), "name": text(one.name, language)} for one in whiskers]
             return {"title": title.said(language), "rows": drawn}
+        case Plot(title, x, y, dots, line):
+            axes = {"x": spoken(x.name, language), "y": spoken(y.name, language)}
+            points = [one._asdict() for one in dots]
+            return {"title": title.said(language), **axes, "dots": points, "line": [list(at) for at in line]}
+        case Strands(title, columns, strands):
+            names = [spoken(axis.name, language) for axis in columns]
+            return {"title": title.said(language), "axes": names, "rows": [one._asdict() for one in strands]}
 
 
 def _plain_bar(bar: Bar, language: Language) -> dict[str, Any]:

@@ -32,14 +32,15 @@ OF_THE_TOKENIZER = ("tokenizer.json", "tokenizer_config.json", "special_tokens_m
 Progress = Callable[[float, float, str], None]
 
 
-def learn(job: Job) -> None:
-    """Train as the parameters say, and write encoder, head, tokenizer and ``classifier.json`` to ``job.out``.
+def learn(job: Job, base: Path | None) -> None:
+    """Train the encoder in *base* as the parameters say; encoder, head, tokenizer and ``classifier.json`` are left.
 
     Raises:
         GuidewayError: the base is no encoder, or the loss stopped being a number.
     """
     train = train_of(dict(job.params))
-    base, data = job.root / str(train.base), job.inputs["data"]
+    data = job.inputs["data"]
+    assert base, "the spec is checked: a classifier has a base"
     job.progress(0, train.steps, "loading the base")
     settings = settings_of(base, manifest_of(data)["classes"], train)
     reader, rows = TextReader(base, settings.max_tokens), Rows(data, train)
@@ -52,7 +53,7 @@ def learn(job: Job) -> None:
 
 def train_of(params: dict[str, object]) -> Train:
     """The settings of a training in the parameters of its stage."""
-    return msgspec.convert({name: value for name, value in params.items() if name != "task"}, Train)
+    return msgspec.convert({name: value for name, value in params.items() if name not in ("mixture", "task")}, Train)
 
 
 def settings_of(base: Path, classes: Sequence[str], train: Train) -> ClassifierSettings:

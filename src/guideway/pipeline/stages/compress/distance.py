@@ -21,11 +21,15 @@ SAY_EVERY = 20
 
 
 class Distance(NamedTuple):
-    """What one row shows: the sum of the divergence in nats, changed first choices, and positions looked at."""
+    """What one row shows: the sum of the divergence in nats, changed first choices, and positions looked at.
+
+    ``largest`` is the largest difference between the two probabilities of any token at any position.
+    """
 
     divergence: float
     flips: int
     positions: int
+    largest: float
 
 
 def measure_distance(job: Job) -> None:
@@ -50,7 +54,8 @@ def distance(source: Model, other: Model, example: Example, most: int) -> Distan
     ours, theirs = (log_softmax(model.logits(example.ids[:-1])[given]) for model in (source, other))
     divergence = (np.exp(ours) * (ours - theirs)).sum(axis=-1)
     flips = ours.argmax(axis=-1) != theirs.argmax(axis=-1)
-    return Distance(float(np.maximum(divergence, 0.0).sum()), int(flips.sum()), len(flips))
+    largest = float(np.abs(np.exp(ours) - np.exp(theirs)).max(initial=0.0))
+    return Distance(float(np.maximum(divergence, 0.0).sum()), int(flips.sum()), len(flips), largest)
 
 
 def _leave(job: Job, found: list[Distance], seen: int) -> None:
@@ -58,6 +63,11 @@ def _leave(job: Job, found: list[Distance], seen: int) -> None:
     around = bootstrap([one.divergence for one in found], [one.positions for one in found], SEED)
     job.measure("kl_to_source", divergence, "nats/token", about="out", source="train", n=seen, interval=around)
     job.measure("top1_flips", flips / seen, "share", about="out", source="train", n=seen, interval=wilson(flips, seen))
+    agreed, largest = seen - flips, max(one.largest for one in found)
+    job.measure(
+        "parity_agreement", agreed / seen, "share", about="out", source="train", n=seen, interval=wilson(agreed, seen)
+    )
+    job.measure("parity_difference", largest, "probability", about="out", source="train", n=seen)
     job.fact(f"KL {divergence:.1e} nats, {flips / seen:.2%} first choices changed on {seen:,} positions")
 
 

@@ -23,8 +23,10 @@ libraries: tuple[str, ...] = ()
 
 
 def params(spec: Spec) -> Mapping[str, Any]:
-    """The whole of ``data``, and the task, which says what a row looks like."""
+    """The whole of ``data`` but the weights, which training heeds; and the task, which says what a row looks like."""
     plain: dict[str, Any] = msgspec.to_builtins(spec.data)
+    for source in plain["sources"]:
+        del source["weight"]
     return plain | {"task": spec.task}
 
 
@@ -52,7 +54,7 @@ def run(job: Job) -> None:
 def _found(data: Data, root: Path) -> list[Found]:
     """The files of every source, sorted by name within a source."""
     found: dict[Path, Found] = {}
-    for source in data.sources:
+    for number, source in enumerate(data.sources):
         paths = sorted(Path(path) for path in glob.glob(str(root / source.path), recursive=True))  # noqa: PTH207 - absolute ones too
         files = [path for path in paths if path.is_file()]
         if not files:
@@ -63,5 +65,5 @@ def _found(data: Data, root: Path) -> list[Found]:
             )
         for path in files:
             shown = path.relative_to(root).as_posix() if path.is_relative_to(root) else path.name
-            found.setdefault(path, Found(path, shown, format_of(path, source.format), source))
+            found.setdefault(path, Found(path, shown, format_of(path, source.format), source, number))
     return list(found.values())

@@ -28,12 +28,13 @@ KEPT_TEXT = 2000
 
 
 class Found(NamedTuple):
-    """One source file: where it is, how it is named in what is written, and what the spec says of it."""
+    """One source file: where it is, how it is named in what is written, and its source in the spec, by number too."""
 
     path: Path
     shown: str
     format: Format
     source: Source
+    number: int
 
 
 def sort_rows(job: Job, data: Data, task: str, files: list[Found]) -> Tally:
@@ -133,14 +134,14 @@ def _sort_file(found: Found, tally: Tally, outs: Mapping[str, IO[bytes]], say: C
             say(number)
         tally.counts["read"] += 1
         tally.per_file[found.shown] += 1
-        bad = one if isinstance(one, Bad) else _sort_row(one, tally, outs)
+        bad = one if isinstance(one, Bad) else _sort_row(one, found.number, tally, outs)
         if bad:
             tally.counts["rejected"] += 1
             tally.bad += [bad] if len(tally.bad) < NAMED else []
             _write(outs["rejected"], {**bad._asdict(), "text": _writable(bad.text)[:KEPT_TEXT]})
 
 
-def _sort_row(raw: Raw, tally: Tally, outs: Mapping[str, IO[bytes]]) -> Bad | None:
+def _sort_row(raw: Raw, source: int, tally: Tally, outs: Mapping[str, IO[bytes]]) -> Bad | None:
     """Write one row where it belongs, unless it is empty or known; what comes back is why it cannot be used."""
     try:
         row = clean_row(raw.fields, tally.data, tally.task)
@@ -156,7 +157,8 @@ def _sort_row(raw: Raw, tally: Tally, outs: Mapping[str, IO[bytes]]) -> Bad | No
         tally.counts["duplicates"] += 1
         return None
     tally.counts["kept"] += 1
-    _write(outs[tally.place(row, raw.fields)], {"id": row.id, **row.content(), "fields": row.fields})
+    line = {"id": row.id, **row.content(), "source": source, "fields": row.fields}
+    _write(outs[tally.place(row, raw.fields)], line)
     return None
 
 

@@ -1,4 +1,4 @@
-"""Evaluate: what the trained and the compressed model do on every split: loss and answers, or classes."""
+"""Evaluate: loss and answers, or classes, on every split, of both models; slices and damaged prompts."""
 
 from __future__ import annotations
 
@@ -46,6 +46,9 @@ def params(spec: Spec) -> Mapping[str, Any]:
         "template": spec.serve.prompt.template,
         "ships": shipped(spec),
         "seed": spec.data.seed,
+        "judged": [name for name, split in spec.data.splits.items() if split.judged],
+        "slices": msgspec.to_builtins(spec.evaluate.slices),
+        "perturb": msgspec.to_builtins(spec.evaluate.perturb),
     }
 
 

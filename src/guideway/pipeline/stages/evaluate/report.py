@@ -5,11 +5,12 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import msgspec
 
 from guideway.core.evidence import Interval
+from guideway.pipeline.stages.evaluate.slices import Slice
 
 SHOWN = 8
 """Right answers, and wrong ones, that the report shows of each split."""
@@ -46,21 +47,35 @@ class SplitReport(msgspec.Struct):
     shown: list[Shown] = []
 
 
-def write_report(out: Path, reports: Sequence[SplitReport], ships: str) -> None:
+class Further(msgspec.Struct):
+    """What was measured on all judged splits together, of the model that ships."""
+
+    slices: list[Slice] = []
+    robustness: list[tuple[str, Figure]] = []
+
+
+def write_report(out: Path, reports: Sequence[SplitReport], ships: str, further: Further) -> None:
     """Write ``report.json`` and ``report.md`` to *out*; *ships* is the stage whose model ships."""
     plain = [
         {
             "split": report.split,
             "rows": report.rows,
-            "figures": [{**one._asdict(), "interval": msgspec.to_builtins(one.interval)} for one in report.figures],
+            "figures": [_plain(one) for one in report.figures],
             "answers": [one._asdict() for one in report.shown if one.about == ships],
         }
         for report in reports
     ]
-    text = json.dumps({"ships": ships, "splits": plain}, indent=1, sort_keys=True, ensure_ascii=False)
+    whole = {
+        "ships": ships,
+        "splits": plain,
+        "slices": [_plain(one) for one in further.slices],
+        "robustness": {kind: _plain(one) for kind, one in further.robustness},
+    }
+    text = json.dumps(whole, indent=1, sort_keys=True, ensure_ascii=False)
     (out / "report.json").write_text(text + "\n", encoding="utf-8")
     lines = [f"# Evaluation\n\nThe {NAMES[ships]} model ships.\n"]
     lines += [line for report in reports for line in _split_lines(report, ships)]
+    lines += [*_slice_lines(further.slices), *_damage_lines(further.robustness)]
     (out / "report.md").write_text("\n".join(lines) + "\n", encoding="utf-8")
 
 
@@ -71,7 +86,7 @@ def _split_lines(report: SplitReport, ships: str) -> list[str]:
         "|---|---|---|---|---|",
     ]
     for one in report.figures:
-        interval = f"{one.interval.low:.4g} to {one.interval.high:.4g}"
+        interval = _around(one)
         unit = f" {one.unit}" if one.unit else ""
         lines.append(f"| {one.metric} | {NAMES[one.about]} | {one.value:.4g}{unit} | {interval} | {one.n} |")
     own = [one for one in report.shown if one.about == ships]
@@ -80,6 +95,38 @@ def _split_lines(report: SplitReport, ships: str) -> list[str]:
         if chosen:
             lines += [f"\n{title}:\n", "| question | answer | right answer |", "|---|---|---|", *_answer_lines(chosen)]
     return [*lines, ""]
+
+
+def _slice_lines(slices: Sequence[Slice]) -> list[str]:
+    if not slices:
+        return []
+    head = ["## Slices\n", "| slice | score | 95 % interval | rows | |", "|---|---|---|---|---|"]
+    return [
+        *head,
+        *(f"| {_cell(one.name)} | {one.score:.4g} | {_around(one)} | {one.rows} | {_said(one)} |" for one in slices),
+        "",
+    ]
+
+
+def _said(one: Slice) -> str:
+    if not one.judged:
+        return "too few rows"
+    return "" if one.kept else "below its floor"
+
+
+def _damage_lines(drops: Sequence[tuple[str, Figure]]) -> list[str]:
+    if not drops:
+        return []
+    head = ["## Damaged prompts\n", "| damage | drop of the score | 95 % interval | rows |", "|---|---|---|---|"]
+    return [*head, *(f"| {kind} | {one.value:.4g} | {_around(one)} | {one.n} |" for kind, one in drops), ""]
+
+
+def _around(one: Figure | Slice) -> str:
+    return f"{one.interval.low:.4g} to {one.interval.high:.4g}"
+
+
+def _plain(one: Figure | Slice) -> dict[str, Any]:
+    return {**one._asdict(), "interval": msgspec.to_builtins(one.interval)}
 
 
 def _answer_lines(chosen: Iterable[Shown]) -> list[str]:

@@ -1,4 +1,4 @@
-"""Train: a small Llama from scratch with its own tokenizer, or the full fine-tuning of a Hugging Face folder."""
+"""Train: a small Llama from scratch or taught by a larger model; or a Hugging Face folder, whole or by adapters."""
 
 from __future__ import annotations
 
@@ -12,11 +12,14 @@ from guideway.core.errors import SpecError
 from guideway.core.protocols import Job
 from guideway.core.spec import Spec
 from guideway.pipeline.stages.train.base import files_of, refuse_unsafe
+from guideway.pipeline.stages.train.places import BORROWED, RELEASE, check_place, folder_of, is_folder, said_in
 
 name = "train"
 needs = ("data",)
-libraries = ("python", "safetensors", "tokenizers", "torch", "transformers")
+uses = ("choose",)
+libraries = ("opacus", "peft", "python", "safetensors", "tokenizers", "torch", "transformers")
 code = (
+    "guideway.pipeline.stages.choose",
     "guideway.pipeline.stages.classify.learn",
     "guideway.pipeline.stages.classify.model",
     "guideway.pipeline.stages.classify.probe",
@@ -34,28 +37,45 @@ code = (
 
 
 def params(spec: Spec) -> Mapping[str, Any]:
-    """The whole of ``train``; and the task, where it is to classify."""
+    """The whole of ``train``; the weights of the sources, if they have any; the task, where it is to classify."""
     plain: dict[str, Any] = msgspec.to_builtins(spec.train)
-    return plain | ({"task": spec.task} if spec.task == "classify" else {})
+    mixture = [(one.path, one.weight) for one in spec.data.sources if one.weight]
+    plain |= {"task": spec.task} if spec.task == "classify" else {}
+    return plain | ({"mixture": mixture} if mixture else {})
+
+
+def recalls(params: Mapping[str, Any]) -> tuple[str, ...]:
+    """What earlier trainings spent, where privacy has a budget."""
+    return ("delta", "epsilon") if params["privacy"] else ()
+
+
+def borrows(spec: Spec) -> Mapping[str, str]:
+    """The release that training starts from, if it does."""
+    said = said_in(msgspec.to_builtins(spec.train))
+    return {BORROWED: said} if said and said.startswith(RELEASE) else {}
 
 
 def sources(spec: Spec, root: Path) -> Sequence[Path]:
-    """The files of the base model, for recipe ``full``.
+    """The files of the folder that training starts from. What is named by a digest or a commit needs none.
 
     Raises:
-        SpecError: the base is missing, holds no safetensors, or asks for code of its own to be run.
+        SpecError: it is missing, holds no safetensors, asks for code of its own to be run, or pins nothing.
     """
+    said = said_in(msgspec.to_builtins(spec.train))
     if spec.train.recipe == "scratch":
         if spec.train.base is not None:
             raise SpecError(
                 "recipe 'scratch' has no base", where="train.base", try_this="remove it, or write recipe: full"
             )
         return ()
-    if spec.train.base is None:
+    if said is None:
         raise SpecError(
-            "recipe 'full' needs a base", where="train", try_this="base: FOLDER of a Hugging Face model in safetensors"
+            f"recipe '{spec.train.recipe}' needs a base",
+            where="train",
+            try_this="base: FOLDER of a Hugging Face model in safetensors",
         )
-    return files_of(root / spec.train.base, spec.train.base)
+    check_place(said)
+    return files_of(root / said, said) if is_folder(said) else ()
 
 
 def run(job: Job) -> None:
@@ -63,12 +83,28 @@ def run(job: Job) -> None:
 
     Raises:
         Refused: a file of the base is unsafe. It is judged before any library that could load it is imported.
+        Unavailable: the base is on the hub, which does not answer.
     """
-    if job.params["base"] is not None:
-        refuse_unsafe(job.root / job.params["base"], job.params["base"])
+    base = base_of(job, job.params)
     if job.params.get("task") == "classify":
         from guideway.pipeline.stages.classify.learn import learn
     else:
         from guideway.pipeline.stages.train.learn import learn
 
-    learn(job)
+    learn(job, base)
+
+
+def base_of(job: Job, params: Mapping[str, Any]) -> Path | None:
+    """The folder of the model that a training with *params* starts from, judged before any library could load it.
+
+    Raises:
+        Refused: a file of it is unsafe.
+        Unavailable: it is on the hub, which does not answer.
+    """
+    said = said_in(params)
+    if said is None:
+        return None
+    base = folder_of(job, said)
+    files_of(base, said)
+    refuse_unsafe(base, said)
+    return base

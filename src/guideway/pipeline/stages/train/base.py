@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -11,6 +12,7 @@ from guideway.sealing.scanner import scan_folder
 
 CONFIGS = ("config.json", "generation_config.json", "tokenizer_config.json")
 PICKLES = (".bin", ".pt", ".pth", ".pkl", ".pickle", ".ckpt")
+_LIKE_HUB = re.compile(r"[\w.-]+/[\w.-]+")
 READ = (".json", ".jinja", ".safetensors", ".txt", ".model")
 
 
@@ -24,7 +26,7 @@ def files_of(folder: Path, said: str) -> Sequence[Path]:
         raise SpecError(
             f"there is no folder '{said}'",
             where="train.base",
-            try_this=f"download the model first: hf download {said} --local-dir base, then base: base",
+            try_this=f"hf:{said}@COMMIT takes it from the hub" if _LIKE_HUB.fullmatch(said) else "mend train.base",
         )
     for needed in ("config.json", "tokenizer.json", "tokenizer_config.json"):
         if not (folder / needed).is_file():

@@ -15,7 +15,6 @@ import torch
 
 from guideway.core.errors import GuidewayError
 from guideway.core.spec import Train
-from guideway.core.spec.train import every
 from guideway.pipeline.stages.train.checkpoints import Checkpoints
 from guideway.pipeline.stages.train.descent import Descent, schedule
 
@@ -27,7 +26,7 @@ QUIET = 1.0
 Progress = Callable[[float, float, str], None]
 
 
-class Validation(msgspec.Struct, frozen=True):
+class Validation(msgspec.Struct, frozen=True, omit_defaults=True):
     """What one validation found: the mean loss, its standard error, the rows asked, and a few answers to look at.
 
     One row has no standard error.
@@ -39,7 +38,7 @@ class Validation(msgspec.Struct, frozen=True):
     samples: tuple[str, ...] = ()
 
 
-class Point(msgspec.Struct, frozen=True):
+class Point(msgspec.Struct, frozen=True, omit_defaults=True):
     """The mean loss of the steps since the point before and up to ``step``, and the learning rate there."""
 
     step: int
@@ -106,6 +105,7 @@ class Loop:
         self.progress, self.clock = progress, clock
         self.state, self.best, self.unsaved = _State(), dict[str, torch.Tensor](), list[str]()
         self._told = -math.inf
+        self._began = (0.0, 0)
 
     def run(self) -> Learned:
         """Train to the last step, or until patience ends; the model then has the last weights, or the best ones.
@@ -119,6 +119,7 @@ class Loop:
         for _ in range(resumed * self.train.accumulate):
             next(batches)
         self.model.train()
+        self._began = (self.clock(), resumed)
         while self.state.step < self.train.steps and not self._tired():
             self._step([next(batches) for _ in range(self.train.accumulate)])
         if self.train.patience and self.best:
@@ -165,14 +166,21 @@ class Loop:
 
     def _tell(self, loss: float) -> None:
         """Say how far it is at every point, and where points are rare every second."""
-        curve = self.state.curve
+        curve, now = self.state.curve, self.clock()
         new = bool(curve) and curve[-1].step == self.state.step
-        if new or self.clock() - self._told >= QUIET:
-            self._told = self.clock()
+        if new or now - self._told >= QUIET:
+            self._told = now
             checked = next((point.validation for point in reversed(curve) if point.validation), None)
             held = f", validation {checked.loss:.3f}" if checked else ""
             held += f" ± {checked.error:.3f}" if checked and checked.error is not None else ""
-            self.progress(self.state.step, self.train.steps, f"loss {curve[-1].loss if new else loss:.3f}{held}")
+            note = f"loss {curve[-1].loss if new else loss:.3f}{held}{self._ahead(now)}"
+            self.progress(self.state.step, self.train.steps, note)
+
+    def _ahead(self, now: float) -> str:
+        """The time left at the pace since this process began."""
+        begun, resumed = self._began
+        left = (now - begun) / (self.state.step - resumed) * (self.train.steps - self.state.step)
+        return f", {_duration(left)} left" if left else ""
 
     def _save(self) -> None:
         """Keep the whole state. When that fails, the training is worth more than its checkpoint: it goes on."""
@@ -205,6 +213,18 @@ class Loop:
         if "random.cuda" in found.tensors and torch.cuda.is_available():
             torch.cuda.set_rng_state(found.tensors["random.cuda"])
         return found.step
+
+
+def _duration(seconds: float) -> str:
+    if seconds < 120:
+        return f"{seconds:.0f} s"
+    minutes = round(seconds / 60)
+    return f"{minutes} min" if minutes < 120 else f"{minutes // 60} h {minutes % 60} min"
+
+
+def every(asked: int | None, steps: int) -> int:
+    """Steps between two validations or checkpoints: what was *asked*, or a tenth of all *steps*."""
+    return asked or max(1, steps // 10)
 
 
 def _learning(model: torch.nn.Module) -> dict[str, torch.Tensor]:

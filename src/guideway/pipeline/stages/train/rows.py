@@ -30,6 +30,10 @@ class Rows:
             self._left_out = self._drawn(rows_of(self._file), min(asked.rows, round(asked.share * count)))
             self.held = [row for row in rows_of(self._file) if self._draw(row) in self._left_out]
 
+    def everything(self) -> Iterator[dict[str, Any]]:
+        """All training rows, with those that are held out."""
+        return rows_of(self._file)
+
     def learned(self) -> Iterator[dict[str, Any]]:
         """The rows that training sees, read anew each time.
 

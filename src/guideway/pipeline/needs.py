@@ -1,0 +1,98 @@
+"""How much memory, disk and time a plan needs: a model of the work, from the spec and the shape of the model. Pure.
+
+Weights, gradients and the two moments of AdamW are counted exactly; activations by what a decoder keeps for its
+backward pass. Source for the two floating-point operations per weight and token, forwards, and twice as many
+backwards: Kaplan et al. 2020, https://arxiv.org/abs/2001.08361, section 2.1.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from guideway.core.spec import Architecture, Spec
+
+FLOAT = 4
+"""Bytes of a weight while it is trained."""
+PROCESS = 600_000_000
+"""Bytes that a process with torch and transformers holds before it does anything."""
+SHIPPED = {"fp32": 4.0, "int8": 1.15, "int4": 0.65}
+"""Bytes per weight of what ships; embeddings stay wider than the matrices."""
+EXPORTING = 10.0
+"""Bytes per weight while a model is exported: the source, the graph, and what is written."""
+EFFICIENCY = 0.35
+"""The share of the machine's matrix speed that training reaches."""
+SERVER = 150_000_000
+"""Bytes that a replica holds beside the weights."""
+
+
+class Shape(NamedTuple):
+    """The shape of a decoder. ``context`` is in tokens; ``weights`` counts each shared tensor once."""
+
+    layers: int
+    hidden: int
+    heads: int
+    feed_forward: int
+    vocabulary: int
+    context: int
+    weights: int
+
+
+class Need(NamedTuple):
+    """What one stage needs at its peak: bytes of memory and of disk, floating-point operations; and why."""
+
+    stage: str
+    memory: float
+    disk: float
+    operations: float
+    why: str
+
+
+def shape_of(asked: Architecture) -> Shape:
+    """The shape of the model that ``scratch`` makes."""
+    size = asked.hidden // asked.heads
+    attention = 2 * asked.hidden * asked.hidden + 2 * asked.hidden * size * asked.kv_heads
+    layer = attention + 3 * asked.hidden * asked.feed_forward + 2 * asked.hidden
+    weights = asked.layers * layer + asked.vocabulary * asked.hidden + asked.hidden
+    return Shape(asked.layers, asked.hidden, asked.heads, asked.feed_forward, asked.vocabulary, asked.context, weights)
+
+
+def needs(spec: Spec, shape: Shape, tokens: float) -> list[Need]:
+    """What each heavy stage of *spec* needs for a model of *shape*, with rows of so many *tokens* in the mean."""
+    return [_training(spec, shape, tokens), _exporting(spec, shape), _serving(spec, shape)]
+
+
+def training_memory(shape: Shape, batch: int, trained_share: float = 1.0) -> float:
+    """Bytes at the peak of a step: weights, what is learned about them, and what the backward pass needs.
+
+    *trained_share*: the share of the weights that are trained; the others have no gradients and no moments.
+    """
+    learning = shape.weights * FLOAT * (1 + 3 * trained_share)
+    scores = 2 * shape.heads * shape.context
+    kept = shape.layers * (9 * shape.hidden + 5 * shape.feed_forward + scores) + 5 * shape.vocabulary
+    return PROCESS + learning + batch * shape.context * kept * FLOAT
+
+
+def fitting_batch(shape: Shape, batch: int, memory: float, trained_share: float = 1.0) -> int:
+    """The largest batch not above *batch*, by halving, whose training fits into *memory* bytes; 0: none does."""
+    while batch and training_memory(shape, batch, trained_share) > memory:
+        batch //= 2
+    return batch
+
+
+def _training(spec: Spec, shape: Shape, each: float) -> Need:
+    tokens = spec.train.steps * spec.train.batch * min(each, shape.context)
+    why = f"{shape.weights / 1e6:.1f}M weights, batches of {spec.train.batch} x {shape.context} tokens"
+    memory = training_memory(shape, spec.train.batch)
+    return Need("train", memory, shape.weights * FLOAT * 2, 6.0 * shape.weights * tokens, why)
+
+
+def _exporting(spec: Spec, shape: Shape) -> Need:
+    ships = shape.weights * SHIPPED[spec.compress.precision]
+    memory = PROCESS + shape.weights * EXPORTING
+    return Need("compress", memory, ships, 0.0, f"from {shape.weights * FLOAT / 1e6:.0f} to {ships / 1e6:.0f} MB")
+
+
+def _serving(spec: Spec, shape: Shape) -> Need:
+    each = SERVER + 1.2 * shape.weights * SHIPPED[spec.compress.precision]
+    count = spec.scale.max if spec.scale else spec.replicas
+    return Need("serve", each * count, 0.0, 0.0, f"{count} replicas of {each / 1e6:.0f} MB")

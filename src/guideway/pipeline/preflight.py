@@ -1,0 +1,158 @@
+"""Pre-flight: what the plan needs against what this machine has, before anything runs."""
+
+from __future__ import annotations
+
+import itertools
+import json
+import math
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from guideway.core.errors import Unavailable
+from guideway.core.spec import Spec
+from guideway.kit.machine import Machine
+from guideway.pipeline.needs import EFFICIENCY, Need, Shape, fitting_batch, needs, shape_of
+from guideway.pipeline.stages import STAGES
+from guideway.pipeline.stages.data.clean import Empty, Unusable, clean_row
+from guideway.pipeline.stages.data.read import Raw, format_of, read
+from guideway.sealing.tensors import read_header
+
+GB = 1e9
+LOOKED_AT = 200
+"""Rows of the data whose length is looked at."""
+CHARACTERS = 4.0
+"""Characters of a row for each of its tokens."""
+
+
+class Flight(NamedTuple):
+    """The verdict on one plan: what each stage needs, what there is, and how long training takes (None: unknown)."""
+
+    needs: tuple[Need, ...]
+    machine: Machine
+    seconds: float | None
+    advice: str = ""
+
+    @property
+    def share(self) -> float:
+        """The largest share of memory, or of disk, that is to be had now and that any stage needs; above 1 fails."""
+        disk = sum(one.disk for one in self.needs) / max(1, self.machine.disk_free)
+        return max(disk, *(one.memory / max(1, self.free(one)) for one in self.needs))
+
+    def free(self, need: Need) -> int:
+        """Bytes of memory to be had now where *need* arises: models are trained on a GPU where there is one."""
+        return self.machine.gpu if need.stage == "train" and self.machine.gpu else self.machine.memory_free
+
+    def most(self, need: Need) -> int:
+        """Bytes of memory in all where *need* arises."""
+        return self.machine.gpu if need.stage == "train" and self.machine.gpu else self.machine.memory
+
+    @property
+    def tight(self) -> bool:
+        """Does it need more than is free now?"""
+        return self.share > 1.0
+
+
+def preflight(spec: Spec, root: Path, there: Machine, speed: float | None) -> Flight | None:
+    """Compare what *spec* needs with *there*; *speed* is in operations a second. None: the base tells no shape."""
+    shape = base_shape(root / spec.train.base, spec) if spec.train.base else shape_of(spec.train.architecture)
+    if shape is None:
+        return None
+    found = needs(spec, shape, row_tokens(spec, root) if speed else math.inf)
+    seconds = found[0].operations / (speed * EFFICIENCY) if speed else None
+    flight = Flight(tuple(found), there, seconds)
+    return flight._replace(advice=_advice(spec, shape, flight)) if flight.tight else flight
+
+
+def told(flight: Flight) -> str:
+    """One line for people: what is needed, what there is, and how long it may take."""
+    need, disk = max(flight.needs, key=lambda one: one.memory), sum(one.disk for one in flight.needs)
+    there = flight.machine
+    least = f"{size(need.memory)} of memory in stage {need.stage} ({size(flight.free(need))} free)"
+    time = f", about {_duration(flight.seconds)} of training" if flight.seconds is not None else ""
+    return f"it needs {least}, {size(disk)} of disk ({size(there.disk_free)} free){time}"
+
+
+def require(flight: Flight) -> None:
+    """Refuse what this machine can never do, however idle it is.
+
+    Raises:
+        Unavailable: a stage needs more memory, or all of them more disk, than there is.
+    """
+    for one in flight.needs:
+        if one.memory > flight.most(one):
+            raise Unavailable(
+                f"stage {one.stage} needs {size(one.memory)} of memory, and this machine has "
+                f"{size(flight.most(one))}: {one.why}",
+                try_this=flight.advice,
+            )
+    disk = sum(one.disk for one in flight.needs)
+    if disk > flight.machine.disk_free:
+        raise Unavailable(
+            f"the models need {size(disk)} of disk, and {size(flight.machine.disk_free)} are free",
+            try_this="free some space, or set $GUIDEWAY_HOME to a folder on a larger disk",
+        )
+
+
+def base_shape(folder: Path, spec: Spec) -> Shape | None:
+    """The shape of the model in a Hugging Face *folder*, by its config and the headers of its weights."""
+    try:
+        config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return None
+    sizes = [config.get(name) for name in ("num_hidden_layers", "hidden_size", "vocab_size")]
+    if not all(isinstance(one, int) for one in sizes):
+        return None
+    layers, hidden, vocabulary = sizes
+    context = min(spec.train.architecture.context, config.get("max_position_embeddings") or math.inf)
+    feed_forward = config.get("intermediate_size") or 4 * hidden
+    heads, weights = config.get("num_attention_heads") or 1, weights_in(sorted(folder.glob("*.safetensors")))
+    return Shape(layers, hidden, heads, feed_forward, vocabulary, int(context), weights)
+
+
+def row_tokens(spec: Spec, root: Path) -> float:
+    """About how many tokens a row has, by the first rows of the first source; texts are packed, so they fill it all."""
+    if spec.task == "completion":
+        return math.inf
+    first = next(iter(STAGES["data"].sources(spec, root)))
+    rows = read(first, first.name, format_of(first, spec.data.sources[0].format))
+    texts = [_text(one.fields, spec) for one in itertools.islice(rows, LOOKED_AT) if isinstance(one, Raw)]
+    return sum(map(len, texts)) / max(1, len(texts)) / CHARACTERS
+
+
+def _text(fields: Mapping[str, Any], spec: Spec) -> str:
+    """What a row teaches; nothing, if it is no use: stage data will say so."""
+    try:
+        row = clean_row(fields, spec.data, spec.task)
+    except (Unusable, Empty):
+        return ""
+    return row.prompt + row.response
+
+
+def weights_in(files: Sequence[Path]) -> int:
+    """How many numbers lie in safetensors *files*; no tensor is read."""
+    return sum(math.prod(tensor.shape) for file in files for tensor in read_header(file).tensors)
+
+
+def size(count: float) -> str:
+    """Bytes as people read them."""
+    return f"{count / GB:.1f} GB" if count >= GB / 10 else f"{count / 1e6:.0f} MB"
+
+
+def _duration(seconds: float) -> str:
+    """Seconds as people read them: an estimate has no decimals."""
+    if seconds < 90:
+        return f"{max(1.0, seconds):.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.0f} h"
+
+
+def _advice(spec: Spec, shape: Shape, flight: Flight) -> str:
+    """What would fit."""
+    training = flight.needs[0]
+    most = max(flight.needs, key=lambda one: one.memory)
+    if most.stage != "train":
+        return f"a machine with {size(most.memory)} of free memory, or compress.precision: int4"
+    batch = fitting_batch(shape, spec.train.batch, flight.free(training))
+    if batch:
+        return f"train.batch: {batch} fits"
+    return f"a smaller train.architecture or base, or a machine with {size(training.memory)} of free memory"

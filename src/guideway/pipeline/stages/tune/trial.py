@@ -1,0 +1,107 @@
+"""One training for the search, in a process of its own, by the code of stage train. It keeps no model."""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+import tempfile
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from guideway.core.evidence import Evidence, Interval
+from guideway.core.protocols import Job
+from guideway.core.spec import Train, Validation
+from guideway.kit.files import write_atomic
+from guideway.pipeline.stages.examples import Voice
+from guideway.pipeline.stages.train.course import Examples, examples_of
+from guideway.pipeline.stages.train.language import row_losses
+from guideway.pipeline.stages.train.learn import fit
+from guideway.pipeline.stages.tune.pool import Report
+from guideway.pipeline.stages.tune.space import POINTS
+
+
+class Asked(msgspec.Struct, frozen=True):
+    """What to train, on the rows in ``data``, judged by its split ``judge``.
+
+    ``params`` are those of stage train, ``root`` is the folder of the spec, and ``work`` one to write in.
+    """
+
+    train: Train
+    params: dict[str, Any]
+    base: Path | None
+    data: Path
+    judge: str
+    root: Path
+    work: Path
+
+
+def trained(asked: Asked, report: Report) -> list[tuple[float, int]]:
+    """Train; the loss on each judging row as a sum over its tokens, in nats, and how many tokens that are."""
+    train = msgspec.structs.replace(
+        asked.train,
+        validation=Validation(split=asked.judge, rows=1 << 30),
+        validate_every=max(1, asked.train.steps // POINTS),
+        checkpoint_every=asked.train.steps,  # none: a trial that is killed begins again
+    )
+    with tempfile.TemporaryDirectory(dir=asked.work) as out:
+        job = _Quiet(asked, Path(out))
+        fitted = fit(job, train, asked.base, _Numbered(report).take, functools.partial(kept_examples, asked.work))
+        fitted.model.eval()
+        found = row_losses(fitted.model, fitted.held, train.batch, train.precision)
+    return list(zip(found.sums, found.tokens, strict=True))
+
+
+def kept_examples(folder: Path, job: Job, voice: Voice, rows: Iterable[dict[str, Any]], context: int) -> Examples:
+    """The examples of *rows*, kept in *folder*: every trial with this tokenizer and context learns the same ones."""
+    files = [path for path in sorted(job.out.iterdir()) if path.is_file()]
+    tokenizer = hashlib.sha256(b"".join(path.name.encode() + path.read_bytes() for path in files))
+    path = folder / f"{tokenizer.hexdigest()}-{context}.msgpack"
+    if path.exists():
+        return msgspec.msgpack.decode(path.read_bytes(), type=Examples)
+    found = examples_of(job, voice, rows, context)
+    write_atomic(path, msgspec.msgpack.encode(found), durable=False)
+    return found
+
+
+class _Numbered:
+    """Passes on the loss of each validation, with its number."""
+
+    def __init__(self, report: Report) -> None:
+        self._report, self._point = report, 0
+
+    def take(self, found: Any) -> None:
+        self._point += 1
+        self._report(self._point, found.loss)
+
+
+class _Quiet:
+    """The ``Job`` of a training whose facts nobody keeps: the search has its own."""
+
+    def __init__(self, asked: Asked, out: Path) -> None:
+        self.params: Mapping[str, Any] = asked.params
+        self.inputs: Mapping[str, Path] = {"data": asked.data}
+        self.root, self.out, self.resume = asked.root, out, out / "resume"
+        self.recalled: Sequence[Evidence] = ()
+
+    def progress(self, done: float, total: float, note: str = "") -> None:
+        pass
+
+    def measure(
+        self,
+        metric: str,
+        value: float,
+        unit: str,
+        *,
+        about: str,
+        n: int = 0,
+        interval: Interval | None = None,
+        slice: str = "",
+        source: str | None = None,
+    ) -> None:
+        pass
+
+    def fact(self, text: str) -> None:
+        pass

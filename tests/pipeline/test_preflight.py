@@ -1,0 +1,116 @@
+"""Pre-flight: what a plan needs is known before anything runs, and what would fit is said."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import msgspec
+import pytest
+
+from guideway.core.errors import Unavailable
+from guideway.core.spec import Architecture, Spec
+from guideway.kit.machine import Machine
+from guideway.pipeline.needs import fitting_batch, needs, shape_of, training_memory
+from guideway.pipeline.preflight import base_shape, preflight, require, size
+
+LARGE = Machine(memory=10**12, memory_free=10**12, disk_free=10**12)
+
+
+def spec(**train) -> Spec:
+    return msgspec.convert(
+        {"guideway": 1, "name": "m", "data": {"sources": [{"path": "x.jsonl"}]}, "train": train}, Spec
+    )
+
+
+def test_the_weights_are_those_that_transformers_makes():
+    from guideway.pipeline.stages.train.start import make_model
+
+    asked = Architecture(layers=3, hidden=96, heads=3, kv_heads=1, feed_forward=200, vocabulary=500, context=64)
+    made = make_model(asked, 500, 0, 7)
+    assert shape_of(asked).weights == sum(one.numel() for one in made.parameters())
+
+
+def test_memory_grows_with_the_batch_and_shrinks_with_the_share_that_is_trained():
+    shape = shape_of(Architecture(layers=8, hidden=512, heads=8, kv_heads=8, feed_forward=2048, vocabulary=32000))
+    assert training_memory(shape, 64) > training_memory(shape, 32) > 16 * shape.weights
+    assert training_memory(shape, 32, 0.01) < training_memory(shape, 32) - 11 * shape.weights
+
+
+def test_a_small_plan_fits_and_says_how_long_it_takes(tmp_path):
+    (tmp_path / "x.jsonl").write_text(json.dumps({"prompt": "p" * 100, "response": "r" * 100}) + "\n")
+    flight = preflight(spec(steps=100), tmp_path, LARGE, speed=1e11)
+    assert flight is not None and not flight.tight and flight.advice == ""
+    assert 0 < flight.share < 0.01
+    tokens = flight.needs[0].operations / 6 / flight.needs[0].disk * 8 / 100 / 32
+    assert tokens == pytest.approx(50)
+    assert flight.seconds == pytest.approx(flight.needs[0].operations / 3.5e10)
+    require(flight)
+
+
+def test_what_will_never_fit_is_refused_with_what_would():
+    asked = spec(batch=4096, architecture={"context": 2048})
+    small = Machine(memory=4 * 10**9, memory_free=3 * 10**9, disk_free=10**12)
+    flight = preflight(asked, Path("/nowhere"), small, None)
+    assert flight is not None and flight.tight and flight.seconds is None
+    with pytest.raises(Unavailable, match=r"stage train needs .* this machine has 4\.0 GB: .* batches of 4096") as said:
+        require(flight)
+    batch = int(said.value.try_this.split()[1])
+    shape = shape_of(asked.train.architecture)
+    assert training_memory(shape, batch) <= small.memory_free < training_memory(shape, 2 * batch)
+
+
+def test_what_is_only_tight_now_is_told_and_not_refused():
+    flight = preflight(spec(), Path("/nowhere"), Machine(64 * 10**9, 7 * 10**8, 10**12), None)
+    assert flight is not None and flight.tight and flight.advice
+    require(flight)
+
+
+def test_no_batch_fits_where_the_weights_alone_do_not():
+    shape = shape_of(Architecture(layers=32, hidden=4096, heads=32, kv_heads=8, feed_forward=14336, vocabulary=128256))
+    assert shape.weights == pytest.approx(7.5e9, rel=0.01)
+    assert fitting_batch(shape, 64, 50e9) == 0
+    asked = spec(architecture=msgspec.to_builtins(Architecture(layers=32, hidden=4096, heads=32, kv_heads=8)))
+    flight = preflight(asked, Path("/nowhere"), Machine(10**9, 10**9, 10**12), None)
+    assert flight is not None and "a machine with" in flight.advice
+
+
+def test_a_model_is_trained_in_the_memory_of_a_gpu_where_there_is_one():
+    there = Machine(memory=10**12, memory_free=10**12, disk_free=10**12, gpu=10**9)
+    flight = preflight(spec(batch=1024), Path("/nowhere"), there, None)
+    assert flight is not None
+    with pytest.raises(Unavailable, match=r"stage train needs .*, and this machine has 1\.0 GB"):
+        require(flight)
+
+
+def test_a_full_disk_is_seen_before_anything_is_written():
+    flight = preflight(spec(), Path("/nowhere"), LARGE._replace(disk_free=1000), None)
+    assert flight is not None
+    with pytest.raises(Unavailable, match=r"disk, and 0 MB are free"):
+        require(flight)
+
+
+def test_the_shape_of_a_base_is_read_from_its_config_and_the_headers_of_its_weights(tmp_path):
+    import torch
+    from safetensors.torch import save_file
+
+    config = {"num_hidden_layers": 2, "hidden_size": 8, "vocab_size": 50, "max_position_embeddings": 32}
+    (tmp_path / "config.json").write_text(json.dumps(config))
+    save_file({"a": torch.zeros(3, 5), "b": torch.zeros(7)}, tmp_path / "model.safetensors")
+    shape = base_shape(tmp_path, spec(architecture={"context": 64}))
+    assert shape is not None
+    assert (shape.weights, shape.context, shape.feed_forward) == (22, 32, 32)
+    (tmp_path / "config.json").write_text("{}")
+    assert base_shape(tmp_path, spec()) is None
+    assert preflight(spec(recipe="full", base="b"), tmp_path, LARGE, None) is None
+
+
+def test_replicas_count_together():
+    one = msgspec.structs.replace(spec(), replicas=1)
+    four = msgspec.structs.replace(spec(), replicas=4)
+    shape = shape_of(one.train.architecture)
+    assert needs(four, shape, 9)[-1].memory == pytest.approx(4 * needs(one, shape, 9)[-1].memory)
+
+
+def test_bytes_are_read_as_people_do():
+    assert (size(12_300_000_000), size(250_000_000), size(4_000_000)) == ("12.3 GB", "0.2 GB", "4 MB")
