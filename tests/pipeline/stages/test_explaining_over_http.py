@@ -73,5 +73,5 @@ def test_what_explains_comes_and_goes_with_the_settings_and_back_when_killed(sys
     os.kill(one, signal.SIGKILL)
     wait_for(lambda: explain(system, system.operator)[0] == 200, 60, "an explanation after a kill")
     assert system.change(options={"explain": None})["refused"] is None
-    assert explain(system, system.operator)[0] == 404
+    wait_for(lambda: explain(system, system.operator)[0] == 404, 30, "the workers of before having left")
     wait_for(lambda: explainers(system) == [], 30, "nobody explaining")
