@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from guideway.core.errors import SpecError
-from guideway.core.spec import Spec, build_part, json_schema, load
+from guideway.core.spec import Explain, Spec, build_part, json_schema, load
 
 ANNOTATED = Path(__file__).parents[2] / "docs" / "guideway.yaml"
 SMALL = """guideway: 1
@@ -79,6 +79,7 @@ def test_the_annotated_example_shows_the_defaults_that_it_says_it_shows():
     small = msgspec.convert(yaml.safe_load(SMALL), Spec)
     for key in ("train", "compress", "serve", "policy", "gateway", "rollout", "replicas", "target", "task"):
         assert getattr(loaded, key) == getattr(small, key), key
+    assert loaded.explain == Explain()
 
 
 def test_the_schema_accepts_the_annotated_example_and_refuses_an_unknown_key():
@@ -97,6 +98,14 @@ def test_the_published_schema_is_the_current_one():
     ("text", "says"),
     [
         (SMALL + "trian: {}\n", "guideway.yaml:6: unknown key 'trian' (did you mean 'train'?)"),
+        (
+            SMALL + "explain: {split: tset}\n",
+            "guideway.yaml:6: there is no split called 'tset' (did you mean 'test'?)",
+        ),
+        (
+            SMALL + "explain: {method: guess}\n",
+            "guideway.yaml:6: explain.method: 'guess' is not one of auto, gradients, lime, occlusion, shap",
+        ),
         (SMALL + "train:\n  stps: 5\n", "guideway.yaml:7: unknown key 'stps' (did you mean 'steps'?)"),
         (SMALL + "train:\n  steps: many\n", "guideway.yaml:7: train.steps: must be a whole number, not text"),
         (SMALL + "train:\n  steps: 0\n", "guideway.yaml:7: train.steps: must be at least 1"),

@@ -5,10 +5,14 @@ from __future__ import annotations
 import asyncio
 import json
 
+import msgspec
 import pytest
-from gateway_rig import AUTHORIZED, Client, request, wait_for
+from gateway_rig import AUTHORIZED, KEY, OPTIONS, PEPPER, Client, request, wait_for
 
+from guideway.core.route import ApiKey, KeyFile
+from guideway.core.spec.gateway import Explanations
 from guideway.gateway import side
+from guideway.gateway.keys import key_digest
 
 
 class Service:
@@ -179,3 +183,49 @@ def test_without_the_service_the_answer_is_503(gateway, client, tmp_path, monkey
     assert reply.status == 503
     assert "retry-after" in reply.headers
     assert str(tmp_path) not in reply.body.decode()
+
+
+# Explanations
+
+
+@pytest.fixture
+def explainer(loop, made, tmp_path):
+    """A gateway that wants explanations, and a paper service that makes them."""
+    gateway = made(msgspec.structs.replace(OPTIONS, explain=Explanations()))
+    service = Service(loop, tmp_path / "e")
+    gateway.plane.explains = service.path
+    yield gateway, service
+    loop.call(service.server.close)
+
+
+def of_role(gateway, role):
+    digest = key_digest(PEPPER, KEY)
+    keys = KeyFile(pepper=PEPPER.hex(), keys=(ApiKey(id="k", digest=digest, role=role),))
+    gateway.set_keys(msgspec.json.encode(keys))
+
+
+def explain(gateway, headers=AUTHORIZED):
+    with Client(gateway.port) as client:
+        return client.ask("POST", "/v1/explain", body=b'{"text": "why"}', headers=headers)
+
+
+@pytest.mark.parametrize("role", ["operator", "admin"])
+def test_an_operator_has_answers_explained_by_a_process_of_its_own(explainer, role):
+    gateway, service = explainer
+    of_role(gateway, role)
+    reply = explain(gateway)
+    assert (reply.status, reply.json()) == (200, {"target": "/v1/explain", "read": 15})
+    assert "x-guideway-key: k" in service.heads[0]
+
+
+def test_a_user_and_a_stranger_have_nothing_explained(explainer):
+    gateway, service = explainer
+    of_role(gateway, "user")
+    reply = explain(gateway)
+    assert (reply.status, reply.json()["error"]["code"]) == (403, "insufficient_role")
+    assert explain(gateway, headers="").status == 401 and service.heads == []
+
+
+def test_explanations_are_not_there_unless_they_are_asked_for(gateway):
+    of_role(gateway, "admin")
+    assert gateway.plane.explains == "" and explain(gateway).status == 404

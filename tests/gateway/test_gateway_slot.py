@@ -92,3 +92,10 @@ def test_one_that_dies_while_its_successor_comes_is_followed_by_that_one_alone(s
     new.ready = True
     seat.settle(20.0)
     assert (seat.current, new.told) == (new, ["go"])
+
+
+def test_a_seat_that_is_not_wanted_any_more_is_left_once(seat):
+    seat.current, seat.renew = Companion(), True
+    seat.empty(1.0)
+    seat.empty(2.0)
+    assert seat.current.told == ["leave"] and not seat.renew

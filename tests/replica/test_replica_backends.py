@@ -17,7 +17,7 @@ from replica_fakes import Recorder, solo
 from guideway.core.errors import GuidewayError, SpecError, Unavailable
 from guideway.replica.onnx_backend import OnnxBackend
 from guideway.replica.scheduler import Scheduler
-from guideway.replica.score import OnnxScorer, generate_all
+from guideway.replica.score import OnnxScorer, generate_all, log_probabilities
 
 TORCH = pytest.mark.xdist_group("torch")
 """Tests that import torch run in one process, so that it is imported once."""
@@ -164,6 +164,43 @@ def test_the_scorer_gives_fresh_scores_and_answers(models: SimpleNamespace, fp32
     assert (scorer.context, scorer.vocabulary, scorer.stop_ids) == (320, first.shape[1], frozenset({2}))
     prompts = [prompt for prompt, _ in models.cases]
     assert scorer.generate_all(prompts, 5, stop_ids=()) == [answer[:5] for _, answer in models.cases]
+
+
+@pytest.mark.parametrize("which", ["fp32", "int8", pytest.param("reference", marks=TORCH)])
+def test_an_answer_is_as_likely_after_a_shared_beginning_as_after_the_whole_prompt(
+    which: str, models: SimpleNamespace, request: pytest.FixtureRequest
+) -> None:
+    backend = request.getfixturevalue(which)
+    prompt, answer = models.cases[3][0][:40], models.cases[3][1][:6]
+    prompts = [prompt, *(prompt[:at] + prompt[at + 1 :] for at in range(0, len(prompt), 3)), prompt[:7], prompt]
+    found = log_probabilities(backend, prompts, answer)
+    for given, ours in zip(prompts, found, strict=True):
+        wide = backend.logits([*given, *answer[:-1]]).astype(np.float64)[len(given) - 1 :]
+        logs = wide - np.log(np.exp(wide).sum(axis=-1, keepdims=True))
+        assert ours == pytest.approx(logs[np.arange(len(answer)), answer].sum(), abs=1e-3)
+    assert found[0] == pytest.approx(found[-1]) and len({round(one, 6) for one in found}) > 5
+
+
+def test_what_prompts_begin_with_is_computed_once() -> None:
+    class Counting:
+        computed = 0
+
+        def rescore(self, kept: int, ids: list[int]) -> Any:
+            self.computed += len(ids)
+            return np.zeros((len(ids), 4), np.float32)
+
+    backend, prompt = Counting(), list(range(100))
+    variants = [prompt[:at] + prompt[at + 1 :] for at in range(100)]
+    found = log_probabilities(backend, variants, [1, 2])
+    assert backend.computed < 60 * 100 and found == pytest.approx([2 * np.log(1 / 4)] * 100)
+
+
+def test_no_more_tokens_than_the_context_are_scored(fp32: OnnxBackend) -> None:
+    fp32.logits([5] * 300)
+    with pytest.raises(ValueError, match="300 \\+ 21 tokens; the context holds 320"):
+        fp32.rescore(300, [5] * 21)
+    with pytest.raises(ValueError, match="300 \\+ 0"):
+        fp32.rescore(300, [])
 
 
 def test_an_answer_ends_before_its_stop_token(fp32: OnnxBackend, models: SimpleNamespace) -> None:

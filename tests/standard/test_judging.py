@@ -42,6 +42,7 @@ def judged(one: Clause, *proofs: Any, level: str = "prod", **more: Any) -> Judge
     return judge_all([one], dossier(*proofs, **more), level=level, when=["seal"], at=NOW)[0]  # type: ignore[arg-type]
 
 
+NARROW = Interval(0.85, 0.95, 0.95, "bootstrap")
 MIN, MAX, BELOW = check(at_least=0.8), check(at_most=0.1), check(below="baseline")
 
 
@@ -69,6 +70,16 @@ MIN, MAX, BELOW = check(at_least=0.8), check(at_most=0.1), check(below="baseline
         (check(at_least=0.8, n=300), [fact(0.9, n=300)], Verdict.PASS),
         (check(at_least=0.8, interval=True), [fact(0.9)], Verdict.UNKNOWN),
         (check(at_least=0.8, interval=True), [fact(0.9, interval=INTERVAL)], Verdict.PASS),
+        (check(at_least=0.8, sure=True), [fact(0.9)], Verdict.UNKNOWN),
+        (check(at_least=0.8, sure=True), [fact(0.9, interval=INTERVAL)], Verdict.FAIL),
+        (check(at_least=0.8, sure=True), [fact(0.9, interval=NARROW)], Verdict.PASS),
+        (check(at_most=0.9, sure=True), [fact(0.9, interval=NARROW)], Verdict.FAIL),
+        (check(at_most=0.95, sure=True), [fact(0.9, interval=NARROW)], Verdict.PASS),
+        (
+            check(at_least=0.85, sure=True),
+            [fact(9, slice="a", interval=INTERVAL), fact(0.9, slice="b", interval=NARROW)],
+            Verdict.FAIL,
+        ),
     ],
 )
 def test_a_check_is_judged(one, proofs, verdict):
@@ -90,6 +101,15 @@ def test_a_proof_that_is_too_old_or_from_the_future_is_no_proof(one, proof, verd
     assert found.verdict is verdict
     if verdict is Verdict.UNKNOWN:
         assert "expired" in found.figure or "future" in found.figure
+
+
+def test_a_gain_that_may_be_nothing_does_not_prove_that_explanations_are_faithful():
+    exp = next(one for one in default_clauses() if one.id == "EXP-01")
+    wide, narrow = (Interval(low, 0.5, 0.95, "bootstrap") for low in (-0.1, 0.1))
+    said = judged(exp, fact(0.2, "faithfulness_gain", n=50, interval=wide))
+    assert said.verdict is Verdict.FAIL and said.limit == "≥ 0.001 by its whole interval"
+    assert judged(exp, fact(0.2, "faithfulness_gain", n=50, interval=narrow)).verdict is Verdict.PASS
+    assert judged(exp, fact(0.2, "faithfulness_gain", n=49, interval=narrow)).verdict is Verdict.UNKNOWN
 
 
 def test_a_check_for_one_kind_of_model_says_nothing_of_the_other():

@@ -34,6 +34,7 @@ SECTIONS: dict[str, dict[str, str]] = {
         "assess": "Judge a release by every clause, for one environment.",
         "evidence": "List, show and import what is proven.",
         "approve": "Sign that a release may go into an environment.",
+        "explain": "Show which words of a text made the answer, or the class, of a release.",
         "report": "Draw a report from the evidence: model card, transparency, Annex IV, score, bill of materials.",
     },
     "Move releases": {

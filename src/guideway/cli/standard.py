@@ -150,6 +150,7 @@ def describe(check: Check) -> str:
     if check.worse_than_serving is not None:
         parts.append(f"at most {1 + check.worse_than_serving:g} times what serves")
     parts += [f"on at least {check.n:,}"] * bool(check.n) + ["with an interval"] * check.interval
+    parts += ["by its whole interval"] * check.sure
     parts += [f"not older than {check.days:g} days"] if check.days else []
     parts += [f"only {check.only}"] if check.only else []
     parts += [f"for models that {'classify' if check.task == 'classify' else 'write text'}"] if check.task else []

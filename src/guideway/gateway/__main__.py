@@ -16,7 +16,7 @@ from guideway.gateway import rlimits
 from guideway.gateway.generation import check
 from guideway.gateway.listen import bind
 from guideway.gateway.log import log
-from guideway.gateway.parent import Parent, Refusal
+from guideway.gateway.parent import EXPLAINER, Parent, Refusal
 from guideway.gateway.settings import Versions, read_settings, same
 from guideway.kit.files import locked
 
@@ -26,6 +26,7 @@ TRIES, PAUSE_SECONDS = 30, 0.1
 COMPANIONS = {
     "guideway.gateway.admin": ("starlette", "uvicorn", "prometheus_client"),
     "guideway.gateway.batches": ("starlette", "uvicorn", "python_multipart"),
+    EXPLAINER: ("numpy", "onnxruntime", "tokenizers"),
 }
 
 
@@ -59,7 +60,7 @@ def companions(settings: GatewaySettings) -> list[str]:
     for module, libraries in COMPANIONS.items():
         missing = [one for one in libraries if importlib.util.find_spec(one) is None]
         if missing:
-            log("companion left out", module=module, why=f"install guideway[gateway]: {', '.join(missing)}")
+            log("companion left out", module=module, why=f"install {', '.join(missing)}")
         else:
             found.append(module)
     return found

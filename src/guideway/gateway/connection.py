@@ -244,7 +244,7 @@ class ClientConnection(asyncio.Protocol):
         """Answer what needs no replica."""
         if request.way == "side":
             self._exchange = side = self._plane.side(self, request)
-            side.start(self._plane.batches, self._plane.line.meter)
+            side.start(self._plane.service(request.path), self._plane.line.meter)
             if self._reader.wants_continue and self._exchange is side:
                 self._reader.wants_continue = False
                 self.write(wire.CONTINUE)

@@ -113,7 +113,7 @@ def equip(settings: GatewaySettings, slot: int, seed: int) -> Equipment:
         line=line,
         reports=reports,
         environment=settings.environment,
-        batches=folder / "batches.sock" if folder else None,
+        folder=folder,
     )
     if folder is not None:
         spool = FeedbackSpool(folder / "feedback", f"{os.getpid()}-{seed:x}")

@@ -63,6 +63,9 @@ NO_KEY = ApiError(
     lines=b"WWW-Authenticate: Bearer\r\n",
 )
 NO_PATH = ApiError(404, "there is no such path", code="not_found")
+NO_ROLE = ApiError(
+    403, "explanations are for keys with the role operator or admin", "permission_error", code="insufficient_role"
+)
 SLOW_REQUEST = ApiError(408, "the request did not arrive in time", code="request_timeout")
 LONG_TARGET = ApiError(414, "the request target is too long", code="target_too_long")
 ENCODED_BODY = ApiError(415, "send the body without a content encoding", code="content_encoding")
@@ -76,7 +79,7 @@ NO_REPLICA = ApiError(
     503, "no model server is ready; try again", "server_error", code="no_replica", lines=b"Retry-After: 1\r\n"
 )
 NO_SERVICE = ApiError(
-    503, "files and batches are not ready; try again", "server_error", code="no_service", lines=b"Retry-After: 1\r\n"
+    503, "what answers this is not ready; try again", "server_error", code="no_service", lines=b"Retry-After: 1\r\n"
 )
 CROWDED = ApiError(
     503, "there are too many connections; try again", "server_error", code="crowded", lines=b"Retry-After: 1\r\n"

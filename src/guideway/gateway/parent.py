@@ -29,7 +29,9 @@ from guideway.kit.process import start_time
 PATIENCE_SECONDS = 1.0
 STEER_SECONDS = 1.0
 """How long a socket that is to go is still served after new connections are steered away: some are on their way."""
-READERS = ("guideway.gateway.admin", "guideway.gateway.batches")
+EXPLAINER = "guideway.pipeline.explainer"
+"""What explains, by name: it knows models, and the gateway does not."""
+READERS = ("guideway.gateway.admin", "guideway.gateway.batches", EXPLAINER)
 """The companions that read more of the settings than where they lie, which never changes."""
 
 
@@ -112,6 +114,9 @@ class Parent:
         if self._asked and not self._later:
             self._take_up(now)
         for seat in self._seats:
+            if not _wanted(seat, self._serving.settings):
+                seat.empty(now)
+                continue
             seat.settle(now)
             if seat.due(now):
                 self._start_companion(seat, now)
@@ -347,6 +352,11 @@ class Parent:
         if before is None or workers != before.workers:
             log("gateway serves", port=self.port, workers=len(workers))
         self._told = said
+
+
+def _wanted(seat: Seat, settings: GatewaySettings) -> bool:
+    """Is somebody to sit there? Who explains only where that is asked for."""
+    return seat.module != EXPLAINER or settings.options.explain is not None
 
 
 def _make_way(workers: Sequence[Child], now: float) -> None:

@@ -13,6 +13,10 @@ MODEL = b"/v1/models/"
 FEEDBACK = b"/v1/feedback"
 SIDE = (b"/v1/files", b"/v1/batches")
 """Files and batches: a process beside the workers looks after them."""
+EXPLAIN = b"/v1/explain"
+"""Explanations: another process beside the workers, where the environment wants it."""
+COUNTED = (*SIDE, EXPLAIN)
+"""Whatever is asked of a process beside the workers counts as one request."""
 READ = frozenset({b"GET", b"HEAD"})
 GET = frozenset({b"GET"})
 WRITE = frozenset({b"POST"})
@@ -33,7 +37,7 @@ OPEN = frozenset({HEALTH, oip.LIVE, oip.READY})
 """Paths that need no key."""
 
 Way = Literal["side", "feedback", "replica", "here"]
-"""Who answers: the process beside for files and batches, who keeps feedback, a replica, or the worker by itself."""
+"""Who answers: a process beside the workers, who keeps feedback, a replica, or the worker by itself."""
 
 _BELOW_SIDE = tuple(path + b"/" for path in SIDE)
 _OF_OIP = {"metadata": GET, "ready": READ, "infer": WRITE}
@@ -46,6 +50,8 @@ def methods(path: bytes) -> frozenset[bytes] | None:
         return found
     if is_side(path):
         return ALL
+    if path == EXPLAIN:
+        return WRITE
     if model_of(path) is not None:
         return READ
     target = oip.target(path)
@@ -65,7 +71,7 @@ def model_of(path: bytes) -> str | None:
 
 def way(path: bytes, method: bytes) -> Way:
     """Who answers *method* of *path*."""
-    if is_side(path):
+    if is_side(path) or path == EXPLAIN:
         return "side"
     if method in READ:
         target = oip.target(path)

@@ -68,7 +68,7 @@ class Plane:
         line: Line | None = None,
         reports: Reports | None = None,
         environment: str = "",
-        batches: Path | None = None,
+        folder: Path | None = None,
     ) -> None:
         """Set up everything; nothing is connected yet.
 
@@ -78,7 +78,8 @@ class Plane:
         self.options, self.clock, self.wall = options, clock, wall
         self.body_limit = options.body_megabytes * MEGABYTE
         self.file_limit = options.batches.megabytes * MEGABYTE + MEGABYTE
-        self.batches = str(batches) if batches is not None else ""
+        self.batches = str(folder / "batches.sock") if folder is not None else ""
+        self.explains = str(folder / "explain.sock") if folder is not None and options.explain is not None else ""
         self.table: Table | None = None
         self.draining = False
         self.retiring = False
@@ -184,7 +185,21 @@ class Plane:
         """Why the head of *request* is refused, or None."""
         if self.keys_unread and request.path not in paths.OPEN:
             return errors.KEYS_UNREAD
-        return refuse(request, self._keys, self.body_limit, self.file_limit, self._batch_secret)
+        refusal = refuse(request, self._keys, self.body_limit, self.file_limit, self._batch_secret)
+        return self._unexplained(request) if refusal is None and request.path == paths.EXPLAIN else refusal
+
+    def _unexplained(self, request: Request) -> ApiError | None:
+        """Why *request* has nothing explained: it is not wanted here, or its key may not.
+
+        The scores of an answer tell of the system prompt, and no guardrail looks at them.
+        """
+        if not self.explains:
+            return errors.NO_PATH
+        return errors.NO_ROLE if request.key is None or request.key.role == "user" else None
+
+    def service(self, path: bytes) -> str:
+        """The socket of the process that answers what is asked of *path*."""
+        return self.explains if path == paths.EXPLAIN else self.batches
 
     def admit(self, request: Request) -> Peek | ApiError:
         """What the body of *request* asks for, or why it is refused."""
@@ -204,7 +219,7 @@ class Plane:
         return pages.page(request.path, self.table, request.key, leaving=leaving, keys_unread=self.keys_unread)
 
     def side(self, client: Uploader, request: Request) -> SideExchange:
-        """An exchange with the process that looks after files and batches, not started yet."""
+        """An exchange with a process beside the workers, not started yet."""
         return SideExchange(client, request, self.new_id(None, request.owner), self.date, self.clock)
 
     def assign(self, request: Request, wanted: Peek, record: Record) -> ServingArm | None:

@@ -1,4 +1,4 @@
-"""Requests about files and batches: passed on to the process beside the workers that looks after them."""
+"""Requests about files, batches and explanations: passed on to the process beside the workers that answers them."""
 
 from __future__ import annotations
 
@@ -72,10 +72,10 @@ class SideExchange:
         self._gone = False
 
     def start(self, path: str, meter: Measure) -> None:
-        """Connect, and pass on what the client sends. A new file or batch counts as one request of its key."""
+        """Connect, and pass on what the client sends. A new file or batch, or an explanation, counts as one request."""
         self._client.hold(True)
         key = self._request.key
-        if key is not None and self._request.method == b"POST" and self._request.path in paths.SIDE:
+        if key is not None and self._request.method == b"POST" and self._request.path in paths.COUNTED:
             self._toll = Toll(meter, key, lambda refusal: self._go(path, refusal))
         else:
             self._go(path, None)

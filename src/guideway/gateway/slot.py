@@ -125,6 +125,14 @@ class Seat:
         else:
             self.successor = child
 
+    def empty(self, now: float) -> None:
+        """Nobody is wanted here."""
+        self.renew = False
+        if self.current and self.current.deadline == float("inf"):
+            self.current.leave(now)
+        if self.successor:
+            self.successor.kill()
+
     def settle(self, now: float) -> None:
         """Let a successor that is ready have the place: as soon as it is free, for both cannot hold it."""
         if self.successor is None or not self.successor.ready:

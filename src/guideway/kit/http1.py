@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import socket
 from collections import deque
 from collections.abc import AsyncIterator, Awaitable, Callable
 from http import HTTPStatus
@@ -82,6 +83,11 @@ class Server:
         loop = asyncio.get_running_loop()
         self._listener = await loop.create_server(lambda: _Connection(self), host, port)
         self.port = self._listener.sockets[0].getsockname()[1]
+
+    async def start_on(self, listening: socket.socket) -> None:
+        """Accept on a Unix socket that listens already."""
+        loop = asyncio.get_running_loop()
+        self._listener = await loop.create_unix_server(lambda: _Connection(self), sock=listening)
 
     async def drain(self, grace: float) -> None:
         """Accept no more; let running answers end for *grace* seconds, then cut them off."""

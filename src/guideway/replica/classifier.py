@@ -85,6 +85,11 @@ class TextReader:
         ids: list[int] = self._tokenizer.encode(text).ids
         return ids
 
+    def spans(self, text: str) -> list[tuple[int, int]]:
+        """The characters ``[start, end)`` of *text* that each of its token ids stands for; (0, 0) for none."""
+        spans: list[tuple[int, int]] = self._tokenizer.encode(text).offsets
+        return spans
+
 
 class OnnxClassifier:
     """The export in *folder*, computed by *threads* threads; ``settings`` and ``reader`` belong to it.

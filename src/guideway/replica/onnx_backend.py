@@ -120,10 +120,20 @@ class OnnxBackend:
         Raises:
             ValueError: the sequence is empty or longer than the context.
         """
-        if not 0 < len(ids) <= self.context:
-            raise ValueError(f"a sequence of {len(ids)} tokens; the context holds {self.context}")
+        return self.rescore(0, ids)
+
+    def rescore(self, kept: int, ids: Sequence[int]) -> Logits:
+        """The same for a sequence that is the first *kept* tokens of the last one scored, and then *ids*.
+
+        What was kept is not computed again. Between both calls no row may have joined or stepped.
+
+        Raises:
+            ValueError: there are no *ids*, or with them the sequence is longer than the context.
+        """
+        if not 0 < len(ids) <= self.context - kept:
+            raise ValueError(f"a sequence of {kept} + {len(ids)} tokens; the context holds {self.context}")
         row = len(self._lengths) + bool(self._begun)
-        pieces = (self._read(row, ids[start : start + PIECE], start).copy() for start in range(0, len(ids), PIECE))
+        pieces = (self._read(row, ids[at : at + PIECE], kept + at).copy() for at in range(0, len(ids), PIECE))
         return np.concatenate(list(pieces)).astype(np.float32, copy=False)
 
     def _read_on(self, ids: Sequence[int]) -> NDArray[Any]:

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Collection, Sequence
 from pathlib import Path
+from typing import Protocol
 
 import numpy as np
+from numpy.typing import NDArray
 
 from guideway.replica.backend import Backend, Logits
 from guideway.replica.onnx_backend import OnnxBackend
@@ -63,6 +65,42 @@ def generate_all(
         if work.error:
             raise work.error
     return [work.answer for work in works]
+
+
+class Rescorer(Protocol):
+    """A backend that need not compute again what two sequences begin with alike."""
+
+    def rescore(self, kept: int, ids: Sequence[int]) -> Logits:
+        """The scores after each of *ids*, behind the first *kept* tokens of the last sequence scored."""
+
+
+def log_probabilities(
+    backend: Rescorer, prompts: Sequence[Sequence[int]], answer: Sequence[int]
+) -> NDArray[np.float64]:
+    """The log probability [prompts], in nats, of the same *answer* after each prompt; neither may be empty.
+
+    In the order of their tokens each prompt shares the most with the one before it: the walk of a prefix tree.
+    """
+    found, before = np.empty(len(prompts)), list[int]()
+    for at in sorted(range(len(prompts)), key=lambda at: list(prompts[at])):
+        ids = [*prompts[at], *answer[:-1]]
+        kept = _alike(before, ids, most=len(prompts[at]) - 1)
+        found[at] = _log_probability(backend.rescore(kept, ids[kept:])[-len(answer) :], answer)
+        before = ids
+    return found
+
+
+def _alike(one: Sequence[int], other: Sequence[int], most: int) -> int:
+    """How many tokens both begin with, *most* at the most: the last token of a prompt predicts the answer."""
+    pairs = enumerate(zip(one, other, strict=False))
+    return min(most, next((at for at, (a, b) in pairs if a != b), min(len(one), len(other))))
+
+
+def _log_probability(logits: Logits, answer: Sequence[int]) -> float:
+    wide = logits.astype(np.float64)
+    wide -= wide.max(axis=-1, keepdims=True)
+    chosen = wide[np.arange(len(answer)), list(answer)]
+    return float((chosen - np.log(np.exp(wide).sum(axis=-1))).sum())
 
 
 class _Greedy:

@@ -34,6 +34,7 @@ class TorchBackend:
         self._rows: list[Any] = []
         self._begun: Any = None
         self._learned: Any = None
+        self._scored: Any = None
         parameters = inspect.signature(self._model.forward).parameters
         self._cache_name = "cache" if "cache" in parameters else "past_key_values"  # the older of its two names
 
@@ -88,9 +89,21 @@ class TorchBackend:
         Raises:
             ValueError: the sequence is empty or longer than the context.
         """
-        if not 0 < len(ids) <= self.context:
-            raise ValueError(f"a sequence of {len(ids)} tokens; the context holds {self.context}")
-        return self._run(list(ids), DynamicCache(config=self._model.config), keep=0)
+        return self.rescore(0, ids)
+
+    def rescore(self, kept: int, ids: Sequence[int]) -> Logits:
+        """The same for a sequence that is the first *kept* tokens of the last one scored, and then *ids*.
+
+        Raises:
+            ValueError: there are no *ids*, or with them the sequence is longer than the context.
+        """
+        if not 0 < len(ids) <= self.context - kept:
+            raise ValueError(f"a sequence of {kept} + {len(ids)} tokens; the context holds {self.context}")
+        if kept == 0:
+            self._scored = DynamicCache(config=self._model.config)
+        elif extra := self._scored.get_seq_length() - kept:
+            self._scored.crop(-extra)
+        return self._run(list(ids), self._scored, keep=0)
 
     @torch.inference_mode()
     def _run(self, ids: list[int], cache: Any, *, keep: int) -> Logits:

@@ -40,7 +40,8 @@ class Check(Strict, frozen=True, kw_only=True):
     ``below`` names another metric of the same subject and slice; ``worse_than_serving`` is the share by which a
     figure (smaller is better) may exceed that of the release that serves. ``judged`` leaves out splits that the
     spec only reports. ``n`` is the smallest sample, ``days`` the oldest proof, ``only`` when the check applies, and
-    ``task`` for what kind of model: one that writes text, or one that classifies it.
+    ``task`` for what kind of model: one that writes text, or one that classifies it. With ``sure`` the whole interval
+    must be inside the limit, not only the value.
     """
 
     metric: str
@@ -52,6 +53,7 @@ class Check(Strict, frozen=True, kw_only=True):
     slice: str = ""
     judged: bool = False
     interval: bool = False
+    sure: bool = False
     n: int = 0
     days: float | None = None
     only: Only | None = None

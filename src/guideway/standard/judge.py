@@ -85,11 +85,11 @@ def examine(check: Check, dossier: Dossier, at: float) -> Result:
     if unfit:
         return Result(check, Verdict.UNKNOWN, unfit[0][1], _limit(check, check.limit), unfit[0][0])
     against = [(one, _bound(check, one, dossier)) for one in proofs]
-    worst, bound = min(against, key=lambda pair: _margin(check, pair[0].evidence.value, pair[1]))
+    worst, bound = min(against, key=lambda pair: _margin(check, _told(check, pair[0].evidence), pair[1]))
     figure = figure_of(worst.evidence)
     if bound is None:
         return Result(check, Verdict.UNKNOWN, figure, _limit(check, None), worst)
-    inside = _margin(check, worst.evidence.value, bound)
+    inside = _margin(check, _told(check, worst.evidence), bound)
     holds = inside > 0 if check.below is not None else inside >= 0
     return Result(check, Verdict.PASS if holds else Verdict.FAIL, figure, _limit(check, bound), worst)
 
@@ -164,7 +164,7 @@ def _unfit(check: Check, evidence: Evidence, at: float) -> str:
         return f"dated in the future: {_day(evidence.at)}"
     if evidence.n < check.n:
         return f"n = {evidence.n:,}, {check.n:,} are needed"
-    if check.interval and evidence.interval is None:
+    if (check.interval or check.sure) and evidence.interval is None:
         return f"{number(evidence.value)}, without an interval"
     return ""
 
@@ -199,6 +199,13 @@ def _served(proof: Proof, dossier: Dossier) -> float | None:
     return max(found, key=_rank).value if found else None
 
 
+def _told(check: Check, evidence: Evidence) -> float:
+    """What is held against the limit: the value, or the end of its interval that is nearer to the limit."""
+    if not check.sure or evidence.interval is None:
+        return evidence.value
+    return evidence.interval.low if check.at_least is not None else evidence.interval.high
+
+
 def _margin(check: Check, value: float, bound: float | None) -> float:
     """How far inside the limit; negative is outside. What cannot be compared is worst of all."""
     if bound is None or math.isnan(value):
@@ -211,7 +218,8 @@ def _limit(check: Check, bound: float | None) -> str:
         return f"< {check.below}" + (f" {number(bound)}" if bound is not None else "")
     if check.worse_than_serving is not None:
         return f"≤ {1 + check.worse_than_serving:g} × serving" + (f" = {number(bound)}" if bound is not None else "")
-    return f"{'≥' if check.at_least is not None else '≤'} {number(check.limit or 0.0)}"
+    whole = " by its whole interval" if check.sure else ""
+    return f"{'≥' if check.at_least is not None else '≤'} {number(check.limit or 0.0)}{whole}"
 
 
 def _waived(judgement: Judgement, dossier: Dossier, at: float) -> Judgement:

@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+import sys
+from pathlib import Path
+
 import pytest
 from classify_rig import classify_spec, make_project
 from stage_rig import STAGES, Pass, colour_rows, colour_spec, run_stage, write_jsonl
+
+sys.path.append(str(Path(__file__).parents[2] / "sealing"))
 
 
 @pytest.fixture(scope="session")

@@ -11,9 +11,10 @@ import msgspec
 
 from guideway.core.evidence import Evidence
 from guideway.core.spec import Spec
-from guideway.pipeline.stages import compress, data, evaluate, train
+from guideway.pipeline.stages import compress, data, evaluate, explain, train
 
 STAGES = {module.name: module for module in (data, train, compress, evaluate)}
+EVERY = {**STAGES, explain.name: explain}
 
 COLOURS = {
     "sky": "blue", "grass": "green", "snow": "white", "coal": "black", "blood": "red", "lemon": "yellow",
@@ -87,7 +88,7 @@ def run_stage(
     name: str, spec: Spec, root: Path, out: Path, *, recalled: Sequence[Evidence] = (), **inputs: Path
 ) -> FakeJob:
     """Run one stage as a build does: sources checked, parameters through JSON."""
-    stage = STAGES[name]
+    stage = EVERY[name]
     stage.sources(spec, root)
     job = FakeJob(dict(stage.params(spec)), inputs, root, out)
     job.recalled += recalled

@@ -7,6 +7,7 @@ from guideway.core.spec.load import SpecFile, load, state_url
 from guideway.core.spec.model import (
     Data,
     Datasheet,
+    Explain,
     Serve,
     Source,
     Spec,
@@ -27,6 +28,7 @@ __all__ = [
     "Datasheet",
     "Distill",
     "Evaluate",
+    "Explain",
     "Gateway",
     "Lora",
     "Perturb",

@@ -89,6 +89,13 @@ class Batches(Part, frozen=True):
     days: Positive = 30
 
 
+class Explanations(Part, frozen=True):
+    """``POST /v1/explain`` for operators: how many a key may ask for in a minute, and how many may wait in all."""
+
+    per_minute: Positive = 6
+    queue: Positive = 8
+
+
 class Telemetry(Part, frozen=True):
     """What is told: ``prompts`` puts masked prompts into the log; ``traces`` is the URL of an OTLP collector."""
 
@@ -121,4 +128,5 @@ class Gateway(Part, frozen=True):
     cache: Cache = Cache()
     routing: Routing = Routing()
     batches: Batches = Batches()
+    explain: Explanations | None = None
     telemetry: Telemetry = Telemetry()

@@ -154,6 +154,12 @@ def _check_references(spec: Spec, marked: Marked) -> None:
             )
         if (requirement.at_least is None) == (requirement.at_most is None):
             raise SpecError("a requirement has either 'at_least' or 'at_most'", where=at)
+    if spec.explain and spec.explain.split not in {"", *spec.data.splits}:
+        raise SpecError(
+            f"there is no split called '{spec.explain.split}'",
+            where=marked.where(("explain", "split")),
+            try_this=did_you_mean(spec.explain.split, spec.data.splits),
+        )
     for name, split in spec.data.splits.items():
         if (split.share is None) == (not split.values):
             raise SpecError(

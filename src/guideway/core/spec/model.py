@@ -85,6 +85,19 @@ class Data(Part, frozen=True):
     max_bad_rows: Share = 0.01
 
 
+class Explain(Part, frozen=True):
+    """Which held-out rows are explained, and by which method. Nothing is unless the spec has this part.
+
+    ``auto`` is occlusion for answers and shap for classes. ``split`` is by default the first one that is judged.
+    With the default of 50 ``examples`` the deletion test is what clause EXP-01 asks for.
+    """
+
+    examples: Positive = 50
+    method: Literal["auto", "occlusion", "shap", "lime", "gradients"] = "auto"
+    split: str = ""
+    seed: int = 7
+
+
 class Prompt(Part, frozen=True):
     """The system prompt, and a file with a Jinja chat template (default: the tokenizer's own)."""
 
@@ -167,6 +180,7 @@ class Spec(Part, frozen=True):
     train: Train = Train()
     evaluate: Evaluate = Evaluate()
     compress: Compress = Compress()
+    explain: Explain | None = None
     serve: Serve = Serve()
     policy: Policy = Policy()
 
@@ -179,11 +193,11 @@ class Spec(Part, frozen=True):
     state: State = State()
 
 
-BUILD_KEYS = ("guideway", "name", "task", "data", "tune", "train", "evaluate", "compress", "serve", "policy")
+BUILD_KEYS = ("guideway", "name", "task", "data", "tune", "train", "evaluate", "compress", "explain", "serve", "policy")
 ENVIRONMENT_KEYS = ("target", "replicas", "scale", "gateway", "rollout", "standard", "state")
-OPTIONAL_KEYS = ("tune",)
+OPTIONAL_KEYS = ("tune", "explain")
 """Keys of the build part that a release without them does not mention."""
-LATER_KEYS = ("explain", "watch", "backup")
+LATER_KEYS = ("watch", "backup")
 """Keys of the design that no part of this version reads yet: using one is an error that says so."""
 
 

@@ -56,6 +56,12 @@ class Trained:
         logits: Floats = self._model(torch.tensor([list(ids)])).logits[0].float().numpy()
         return logits
 
+    @torch.inference_mode()
+    def hidden(self, ids: Sequence[int]) -> Floats:
+        """The last hidden state of each of *ids*: a matrix of tokens by the width of the model."""
+        states: Floats = self._model(torch.tensor([list(ids)]), output_hidden_states=True).hidden_states[-1][0].numpy()
+        return states
+
     def answers(self, prompts: Sequence[Sequence[int]], max_tokens: int, stop_ids: Collection[int]) -> list[list[int]]:
         """The greedy answer to every prompt; prompts of one length go together, so nothing is padded."""
         alike: dict[int, list[int]] = defaultdict(list)

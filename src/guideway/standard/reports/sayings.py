@@ -30,7 +30,10 @@ _FIGURES = (
     Saying(_ENDED, r"；由 \1 给出、至 \2 的豁免不在有效期内：\3"),
     Saying(re.compile(r"(?<=\d)(\]?) on (\S+)"), r"\1，切片 \2"),
 )
-_LIMITS = (Saying(re.compile(r"× serving"), "× 线上版本"),)
+_LIMITS = (
+    Saying(re.compile(r"× serving"), "× 线上版本"),
+    Saying(re.compile(r" by its whole interval"), "（整个区间）"),
+)
 _WAIVED = re.compile(r"by (?P<by>.*?) until (?P<until>\d{4}-\d\d-\d\d): (?P<why>.*)", re.DOTALL)
 
 
