@@ -317,6 +317,21 @@ def test_a_long_list_of_words_is_a_text(tmp_path):
     assert rules(judged_files(tmp_path, {"words.txt": words})) == []
 
 
+WORDS = "".join(f"word{number}\n" for number in range(1200))
+
+
+def test_in_a_list_of_words_two_words_are_no_import(tmp_path):
+    words = WORDS + "cal\ntimes\n(Vx\ntR.\n" + WORDS
+    assert judged_files(tmp_path, {"vocab.txt": words.encode()}).findings == ()
+    assert rules(judged_files(tmp_path, {"notes.txt": ("some words\n" + words).encode()})) == ["pickle"]
+
+
+@pytest.mark.parametrize("module", ["posix", "builtins", "torch.serialization", "guideway.kit"])
+def test_in_a_list_of_words_a_call_into_what_is_there_is_a_pickle(module, tmp_path):
+    words = WORDS + f"c{module}\nsystem\n(Vx\ntR.\n" + WORDS
+    assert rules(judged_files(tmp_path, {"vocab.txt": words.encode()})) == ["pickle"]
+
+
 def test_a_text_with_too_much_that_may_be_pickles_is_refused(tmp_path, monkeypatch):
     monkeypatch.setattr(pickles, "LIMIT_INSIDE", 1000)
     halves = "".join("(" * 250 + f"cos\nname{n}\n0,\n" for n in range(200))

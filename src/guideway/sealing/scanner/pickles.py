@@ -23,6 +23,8 @@ LIMIT_INSIDE = 200_000
 """Instructions that are looked at within a text, all tries together."""
 BEFORE = 256
 """Bytes before an import in which the arguments of its call may stand."""
+WORDS, LONGEST_WORD = 1000, 256
+"""Lines that a list of words has at least, and bytes of its longest word."""
 RUNS = frozenset({"REDUCE", "INST", "OBJ", "NEWOBJ", "NEWOBJ_EX", "BUILD"})
 EXTENSIONS = frozenset({"EXT1", "EXT2", "EXT4"})
 PUTS, GETS = frozenset({"PUT", "BINPUT", "LONG_BINPUT"}), frozenset({"GET", "BINGET", "LONG_BINGET"})
@@ -32,15 +34,19 @@ _MARK: Final = object()
 KNOWN = sys.stdlib_module_names | {
     "__builtin__",
     "commands",
+    "guideway",
     "torch",
+    "transformers",
     "numpy",
     "joblib",
     "sklearn",
     "pip",
     "setuptools",
 }
-"""Packages that are likely to be there; in a text, an instance of anything else may be a word in brackets."""
+"""Packages that are likely to be there; in a text, an instance of anything else may be a word in brackets, and in a list
+of words an import of anything else two words."""
 _IN_TEXT = re.compile(rb"[ci](?=([A-Za-z_][\w.]*)\r?\n([A-Za-z_][\w.]*)\r?\n)")
+_SPACE = re.compile(rb"[ \t]")
 _NUMBER = re.compile(rb"\s*[-+]?(?:[\d_]+\.?\d*(?:[eE][-+]?\d+)?L?|\.\d+|inf|nan)\s*")
 
 
@@ -78,20 +84,27 @@ def look(source: Source) -> Iterable[Said] | None:
 
 def look_inside(source: Source) -> Iterable[Said]:
     """Pickles of the oldest kind, which are text, anywhere inside the text of *source*."""
-    left = LIMIT_INSIDE
+    left, words = LIMIT_INSIDE, is_word_list(source.data)
     seen: set[int] = set()  # where a walk with more on its stack has come by in vain, another need not start
     for match in _IN_TEXT.finditer(source.data):
         for start in _starts(source.data, match.start()):
             if start in seen:
                 continue
             walk = walked(source.data, start, limit=left)
-            if walk.runs and walk.end > match.end(2):
+            likely = not words or any(name.partition(".")[0] in KNOWN for name in walk.names)
+            if walk.runs and likely and walk.end > match.end(2):
                 return [source.finding("pickle", f"holds a pickle that calls {_called(walk)}, within its text")]
             seen.update(walk.imports)
             left -= walk.ops
         if left <= 0:
             return [source.finding("pickle", "holds too much that may be pickles, within its text")]
     return []
+
+
+def is_word_list(data: Bytes) -> bool:
+    """Is this a vocabulary, one word a line? There any pair of lines may look like a module and its attribute."""
+    lines = bytes(data).splitlines()
+    return len(lines) >= WORDS and all(len(line) <= LONGEST_WORD and not _SPACE.search(line) for line in lines)
 
 
 def _starts(data: Bytes, place: int) -> list[int]:
