@@ -102,12 +102,23 @@ def test_training_takes_the_parameters_that_were_chosen(colours, tmp_path):
 
 def test_the_package_says_of_the_trained_model_which_search_it_comes_from(colours, searched, tmp_path):
     spec = colour_spec()
-    (tmp_path / "guard").mkdir()
+    for name in ("guard", "choose"):
+        (tmp_path / name).mkdir()
+    (tmp_path / "choose" / choose.FILE).write_text('{"batch": 8}')
     inputs = {"data": colours.out["data"], "train": colours.out["train"], "compress": colours.out["compress"]}
-    job = run_tune(colours, spec, "package", package, **inputs, guard=tmp_path / "guard", tune=searched.out)
+    job = run_tune(
+        colours,
+        spec,
+        "package",
+        package,
+        **inputs,
+        guard=tmp_path / "guard",
+        tune=searched.out,
+        choose=tmp_path / "choose",
+    )
     assert job.one("tuning_trials", about="train").source == "tune"
     assert job.one("tuning_gain", about="train").interval == searched.one("tuning_gain").interval
-    assert not (job.out / "best.json").exists()
+    assert json.loads((job.out / "tuned.json").read_text()) == {"batch": 8}
 
 
 def test_only_a_spec_with_a_search_has_its_stages(colours):
