@@ -6,6 +6,7 @@ import json
 import re
 import shutil
 from html.parser import HTMLParser
+from multiprocessing import forkserver
 from pathlib import Path
 
 import msgspec
@@ -39,6 +40,7 @@ def run_tune(colours, spec, name, stage=tune, **inputs) -> FakeJob:
 @pytest.fixture(scope="session")
 def searched(colours) -> FakeJob:
     """One real search over the colours."""
+    forkserver._forkserver._stop()  # one that other tests started has not imported what trials need
     return run_tune(colours, tuned_spec(colours), "tune")
 
 

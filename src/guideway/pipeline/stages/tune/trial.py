@@ -24,7 +24,7 @@ from guideway.pipeline.stages.tune.space import POINTS
 
 
 class Asked(msgspec.Struct, frozen=True):
-    """What to train, on the rows in ``data``, judged by its split ``judge``.
+    """What to train, on the rows in ``data``, judged by its split ``judge``, and on each row of it if ``by_row``.
 
     ``params`` are those of stage train, ``root`` is the folder of the spec, and ``work`` one to write in.
     """
@@ -36,10 +36,14 @@ class Asked(msgspec.Struct, frozen=True):
     judge: str
     root: Path
     work: Path
+    by_row: bool = False
 
 
 def trained(asked: Asked, report: Report) -> list[tuple[float, int]]:
-    """Train; the loss on each judging row as a sum over its tokens, in nats, and how many tokens that are."""
+    """Train; the loss on each judging row as a sum over its tokens, in nats, and how many tokens that are.
+
+    Where nobody asks for rows, it is one row: the mean loss per token of the last validation.
+    """
     train = msgspec.structs.replace(
         asked.train,
         validation=Validation(split=asked.judge, rows=1 << 30),
@@ -49,6 +53,9 @@ def trained(asked: Asked, report: Report) -> list[tuple[float, int]]:
     with tempfile.TemporaryDirectory(dir=asked.work) as out:
         job = _Quiet(asked, Path(out))
         fitted = fit(job, train, asked.base, _Numbered(report).take, functools.partial(kept_examples, asked.work))
+        if not asked.by_row:
+            assert fitted.learned.validation
+            return [(fitted.learned.validation.loss, 1)]
         fitted.model.eval()
         found = row_losses(fitted.model, fitted.held, train.batch, train.precision)
     return list(zip(found.sums, found.tokens, strict=True))

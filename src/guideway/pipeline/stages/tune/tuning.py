@@ -38,6 +38,7 @@ def tune(job: Job, base: Path | None) -> None:
     plain = part(job.params, "train")
     train = msgspec.convert({key: value for key, value in plain.items() if key in Train.__struct_fields__}, Train)
     with opened(job.resume, asked, train) as study:
+        pool = Pool(trained, asked.parallel)
         counts = hold_out(job.inputs["data"], job.resume / "rows", asked)
         ask, progress = _Ask(job, plain, base), _Progress(job, asked, train)
         trial_train = msgspec.structs.replace(train, steps=asked.steps or train.steps)
@@ -48,7 +49,6 @@ def tune(job: Job, base: Path | None) -> None:
         def anew(parameters: Mapping[str, Value], seed: int) -> Asked:
             return ask(train, parameters, seed, GAIN)
 
-        pool = Pool(trained, asked.parallel)
         trials = search(study, pool, judged, progress.searched)
         best = best_of(trials)
         assert best
@@ -73,7 +73,7 @@ class _Ask:
 
     def __call__(self, train: Train, parameters: Mapping[str, Value], seed: int, judge: str) -> Asked:
         seeded = msgspec.structs.replace(applied(train, parameters), seed=seed)
-        return Asked(seeded, self._params, self._base, self._rows, judge, self._root, self._work)
+        return Asked(seeded, self._params, self._base, self._rows, judge, self._root, self._work, judge == GAIN)
 
 
 class _Progress:
