@@ -7,7 +7,7 @@ BIN    := $(VENV)/bin
 PIP    := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 EXAMPLE := examples/pydoc-assistant
 
-.PHONY: help demo demo-down test test-thorough lint coverage bench bench-gateway bench-masking bench-store bench-canary bench-rollout bench-autoscale drills lock clean
+.PHONY: help demo demo-down test test-thorough lint coverage bench bench-gateway bench-masking bench-store bench-canary bench-rollout bench-autoscale bench-factory drills lock clean
 .DELETE_ON_ERROR:
 
 help:  ## Show this list
@@ -69,6 +69,9 @@ bench-gateway: $(BIN)/.ready  ## Measure the gateway against HAProxy and others;
 
 bench-autoscale: $(BIN)/.ready  ## Replay real traces through the autoscaler, by simulation (ten minutes); needs GUIDEWAY_TEST_DATA
 	nice -n 15 $(BIN)/python benchmarks/autoscale.py
+
+bench-factory: $(BIN)/.ready  ## Measure builds and training: what is repeated, and speed beside a bare loop; writes results/factory.json
+	$(BIN)/python benchmarks/factory.py
 
 drills: $(BIN)/.ready  ## The large forms of the tests that repeat something (an hour and a half); writes benchmarks/results/drills.json. ONLY="words" chooses
 	nice -n 10 $(BIN)/python benchmarks/drills.py $(if $(ONLY),--only $(ONLY))

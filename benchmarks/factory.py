@@ -1,6 +1,6 @@
 """Measure the factory: what a build repeats and what it does not, and how fast training is beside a bare loop.
 
-`make bench-factory` calls it. The bare loop is what the documentation of PyTorch shows: the same model, the same batches.
+`make bench-factory` calls it. The bare loop is what PyTorch's documentation shows: same model, same size of batches.
 """
 
 from __future__ import annotations
@@ -14,7 +14,6 @@ import statistics
 import subprocess
 import sys
 import tempfile
-import time
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -60,11 +59,8 @@ def repeated(folder: Path) -> list[Figure]:
     spec = folder / "guideway.yaml"
     spec.write_text(spec.read_text(encoding="utf-8").replace("at_least: 0.8", "at_least: 0.79"), encoding="utf-8")
     ran = [one["step"] for one in events(folder) if one["event"] == "started"]
-    figures.append(
-        Figure("stages run again for a changed threshold", float(len(set(ran) - {"package", "scan"})), "stages", must=0.0,
-               note=f"ran: {', '.join(ran) or 'none'}")
-    )  # fmt: skip
-    return figures
+    again, said = float(len(set(ran) - {"package", "scan"})), f"ran: {', '.join(ran) or 'none'}"
+    return [*figures, Figure("stages run again for a changed threshold", again, "stages", must=0.0, note=said)]
 
 
 def killed_and_resumed(folder: Path) -> tuple[int, int, int]:
@@ -108,8 +104,9 @@ def training(folder: Path) -> list[Figure]:
         ours.append(_alone("stage", data, folder / f"out-{number}"))
         bare.append(_alone("bare", data, folder / f"out-{number}"))
         print(f"  a step: {ours[-1]:.2f} s, bare {bare[-1]:.2f} s", flush=True)
-    ratio = statistics.median(bare) / statistics.median(ours)
-    note = f"{statistics.median(ours):.2f} s a step of {BATCH} x {SHAPE['context']} tokens, the bare loop {statistics.median(bare):.2f} s"
+    own, other = statistics.median(ours), statistics.median(bare)
+    ratio, tokens = other / own, f"{BATCH} x {SHAPE['context']}"
+    note = f"{own:.2f} s a step of {tokens} tokens, the bare loop {other:.2f} s"
     return [
         Figure(
             "training throughput, 50M weights",

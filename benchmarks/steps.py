@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import statistics
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import msgspec
 
+from guideway.core.evidence import Evidence
 from guideway.core.spec import Train
 
 
@@ -22,9 +24,10 @@ class Timed:
         self.params: Mapping[str, Any] = params
         self.inputs: Mapping[str, Path] = {"data": data}
         self.root, self.out, self.resume = data, out, out.with_suffix(".resume")
+        self.recalled: Sequence[Evidence] = ()
         self.told: list[tuple[float, float]] = []
 
-    def progress(self, done: float, total: float, note: str = "") -> None:  # noqa: ARG002 - the protocol of jobs
+    def progress(self, done: float, total: float, note: str = "") -> None:
         """Note the moment."""
         self.told.append((done, time.perf_counter()))
 
@@ -42,7 +45,7 @@ def main() -> None:
         {"architecture": asked["shape"], "steps": asked["steps"], "batch": asked["batch"], "validate_every": 10_000,
          "checkpoint_every": 10_000}, Train)  # fmt: skip
     moments = stage(train, data, out) if what == "stage" else bare(train, out)
-    print(statistics.median(after - before for before, after in zip(moments[2:], moments[3:], strict=False)))
+    print(statistics.median(after - before for before, after in itertools.pairwise(moments[2:])))
 
 
 def stage(train: Train, data: Path, out: Path) -> list[float]:

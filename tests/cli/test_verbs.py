@@ -265,3 +265,11 @@ def test_the_line_for_curl_is_one_that_a_shell_can_run(capsys, monkeypatch, key,
     monkeypatch.setenv("GUIDEWAY_KEY", "gw-2")
     said = subprocess.run(["sh", "-c", f"printf '%s\\n' {line}"], capture_output=True, text=True, check=True).stdout
     assert f"Authorization: {shown.replace('$GUIDEWAY_KEY', 'gw-2')}" in said.splitlines()
+
+
+def test_a_classifier_is_asked_over_the_protocol_that_it_speaks(capsys):
+    _show("http://127.0.0.1:8080/v1", "intents", "gw-1", "classify", None)
+    said = capsys.readouterr().out
+    assert "curl http://127.0.0.1:8080/v2/models/intents/infer" in said
+    body = json.loads(said.partition("-d '")[2].partition("'")[0])
+    assert body["inputs"][0]["data"] == ["Hello"]

@@ -58,6 +58,13 @@ def test_ready_means_one_token_of_the_kind_that_the_model_is_for(task: str, path
     assert asked[field]
 
 
+def test_a_classifier_has_a_server_of_its_own_and_is_ready_when_it_names_a_class() -> None:
+    made = launch("onnx", ServeSettings(name="helper", task="classify", engine="onnx"))
+    assert made.preload == "guideway.replica.serve_classifier"
+    assert (made.probe.path, made.probe.proves) == ("/v2/models/helper/infer", "class")
+    assert [one["name"] for one in json.loads(made.probe.body)["inputs"]] == ["text"]
+
+
 @pytest.mark.parametrize("name", ["onnx", "transformers"])
 def test_no_engine_reports_to_anyone_or_imports_from_where_it_stands(name: str) -> None:
     env = dict(launch(name).env)

@@ -16,7 +16,7 @@ from guideway.store.home import Home
 
 
 def main(home: Home) -> None:
-    with locked(home.run / "controller.lock", wait=False) as alone, Database(home.database) as database:
+    with locked(home.controller, wait=False) as alone, Database(home.database) as database:
         if alone:
             Controller(home, database, StandIns(home), Gateways(home), time.time).run()
 

@@ -85,7 +85,7 @@ class StandIns(Host):
 
 def start_controller(home: Home) -> None:
     """Start the controller of the rig unless one runs; what it starts sees neither our state nor our home."""
-    with locked(home.run / "controller.lock", wait=False) as free:
+    with locked(home.controller, wait=False) as free:
         if not free:
             return
     path = os.pathsep.join([str(CONTROLLER.parent), *sys.path])

@@ -23,7 +23,7 @@ from guideway.core.launch import Launch, Probe
 from guideway.core.rollout import Phase
 from guideway.core.route import Route
 from guideway.fleet import __main__ as program
-from guideway.fleet import project
+from guideway.fleet import project, service
 from guideway.fleet.controller import Controller
 from guideway.fleet.host import Host
 from guideway.kit.process import free_port
@@ -207,18 +207,18 @@ class TimedController(Controller):
 def main(home: Home) -> int:
     reaper = MortalDatabase.reaper = MortalHost.reaper = Reaper(home)
     TimedController.looks = []
-    program.Database, program.Host, program.Controller = MortalDatabase, MortalHost, TimedController
-    act, write = program._act, project.write_atomic
+    service.Database, service.Host, service.Controller = MortalDatabase, MortalHost, TimedController
+    act, write = service._act, project.write_atomic
 
-    def acted(home, database):
+    def acted(home, database, *how, **more):
         def write_atomic(*what, **more):
             write(*what, **more)
             reaper.at("projected", database)
 
         project.write_atomic = write_atomic
-        return act(home, database)
+        return act(home, database, *how, **more)
 
-    program._act = acted
+    service._act = acted
     try:
         return program.main(["--home", str(home.path)])
     finally:

@@ -6,7 +6,7 @@ import pytest
 from drill_rig import Ground, start_controller
 from fleet_rig import NEW, OLD
 
-from guideway.core.errors import SpecError
+from guideway.core.errors import SpecError, Unavailable
 from guideway.core.rollout import EnvironmentState, Phase
 from guideway.core.spec.gateway import Admission, Gateway
 from guideway.fleet import orders
@@ -70,14 +70,14 @@ def test_a_release_that_is_no_longer_warm_is_started_first_and_that_is_said(grou
 
 def test_ctrl_c_in_the_middle_of_a_rollback_gives_the_traffic_back_and_revokes_the_key(ground, monkeypatch):
     ground.two_releases()
-    ordered = rollback._ordered
+    moved = rollback.Moves.move
 
-    def interrupted(site, release, bake=0.0):
-        ordered(site, release, bake)
+    def interrupted(moves, release, bake=0.0):
+        moved(moves, release, bake)
         if release == OLD:
             raise KeyboardInterrupt
 
-    monkeypatch.setattr(rollback, "_ordered", interrupted)
+    monkeypatch.setattr(rollback.Moves, "move", interrupted)
     with pytest.raises(KeyboardInterrupt):
         ground.drill("rollback")
     assert stable(ground) == NEW and not ground.keys_that_work()
@@ -102,18 +102,36 @@ def test_ctrl_c_while_a_cold_release_starts_takes_the_order_back(ground, monkeyp
 
 def test_what_somebody_else_ships_during_a_drill_stays(ground, monkeypatch):
     ground.two_releases()
-    ordered, other = rollback._ordered, "sha256:" + "2" * 64
+    moved, other = rollback.Moves.move, "sha256:" + "2" * 64
 
-    def overtaken(site, release, bake=0.0):
-        ordered(site, release, bake)
+    def overtaken(moves, release, bake=0.0):
+        moved(moves, release, bake)
         ground.served(other)
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(rollback, "_ordered", overtaken)
+    monkeypatch.setattr(rollback.Moves, "move", overtaken)
     with pytest.raises(KeyboardInterrupt):
         ground.drill("rollback")
     assert stable(ground) == other and fleet.rollouts(ground.database, "dev")[0].phase is Phase.DONE
     assert any("somebody else" in one.text for one in ground.said)
+
+
+def test_a_drill_puts_nothing_over_what_somebody_ships_meanwhile_and_says_that_it_was_not_done(ground, monkeypatch):
+    ground.two_releases()
+    moved, other, foreign = rollback.Moves.move, "sha256:" + "2" * 64, []
+
+    def overtaken(moves, release, bake=0.0):
+        if release == NEW:  # the moment before the way forward
+            foreign.append(ground.ship(other, strategy="canary"))
+        moved(moves, release, bake)
+
+    monkeypatch.setattr(rollback.Moves, "move", overtaken)
+    with pytest.raises(Unavailable, match=r"not done: somebody began a ship to 2222.*UNKNOWN"):
+        ground.drill("rollback")
+    assert [one.id for one in fleet.rollouts(ground.database, "dev", running=True)] == [foreign[0].id]
+    assert stable(ground) == OLD and not ground.keys_that_work()
+    assert not told(ground, "drill rollback") and "not done" in told(ground, "drill broken off")[0]
+    assert any("all stays as it is" in one.text for one in ground.said)
 
 
 @pytest.mark.catalogue("A12")

@@ -15,12 +15,13 @@ from fleet_rig import NEW, OLD, alive
 from guideway.core.rollout import Phase
 from guideway.core.route import Route
 from guideway.core.spec import Gateway
-from guideway.fleet.decide import Standing
-from guideway.fleet.look import gateway_state
+from guideway.fleet.look import gateway_state, look
 from guideway.fleet.project import projected_gateway
+from guideway.fleet.view import Standing
 from guideway.kit.process import free_port, is_alive
 from guideway.store import fleet as rows
 from guideway.store import ledger
+from guideway.store import rows as written
 
 
 def kill(pid: int) -> None:
@@ -61,10 +62,62 @@ def test_after_baking_the_first_release_stops(fleet):
     fleet.served(OLD)
     fleet.served(NEW, bake=3600.0)
     warm = fleet.replicas(OLD)
-    fleet.now = lambda: time.time() + 3601.0
+    fleet.calm()
+    fleet.steadily += 3601.0
     fleet.until(lambda: not fleet.replicas(OLD))
     assert not any(alive(one) for one in warm)
     assert len(fleet.replicas(NEW)) == 2
+
+
+@pytest.mark.catalogue("A10")
+@pytest.mark.parametrize("jump", [86_400.0, -86_400.0])
+def test_a_clock_that_somebody_sets_does_not_end_the_baking(fleet, jump):
+    fleet.served(OLD)
+    fleet.served(NEW, bake=3600.0)
+    fleet.now = lambda: time.time() + jump
+    fleet.calm()
+    assert len(fleet.replicas(OLD)) == 2
+    fleet.served(OLD, bake=3600.0)  # what takes over while the clock is wrong bakes as long
+    fleet.calm()
+    assert len(fleet.replicas(NEW)) == 2
+    fleet.steadily += 3601.0
+    fleet.until(lambda: not fleet.replicas(NEW))
+
+
+def test_what_baked_under_another_controller_counts(fleet):
+    fleet.served(OLD)
+    fleet.served(NEW, bake=3600.0)
+    fleet.now = lambda: time.time() + 3000.0
+    fleet.new_controller()
+    fleet.calm()
+    assert len(fleet.replicas(OLD)) == 2
+    fleet.steadily += 601.0
+    fleet.until(lambda: not fleet.replicas(OLD))
+
+
+@pytest.mark.catalogue("A10")
+def test_a_clock_that_is_set_forward_does_not_undo_a_candidate_that_starts(fleet):
+    fleet.served(OLD)
+    fleet.how[NEW] = "mute"
+    rollout = fleet.ship(NEW, ready_within=600.0)
+    fleet.until(lambda: len(fleet.replicas(NEW)) == 2)
+    fleet.now = lambda: time.time() + 86_400.0
+    fleet.controller.once()
+    assert fleet.rollout(rollout.id).phase is Phase.STARTING
+    fleet.steadily += 601.0
+    fleet.until(lambda: fleet.rollout(rollout.id).phase is Phase.FAILED)
+
+
+def test_time_that_passed_without_a_controller_does_not_count_against_a_candidate(fleet):
+    fleet.how[NEW] = "mute"
+    rollout = fleet.ship(NEW, ready_within=600.0)
+    fleet.until(lambda: len(fleet.replicas(NEW)) == 2)
+    fleet.steadily += 500.0
+    fleet.new_controller()
+    fleet.controller.once()
+    fleet.steadily += 500.0
+    fleet.controller.once()
+    assert fleet.rollout(rollout.id).phase is Phase.STARTING
 
 
 def test_a_warm_replica_that_dies_is_not_replaced(fleet):
@@ -328,3 +381,21 @@ def test_a_replica_that_hangs_for_long_is_replaced(fleet, monkeypatch):
     os.kill(hung.process.pid, signal.SIGSTOP)
     fleet.until(lambda: asked_often(fleet, lambda: hung.id not in {one.id for one in fleet.replicas()}))
     fleet.until(lambda: len(fleet.ports()) == 2 and hung.port not in fleet.ports())
+
+
+def test_an_order_of_a_later_version_stops_the_rounds_with_one_line_until_it_is_given_anew(fleet, capsys):
+    fleet.served()
+    before = rows.route(fleet.database, "dev")
+    plain = msgspec.json.decode(written.write(rows.environment(fleet.database, "dev")))
+    plain["gateway"]["fence"] = True
+    plain["written"] = {"by": "9.9.9", "set": ["gateway.fence"]}
+    fleet.database.put(rows.tables.environments, name="dev", body=msgspec.json.encode(plain).decode())
+    kill(fleet.replicas()[0].process.pid)
+    for _ in range(5):
+        assert not fleet.controller.once()
+    said = "what should run in 'dev' was written by Guideway 9.9.9 with 'gateway.fence'"
+    assert capsys.readouterr().err.count(said) == 1
+    assert said in look(fleet.home, fleet.database, "dev").halted
+    assert rows.route(fleet.database, "dev") == before
+    assert fleet.served().phase is Phase.DONE
+    assert not look(fleet.home, fleet.database, "dev").halted

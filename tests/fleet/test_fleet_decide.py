@@ -8,23 +8,22 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from guideway.core.launch import Process, Replica
-from guideway.core.rollout import EnvironmentState, Phase, Rollout
+from guideway.core.rollout import EnvironmentState, Phase, Rollout, Shape
 from guideway.core.route import Arm, Endpoint, Route
 from guideway.core.spec import Gateway
+from guideway.core.spec.scale import Scale
 from guideway.fleet.decide import (
-    Death,
     Move,
     ReloadGateway,
     RestoreGateway,
     SetRoute,
-    Standing,
     Start,
     StartGateway,
     Stop,
     StopGateway,
-    View,
     decide,
 )
+from guideway.fleet.view import Beside, Death, Standing, View, is_spare, spare
 
 OLD, NEW = "sha256:old", "sha256:new"
 STATE = EnvironmentState("dev", "m", "local", replicas=2, gateway=Gateway())
@@ -48,7 +47,7 @@ def route(release: str, *ports: int, model: str = "m") -> Route:
 
 def view(**changes: object) -> View:
     plain = View(
-        now=110.0, began=90.0, steady=110.0, routed=100.0, state=STATE, route=None, rollout=None, last_done=None,
+        steady=110.0, routed=100.0, state=STATE, route=None, rollout=None, last_done=None,
         replicas=(), launching={}, deaths={}, refused={}, waits={}, gateway=Standing.UP,
     )  # fmt: skip
     return msgspec.structs.replace(plain, **changes)
@@ -132,7 +131,7 @@ CASES = {
     ),
     "after that it stops": (
         {
-            "now": 500.0,
+            "baked": 390.0,
             "last_done": rollout(Phase.DONE),
             "route": route(NEW, 1, 2),
             "replicas": (*BOTH_NEW, *BOTH_OLD),
@@ -174,18 +173,17 @@ CASES = {
     ),
     "its replacement hangs: try another one": (
         {
-            "now": 200.0,
+            "starting": {"b": 61.0},
             "route": route(NEW, 1),
-            "replicas": (replica("a", port=1), replica("b", state="starting", since=120.0)),
+            "replicas": (replica("a", port=1), replica("b", state="starting")),
         },
         [Stop("b")],
     ),
-    "the replacement was started under another controller, which died: give it its time": (
+    "the replacement has not hung for long: give it its time": (
         {
-            "now": 200.0,
-            "began": 150.0,
+            "starting": {"b": 59.0},
             "route": route(NEW, 1),
-            "replicas": (replica("a", port=1), replica("b", state="starting", since=120.0)),
+            "replicas": (replica("a", port=1), replica("b", state="starting")),
         },
         [],
     ),
@@ -238,19 +236,13 @@ def test_the_next_actions(case):
 @pytest.mark.catalogue("A5")
 def test_a_candidate_that_is_never_ready_is_undone_at_the_deadline_and_says_what_it_waited_for():
     late = view(
-        now=161.0,
+        waited=61.0,
         rollout=rollout(Phase.STARTING),
         replicas=(replica("a", state="starting"), replica("b")),
         waits={"a": "it does not listen yet"},
     )
     why = "1 of 2 replicas ready after 60 s (1 ready, 1 starting, it does not listen yet)"
     assert decide(late) == [Move("r", Phase.FAILED, why)]
-
-
-def test_time_that_passed_without_a_controller_does_not_count_against_a_candidate():
-    late = view(now=161.0, began=160.0, rollout=rollout(Phase.STARTING), launching={NEW: 2})
-    assert decide(late) == []
-    assert decide(msgspec.structs.replace(late, now=221.0)) != []
 
 
 def test_a_candidate_that_keeps_dying_is_undone_at_once_with_its_last_words():
@@ -293,7 +285,8 @@ REPLICAS = st.builds(
 )
 VIEWS = st.builds(
     view,
-    now=st.floats(100, 400),
+    waited=st.floats(0, 100),
+    baked=st.floats(0, 400),
     state=st.sampled_from([STATE, ONE, DOWN]),
     route=st.none() | st.builds(route, RELEASES, st.integers(1, 9)),
     rollout=st.none() | st.builds(rollout, st.sampled_from([one for one in Phase if not one.final]), release=RELEASES),
@@ -340,3 +333,53 @@ def test_the_release_before_stays_warm_when_the_end_of_the_rollout_comes_long_af
         replicas=(replica("a", port=1), replica("b", port=2), replica("c", OLD, port=3)),
     )
     assert decide(switched) == [Move("r", Phase.DONE)]
+
+
+# -- what the load asks for while a canary runs -----------------------------------------------------------------------
+
+BESIDE = Beside(0.1, 0.5)
+CANARY = {
+    "route": route(OLD, 3, 4),
+    "rollout": rollout(Phase.CANARY, size=2, then=Shape("m", 1, Scale(min=1, max=8))),
+    "beside": BESIDE,
+    "size": 4,
+    "state": msgspec.structs.replace(STATE, replicas=4),
+}
+"""Two replicas were asked for when the weight of 10 % began, four are now; so at 50 % one is needed, and two wanted."""
+
+
+def test_the_load_starts_more_replicas_of_a_candidate_too():
+    found = decide(view(**CANARY, replicas=(*BOTH_OLD, replica("a", port=1))))
+    assert Start(NEW) in found and not any(isinstance(one, Move) for one in found)
+
+
+def test_a_replica_that_the_load_asked_for_and_that_dies_at_start_is_spare_while_the_candidate_has_what_it_needs():
+    assert is_spare(view(**CANARY, replicas=(*BOTH_OLD, replica("a"))), NEW)
+    assert is_spare(view(**CANARY, replicas=(*BOTH_OLD, replica("a", state="starting"))), NEW)
+    assert not is_spare(view(**CANARY, replicas=BOTH_OLD), NEW)
+    assert not is_spare(view(**CANARY, replicas=BOTH_OLD), OLD)
+
+
+def test_without_a_scale_every_replica_of_a_candidate_is_needed():
+    fixed = {**CANARY, "rollout": rollout(Phase.CANARY, then=Shape("m", 4)), "size": None}
+    assert not is_spare(view(**fixed, replicas=(*BOTH_OLD, replica("a"))), NEW)
+
+
+def test_deaths_of_spare_replicas_undo_nothing_and_do_not_keep_one_that_is_needed_from_starting():
+    spares = {spare(NEW): Death(9, 109.9)}
+    assert decide(view(**CANARY, replicas=(*BOTH_OLD, replica("a", port=1)), deaths=spares))[1:] == [Start(OLD)] * 2
+    assert decide(view(**CANARY, replicas=BOTH_OLD, deaths=spares)).count(Start(NEW)) == 1
+
+
+def test_a_spare_replica_that_hangs_is_exchanged_and_one_that_is_needed_has_the_deadline_of_the_rollout():
+    hung = replica("b", state="starting", port=2)
+    late = {"starting": {"b": 61.0}}
+    assert Stop("b") in decide(view(**CANARY, **late, replicas=(*BOTH_OLD, replica("a", port=1), hung)))
+    assert Stop("b") not in decide(view(**CANARY, **late, replicas=(*BOTH_OLD, hung)))
+
+
+def test_a_candidate_that_starts_waits_for_what_the_load_asks_for_until_its_deadline_and_goes_on_with_what_it_needs():
+    starting = rollout(Phase.STARTING, size=2, then=Shape("m", 1, Scale(min=1, max=8)))
+    case = {**CANARY, "rollout": starting, "replicas": (*BOTH_OLD, replica("a", port=1))}
+    assert Move("r", Phase.CANARY) not in decide(view(**case))
+    assert Move("r", Phase.CANARY) in decide(view(**case, waited=61.0))

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from guideway.core.route import Route
-from guideway.fleet.decide import Death
 from guideway.fleet.lately import FADE, REFUSED_FOR, Lately
+from guideway.fleet.view import Death
 
 NEW = "sha256:" + "1" * 64
 

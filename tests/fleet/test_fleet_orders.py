@@ -11,7 +11,7 @@ import pytest
 from canary_rig import ASKED, begun, candidate
 from fleet_rig import NEW, OLD
 
-from guideway.core.errors import SpecError
+from guideway.core.errors import Refused, SpecError
 from guideway.core.rollout import Phase, Shape
 from guideway.core.spec.rollout import Rollout as Asked
 from guideway.fleet import orders, steer
@@ -45,6 +45,17 @@ def test_a_way_back_leads_to_what_was_before_and_never_to_what_was_just_left(fle
     later(fleet)
     with pytest.raises(SpecError, match="no release served before"):
         back(fleet)
+
+
+def test_a_way_back_with_known_rollouts_puts_nothing_over_one_that_began_meanwhile(fleet):
+    for release in (OLD, NEW):
+        fleet.served(release)
+    known = {one.id for one in rows.rollouts(fleet.database)}
+    fleet.ship(THIRD, strategy="canary")
+    with pytest.raises(Refused, match="somebody began a ship to 2222"):
+        back(fleet, to=OLD, known=known)
+    assert stable(fleet) == NEW
+    assert [one.release for one in rows.rollouts(fleet.database, running=True)] == [THIRD]
 
 
 def test_two_people_who_go_back_at_once_go_one_step(fleet):

@@ -98,7 +98,7 @@ def test_a_controller_of_another_database_is_not_taken_for_ours(fleet, tmp_path)
     owner.take(fleet.home, fleet.database)
     owner.check(fleet.home)
     other = msgspec.structs.replace(fleet.home, url=f"sqlite:///{tmp_path}/other.db")
-    with locked(fleet.home.run / "controller.lock"), pytest.raises(Unavailable, match="belongs to the state in"):
+    with locked(fleet.home.controller), pytest.raises(Unavailable, match="belongs to the state in"):
         orders.ensure_controller(other)
 
 

@@ -115,6 +115,16 @@ def test_a_completion_model_is_asked_for_a_completion_and_a_conversation_stays_o
     assert one.asked[1].first == "POST /v1/chat/completions HTTP/1.1"
 
 
+def test_a_classifier_is_asked_for_the_label_of_a_text(service):
+    outputs = [{"name": "label", "data": ["refund"]}, {"name": "score", "data": [0.9]}]
+    answer = http(json.dumps({"outputs": outputs}).encode())
+    one, other = service.replica(raw(answer)), service.replica(raw(answer))
+    service.serve(one, other, probe=Probe(f"/v2/models/{MODEL}/infer", "{}", "class"))
+    assert service.replay().ask(PROMPT, never) == Replayed("refund", "refund")
+    assert one.asked[0].first == f"POST /v2/models/{MODEL}/infer HTTP/1.1"
+    assert json.loads(one.asked[0].body)["inputs"][0]["data"] == ["Is it?"]
+
+
 @pytest.mark.parametrize(
     ("answer", "why"),
     [

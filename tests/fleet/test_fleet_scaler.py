@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import os
+import signal
 import time
 
 import msgspec
 import pytest
+from canary_rig import ASKED, begun, canary
 from fleet_rig import NEW, OLD, alive
 
 from guideway.core.load import Load
-from guideway.core.rollout import Phase
+from guideway.core.rollout import Phase, Shape
 from guideway.core.spec.scale import Scale
 from guideway.fleet.scaler import Scaling
 from guideway.store import canaries, ledger
@@ -109,3 +112,52 @@ def test_without_scale_there_are_as_many_replicas_as_the_spec_says_whatever_the_
     fleet.served(NEW, replicas=2)
     hours.go(120, running=500, waiting=500, each=10.0)
     assert places(fleet) == 2
+
+
+def loaded(fleet, hours, how: str):
+    """A canary at 10 % whose candidate has its one replica; then the load asks for three, and no other one starts."""
+    asked = msgspec.structs.replace(ASKED, ready_within=30.0)
+    rollout, _ = begun(fleet, replicas=1, scale=SCALE, then=Shape("m", 1, SCALE), asked=asked)
+    fleet.how[NEW] = how
+    hours.go(60, running=64, waiting=100, each=10.0)
+    fleet.until(lambda: len(fleet.replicas(OLD)) == 3)
+    return rollout
+
+
+def test_a_replica_that_the_load_asks_for_and_that_is_never_ready_holds_a_canary_and_does_not_undo_it(fleet, hours):
+    rollout = loaded(fleet, hours, "mute")
+    fleet.until(lambda: len(fleet.replicas(NEW)) == 2)
+    hung = next(one for one in fleet.replicas(NEW) if one.state == "starting")
+    for _ in range(10):
+        fleet.steadily += 10.0
+        fleet.controller.once()
+    assert fleet.rollout(rollout.id).phase is Phase.CANARY
+    assert "the load asks for more replicas" in canary(fleet, rollout).decision.reason
+    fleet.until(lambda: hung.id not in {one.id for one in fleet.replicas(NEW)})  # another one is tried
+    assert rows.route(fleet.database, "dev").candidate.endpoints
+
+
+def test_replicas_that_the_load_asks_for_and_that_die_at_start_do_not_undo_a_canary(fleet, hours):
+    rollout = loaded(fleet, hours, "dies")
+    for deaths in (1, 2, 3, 4, 5):
+        fleet.until(lambda deaths=deaths: sum(one.count for one in died(fleet, NEW)) >= deaths)
+        fleet.steadily += 10.0
+    assert fleet.rollout(rollout.id).phase is Phase.CANARY
+
+
+def test_the_replicas_that_a_canary_needs_still_undo_it_while_the_load_asks_for_more(fleet, hours):
+    rollout = loaded(fleet, hours, "dies")
+    fleet.how[OLD] = "well"
+    served = next(one for one in fleet.replicas(NEW) if one.state == "ready")
+    os.kill(served.process.pid, signal.SIGKILL)
+    fleet.until(lambda: late(fleet, 5.0) and fleet.rollout(rollout.id).phase is Phase.FAILED)
+    assert "a replica died" in fleet.rollout(rollout.id).reason
+
+
+def died(fleet, release: str):
+    return [death for what, death in fleet.controller.lately.deaths("dev").items() if release in what]
+
+
+def late(fleet, seconds: float) -> bool:
+    fleet.steadily += seconds
+    return True

@@ -11,6 +11,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import msgspec
 import pytest
 from simulation.__main__ import results_of, what_is_wrong
 from simulation.run import run
@@ -47,11 +48,21 @@ def test_whatever_goes_wrong_nothing_is_lost_doubled_left_over_or_undeserved():
     assert [one.returncode for one in running] == [0] * parts, "\n".join(said)
 
 
+VIEW = Controller._view
+
+
+def by_the_wall(self, state):
+    """A view in which the release before bakes by the clock that people can set."""
+    view = VIEW(self, state)
+    return msgspec.structs.replace(view, baked=self.clock() - view.last_done.updated) if view.last_done else view
+
+
 @pytest.mark.parametrize(
     ("room", "name", "mutant", "seed", "said"),
     [
         (decide, "SETTLE", -1.0, 2, "is stopped while w1 sends requests there"),
         (decide, "warm_release", lambda view: None, 0, "of the release before is stopped while"),
+        (Controller, "_view", by_the_wall, 82, "of the release before is stopped while"),
         (Controller, "_reroute", lambda self, state: None, 2, "is over, and its candidate is on the route"),
         (canaries, "put_positions", lambda *some: None, 0, "counted"),
         (controller, "project_route", lambda *some: None, 0, "the file does not follow the row"),

@@ -38,6 +38,7 @@ from guideway.store.home import Home
 
 SYSTEM = "You are a poet. The password is swordfish."
 ROLES = ("user", "operator", "admin")
+OPEN = "text/plain; version=0.0.4"
 
 
 class Installation:
@@ -384,6 +385,16 @@ def test_the_route_is_shown_without_the_system_prompt_and_cannot_be_set(admin):
     for method in ("POST", "PUT", "PATCH", "DELETE"):
         assert admin.ask(method, "/v1/route", content=data).status_code == 405
     assert path.read_bytes() == data
+
+
+def test_a_controller_that_is_gone_is_seen_in_the_metrics(tmp_path):
+    installation = Installation(tmp_path)
+    assert b"guideway_controller" not in installation.desk().metrics(OPEN)[0]
+    installation.home.controller.touch()
+    os.utime(installation.home.controller, (1.0, time.time() - 3600.0))
+    page = installation.desk().metrics(OPEN)[0].decode()
+    (line,) = [one for one in page.splitlines() if one.startswith("guideway_controller_round_age_seconds ")]
+    assert float(line.split()[1]) >= 3600.0
 
 
 def test_metrics_are_those_of_all_workers_for_an_operator(admin):

@@ -61,6 +61,7 @@ BODIES: dict[str, dict[str, Any]] = {
     "prompts": {"model": "m", "prompt": ["a", "mail jo@example.com"]},
     "suffix": {"model": "m", "prompt": "a", "suffix": "jo@example.com"},
     "input": {"model": "m", "input": ["jo@example.com"]},
+    "text to classify": {"inputs": [{"name": "text", "datatype": "BYTES", "shape": [1], "data": ["jo@example.com"]}]},
 }  # fmt: skip
 
 

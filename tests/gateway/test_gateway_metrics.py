@@ -291,6 +291,12 @@ def test_gauges_are_those_of_workers_that_run():
     assert value(samples, "guideway_gateway_workers") == 1
 
 
+def test_the_age_of_the_controllers_last_round_is_told_where_one_ran():
+    page, _ = render(Snapshot(), [], 2.0, OPEN, 42.0)
+    assert b"\nguideway_controller_round_age_seconds 42.0\n" in page
+    assert b"guideway_controller" not in render(Snapshot(), [], 2.0, OPEN)[0]
+
+
 def test_openmetrics_is_spoken_to_who_asks_for_it():
     page, content_type = render(counted(), [], 2.0, "application/openmetrics-text; version=1.0.0")
     assert content_type.startswith("application/openmetrics-text")

@@ -116,6 +116,15 @@ def test_the_answer_of_a_model_is_told_from_garbage(status, body, good):
     assert sound(status, body) is good
 
 
+def test_a_classifier_is_sound_when_it_classifies_and_not_when_it_talks():
+    outputs = [{"name": "label", "data": ["a"]}, {"name": "score", "data": [0.75]}]
+    said = json.dumps({"outputs": [*outputs, {"name": "probabilities", "data": [0.75, 0.25]}]}).encode()
+    assert sound(200, said, "class")
+    assert not sound(500, said, "class")
+    assert not sound(200, said)
+    assert not sound(200, completion("a"), "class")
+
+
 @pytest.mark.catalogue("A14")
 @pytest.mark.parametrize("bad", [(200, b"garbage"), (200, b"{}"), ValueError("no HTTP"), (500, b"")])
 def test_a_replica_that_answers_garbage_is_ejected_within_ten_seconds_and_comes_back_when_it_is_well(bad):

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from guideway.rollout.likeness import contains, exact, f1, score, words
+from guideway.rollout.likeness import COMPARED, contains, exact, f1, score, words
 
 
 @pytest.mark.parametrize(
@@ -101,3 +101,14 @@ def test_scores_lie_between_none_and_all_and_what_is_the_same_has_all(one, other
         assert 0.0 <= score(kind, one, [other]) <= 1.0
         assert score(kind, one, [one]) == 1.0
     assert f1(one, other) == pytest.approx(f1(other, one))
+
+
+def test_of_a_very_long_answer_the_beginning_is_compared():
+    long = "a b " * COMPARED
+    assert len(words(long)) == COMPARED // 2
+    assert len(words("\ufdfa" * COMPARED)) < COMPARED  # one letter that becomes eighteen
+    assert contains("x y " + long, "x y") == 1
+    assert contains(long + "x y", "x y") == 0
+    assert f1(long, "a b " * (COMPARED // 4)) == 1
+    assert exact("a" * COMPARED + "\n" * 9, "a" * COMPARED) == 1
+    assert exact("a" * (COMPARED + 1), "a" * COMPARED) == 0

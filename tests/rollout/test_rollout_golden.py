@@ -43,6 +43,10 @@ def test_a_prompt_without_an_id_is_known_by_what_it_says_wherever_it_stands():
         (WELL + '{"promt": "a", "expect": "b"}', "golden.jsonl:2: unknown key 'promt' (did you mean 'prompt'?)"),
         (WELL + '{"prompt": "", "expect": "b"}', "golden.jsonl:2: "),
         (WELL + '{"prompt": "x", "expect": " "}', "golden.jsonl:2: an expected answer is blank"),
+        (
+            WELL + '{"prompt": "x", "expect": "%s"}' % ("y" * 16_385),
+            "golden.jsonl:2: an expected answer is longer than 16,384 characters",
+        ),
         (WELL + '{"prompt": "x", "expect": []}', "golden.jsonl:2: "),
         (WELL + '{"prompt": "x", "expect": "b", "id": "a b"}', "golden.jsonl:2: "),
         (WELL + '{"prompt": "x", "prompt": "y", "expect": "b"}', "golden.jsonl:2: the key 'prompt' is in one object"),

@@ -92,6 +92,15 @@ def test_a_proof_that_is_too_old_or_from_the_future_is_no_proof(one, proof, verd
         assert "expired" in found.figure or "future" in found.figure
 
 
+def test_a_check_for_one_kind_of_model_says_nothing_of_the_other():
+    evl = next(one for one in default_clauses() if one.id == "EVL-01")
+    proofs = fact(0.05, "error_rate", interval=INTERVAL), fact(0.09, "baseline_error_rate", interval=INTERVAL)
+    assert judged(evl, *proofs, spec={"task": "classify"}).verdict is Verdict.PASS
+    assert judged(evl, *proofs, spec={"task": "chat"}).verdict is Verdict.UNKNOWN
+    worse = fact(0.1, "error_rate", interval=INTERVAL)
+    assert judged(evl, worse, proofs[1], spec={"task": "classify"}).verdict is Verdict.FAIL
+
+
 def test_the_worst_check_decides_and_says_how_many_hold():
     both = clause(check(at_least=0.8), check(metric="other", at_most=1))
     said = judged(both, fact(0.9))

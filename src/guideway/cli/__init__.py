@@ -52,6 +52,7 @@ SECTIONS: dict[str, dict[str, str]] = {
         "abort": "End a rollout: all traffic goes back to the stable release.",
         "rollback": "Go back to the release that served before.",
         "drill": "Roll back, kill, overload for real, under a small load; leave signed evidence.",
+        "controller": "Look after all that runs, in the foreground: for systemd and other service managers.",
         "logs": "Show the logs of replicas, gateway, controller or stages.",
         "down": "Stop everything in an environment.",
         "keys": "Make, list and revoke client keys.",

@@ -152,6 +152,7 @@ def describe(check: Check) -> str:
     parts += [f"on at least {check.n:,}"] * bool(check.n) + ["with an interval"] * check.interval
     parts += [f"not older than {check.days:g} days"] if check.days else []
     parts += [f"only {check.only}"] if check.only else []
+    parts += [f"for models that {'classify' if check.task == 'classify' else 'write text'}"] if check.task else []
     parts += [f"can be imported from {', '.join(check.formats)}"] if check.formats else []
     return ", ".join(parts)
 

@@ -28,6 +28,9 @@ from guideway.store import canaries, releases
 from guideway.store.database import Database
 from guideway.store.home import Home
 
+LATE = 15.0
+"""Seconds without a round after which a controller is said to stand still."""
+
 
 @click.command("status")
 @click.option("-w", "--watch", is_flag=True, help="Look again every second, until Ctrl-C.")
@@ -96,8 +99,7 @@ def _head(home: Home, database: Database, found: Looked, state: EnvironmentState
     yield f"environment  {found.environment} ({'up' if state.up else 'down'})   state in {home.path}"
     listens = url(state.gateway.host, state.port, state.gateway.tls) if found.gateway else "not running"
     yield f"gateway      {listens}"
-    alone = " (traffic goes on without it)" if found.gateway else ""
-    yield f"controller   {'running' if found.controller else f'not running{alone}'}"
+    yield addressed(f"controller   {_controller(found)}")
     if found.route and found.route.stable:
         yield f"stable       {_name(database, found.route.stable.release)}  model '{found.route.model}'"
         if candidate := found.route.candidate:
@@ -130,6 +132,17 @@ def _replicas(database: Database, found: Looked) -> Block:
     columns = ("REPLICA", "RELEASE", "STATE", "PORT", "PID", "SINCE", "MEMORY")
     table = table_lines(columns, [[Text(cell) for cell in row] for row in rows], empty="no replica runs")
     return Block(("", *table), 4, "replicas")
+
+
+def _controller(found: Looked) -> str:
+    """Does it act? One that lives may stand still."""
+    if not found.controller:
+        alone = "; traffic goes on without it" if found.gateway else ""
+        return f"not running (the next command starts it, and so does `guideway controller`{alone})"
+    if found.halted:
+        return f"running, but does nothing here: {found.halted}"
+    age = found.round_age or 0.0
+    return f"running, but its last round was {duration(age)} ago" if age > LATE else "running"
 
 
 def _scaling(database: Database, state: EnvironmentState) -> Iterator[str]:

@@ -56,19 +56,25 @@ def command(no_wait: bool, path: Path, environment: str, as_json: bool) -> None:
 
 def _show(url: str | None, model: str, key: str | None, task: str, certificate: Path | None) -> None:
     shown = key or "$GUIDEWAY_KEY"
-    path, body = (
-        ("chat/completions", f'{{"model": "{model}", "messages": [{{"role": "user", "content": "Hello"}}]}}')
-        if task == "chat"
-        else ("completions", f'{{"model": "{model}", "prompt": "Once"}}')
-    )
+    address, body = _example(url or "$URL", model, task)
     click.echo(f"\n  URL    {url or addressed('not known yet: `guideway status` shows it')}")
     click.echo(f"  model  {model}")
     made = f"{key}  (shown this once)" if key else addressed("`guideway keys new` makes another one")
     click.echo(f"  key    {made}")
     trusting = f"--cacert {certificate} " if certificate else ""
-    address = f"{url or '$URL'}/{path}"
     click.echo(f'\n  curl {trusting}{address} -H "Authorization: Bearer {shown}" \\')
     click.echo(f"    -H 'Content-Type: application/json' -d '{body}'\n")
     if certificate:
         click.echo(f"  clients trust it with: {trust(certificate)[1]}")
     click.echo(f"  stop it with: {command_line('down')}")
+
+
+def _example(url: str, model: str, task: str) -> tuple[str, str]:
+    """Where to send a first request, and its body."""
+    if task == "classify":
+        text = '{"name": "text", "shape": [1], "datatype": "BYTES", "data": ["Hello"]}'
+        return f"{url.removesuffix('/v1')}/v2/models/{model}/infer", f'{{"inputs": [{text}]}}'
+    if task == "completion":
+        return f"{url}/completions", f'{{"model": "{model}", "prompt": "Once"}}'
+    said = '{"role": "user", "content": "Hello"}'
+    return f"{url}/chat/completions", f'{{"model": "{model}", "messages": [{said}]}}'

@@ -2,20 +2,24 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 import msgspec
 
 from guideway.core.artifact import Digest
 from guideway.core.terms import Terms
 
 
-class Probe(msgspec.Struct, frozen=True):
-    """A request that proves meaning: the replica is ready when the answer holds a generated token.
+class Probe(msgspec.Struct, frozen=True, omit_defaults=True):
+    """A request that proves meaning: the replica is ready when the answer holds what a model computed.
 
-    ``body`` is JSON text posted to ``path``; the answer must be 200 with ``usage.completion_tokens >= 1``.
+    ``body`` is JSON text posted to ``path``; the answer must be 200. ``proves`` says what must be in it: for ``token``
+    ``usage.completion_tokens >= 1``, for ``class`` a label and probabilities (`core.proof.no_class`).
     """
 
     path: str
     body: str
+    proves: Literal["token", "class"] = "token"
 
 
 class Launch(msgspec.Struct, frozen=True):

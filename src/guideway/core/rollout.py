@@ -53,7 +53,9 @@ class Rollout(msgspec.Struct, frozen=True):
     ``kind`` is ``ship`` or ``rollback``; ``previous`` is the release that held all traffic when it began. ``asked``
     is what the spec said. A person may have ``paused`` it, or have said that it is to be ``promoted_by`` them.
     ``afresh``: evidence that an earlier rollout of the same pair left is not looked at. ``then`` is what the
-    environment becomes when the release gets all traffic; before that the stable release stays as it is.
+    environment becomes when the release gets all traffic; before that the stable release stays as it is. ``size``: so
+    many replicas the load asked for when the candidate began to start, or its present weight to be held (None: their
+    number is fixed).
     """
 
     id: str
@@ -73,6 +75,7 @@ class Rollout(msgspec.Struct, frozen=True):
     promoted_by: str = ""
     afresh: bool = False
     then: Shape | None = None
+    size: int | None = None
 
 
 class EnvironmentState(msgspec.Struct, frozen=True):

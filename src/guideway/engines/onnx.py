@@ -16,4 +16,5 @@ def launch(folder: Path, settings: ServeSettings, *, port: int, threads: int) ->
     """The process that serves the release in *folder* on 127.0.0.1:*port*."""
     # Set before the interpreter starts, because libraries read them when they are imported.
     env = (("OPENBLAS_NUM_THREADS", "1"), ("ORT_DISABLE_TELEMETRY", "1"))
-    return own_server("guideway.replica.serve_onnx", folder, settings, port=port, threads=threads, env=env)
+    module = "guideway.replica.serve_classifier" if settings.task == "classify" else "guideway.replica.serve_onnx"
+    return own_server(module, folder, settings, port=port, threads=threads, env=env)

@@ -19,7 +19,7 @@ def own_server(
     return Launch(
         argv=(sys.executable, "-m", module, *arguments),
         port=port,
-        probe=one_token(settings),
+        probe=one_class(settings) if settings.task == "classify" else one_token(settings),
         env=(*env, ("PYTHONSAFEPATH", "1")),  # never import from the folder that it happens to be started in
         preload=module,
     )
@@ -31,6 +31,13 @@ def one_token(settings: ServeSettings) -> Probe:
     if settings.task == "completion":
         return Probe("/v1/completions", _json({**asked, "prompt": "Hello"}))
     return Probe("/v1/chat/completions", _json({**asked, "messages": [{"role": "user", "content": "Hello"}]}))
+
+
+def one_class(settings: ServeSettings) -> Probe:
+    """A request for the class of one text, with the probabilities of all classes."""
+    text = {"name": "text", "shape": [1], "datatype": "BYTES", "data": ["Hello"]}
+    outputs = [{"name": name} for name in ("label", "score", "probabilities")]
+    return Probe(f"/v2/models/{settings.name}/infer", _json({"inputs": [text], "outputs": outputs}), "class")
 
 
 def _json(value: object) -> str:

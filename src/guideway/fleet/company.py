@@ -10,11 +10,11 @@ from guideway.core.errors import GuidewayError
 from guideway.core.rollout import EnvironmentState, Phase, Rollout
 from guideway.core.route import Route
 from guideway.core.spec.golden import Golden as Settings
-from guideway.fleet.decide import View
 from guideway.fleet.golden import Golden
 from guideway.fleet.memory import Memory
 from guideway.fleet.prompts import load_prompts
 from guideway.fleet.say import say
+from guideway.fleet.view import View
 from guideway.rollout.decide import Guard
 from guideway.rollout.golden import Pair
 from guideway.watch.guards import Guards

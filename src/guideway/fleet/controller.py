@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import secrets
 import threading
 import time
@@ -26,12 +27,10 @@ from guideway.fleet.decide import (
     ReloadGateway,
     RestoreGateway,
     SetRoute,
-    Standing,
     Start,
     StartGateway,
     Stop,
     StopGateway,
-    View,
     decide,
     reroute,
 )
@@ -46,12 +45,16 @@ from guideway.fleet.project import project_keys, project_route
 from guideway.fleet.routes import ready, route_of
 from guideway.fleet.say import say
 from guideway.fleet.scaler import Scaler
+from guideway.fleet.since import Since
+from guideway.fleet.view import Standing, View, is_spare, spare
 from guideway.store import checkpoints, fleet, ledger, releases
 from guideway.store.database import Database
 from guideway.store.home import Home
 
 BUSY, IDLE = 0.02, 0.2
 """Seconds between two looks, while something is under way and while nothing is."""
+TOUCH = 1.0
+"""Seconds between two signs of life, at least."""
 SWEEP = 60.0
 """Seconds between two looks for replicas that nobody knows."""
 
@@ -80,15 +83,16 @@ class Controller:
         self.company, self.scaler = Company(memory), Scaler(home, database, clock)
         self.epoch = memory.epoch = fleet.take_epoch(database)
         self.stopping = threading.Event()
-        self.began, self.steady, self.lately = clock(), steady, Lately(steady)
+        self.steady, self.lately, self.since = steady, Lately(steady), Since(steady, clock())
         self.checkup = Checkup(steady)
         self.hands = Hands(host, gateways, pool or ThreadPoolExecutor(max_workers=16, thread_name_prefix="hands"))
-        self._swept = steady()
+        self._swept, self._touched = steady(), -TOUCH
         self._keyed: set[str] = set()
         self._complaints: dict[str, str] = {}
 
-    def run(self) -> None:
-        """Look and act until told to stop, or until every environment is down and quiet."""
+    def run(self, *, stay: bool = False) -> None:
+        """Look and act until told to stop, or, unless it is to *stay*, until every environment is down and quiet."""
+        rests = False
         try:
             self._adopt()
             while not self.stopping.is_set():
@@ -96,12 +100,23 @@ class Controller:
                     self._abandon()
                     return
                 acted = self.once()
-                if not acted and self._all_down():
+                self._touch()
+                quiet = not acted and self._all_down()
+                if quiet and not rests:
                     self.host.rest()
+                if quiet and not stay:
                     return
+                rests = quiet
                 self.stopping.wait(BUSY if acted or self.hands.busy else IDLE)
         finally:
             self._settle()
+
+    def _touch(self) -> None:
+        """Let whoever looks at the lock see that rounds go on."""
+        if self.steady() >= self._touched + TOUCH:
+            self._touched = self.steady()
+            with contextlib.suppress(OSError):
+                os.utime(self.home.controller)
 
     def once(self) -> bool:
         """One round over all environments; did anything happen? What goes wrong in one does not stop the others."""
@@ -131,6 +146,7 @@ class Controller:
     def _round(self, state: EnvironmentState) -> bool:
         happened = False
         try:
+            fleet.check_orders(self.database, state.name)
             self._project(state.name)  # first: what workers still follow must not be stopped
             self._bury(state)
             self.ears.hear(state.name)
@@ -184,20 +200,22 @@ class Controller:
         route = fleet.route(self.database, name)
         replicas = tuple(one for one in fleet.replicas(self.database, name) if not self.hands.ends(one.id))
         running = next(iter(fleet.rollouts(self.database, name, running=True, limit=1)), None)
+        done = next(iter(fleet.rollouts(self.database, name, phase=Phase.DONE, limit=1)), None)
         return View(
-            now=self.clock(),
-            began=self.began,
             steady=self.steady(),
             routed=self.lately.routed(route),
+            waited=self.since.waited(name, running),
+            baked=self.since.baked(name, done),
             state=state,
             route=route,
             rollout=running,
-            last_done=next(iter(fleet.rollouts(self.database, name, phase=Phase.DONE, limit=1)), None),
+            last_done=done,
             replicas=replicas,
             launching=dict(self.hands.launching(name)),
             deaths=self.lately.deaths(name),
             refused=self.lately.refused(name),
             waits=self.lately.waits,
+            starting=self.since.starting(replicas),
             gateway=self.gateways.standing(state, self.database),
             refusal=self.gateways.refusal(name),
             beside=self.judge.beside(running),
@@ -212,12 +230,19 @@ class Controller:
             fleet.drop_replica(self.database, replica.id)
             self.lately.waits.pop(replica.id, None)
             self.checkup.forget(replica.id)
+            self.since.forget(replica.id)
             self._unmap(replica.release)
             if replica.state != "stopping":
-                self.lately.died(state.name, replica.release, self.host.last_words(state.name, replica.id))
+                words = self.host.last_words(state.name, replica.id)
+                self._died(state, replica.release, words, served=replica.state == "ready")
         if self.gateways.buried(state.name) and state.up and not self.hands.ends(gateway_key(state.name)):
             self.lately.died(state.name, "gateway", self.gateways.last_words(state.name))
         self.lately.fade()
+
+    def _died(self, state: EnvironmentState, release: Digest, words: str, *, served: bool = False) -> None:
+        """A replica ended unasked, or could not be started. One that a candidate did not need speaks not against it."""
+        needless = not served and is_spare(self._view(state), release)
+        self.lately.died(state.name, spare(release) if needless else release, words)
 
     def _unmap(self, release: Digest) -> None:
         running = any(one.release == release for one in fleet.replicas(self.database))
@@ -239,7 +264,7 @@ class Controller:
         with self.memory.transaction():
             if not self._is_asked_for(judged):
                 return False
-            self.judge.settle(judged)
+            self.judge.settle(judged, view.size)
             self._reroute(state)
         self._project(state.name)
         return True
@@ -317,7 +342,8 @@ class Controller:
             if rollout is None or rollout.phase.final:
                 return
             reason = action.reason or (rollout.reason if action.phase is Phase.DONE else "")
-            moved = msgspec.structs.replace(rollout, phase=action.phase, updated=self.clock(), reason=reason)
+            size = self.scaler.known(state) if action.phase is Phase.STARTING else rollout.size
+            moved = msgspec.structs.replace(rollout, phase=action.phase, updated=self.clock(), reason=reason, size=size)
             fleet.put_rollout(self.database, moved)
             if action.phase is Phase.SWITCHING:
                 fleet.take_shape(self.database, moved)
@@ -329,7 +355,7 @@ class Controller:
             if action.phase.final and rollout.phase.beside:
                 self._reroute(state)  # whoever kills us now leaves no traffic on a candidate that failed
         if rollout.phase is Phase.PENDING:  # it starts with a clean slate
-            self.lately.forget(state.name, rollout.release, "gateway")
+            self.lately.forget(state.name, rollout.release, spare(rollout.release), "gateway")
         if action.phase.final:
             self.lately.allow(state.name, rollout.release)
 
@@ -382,7 +408,7 @@ class Controller:
             if isinstance(done.error, Corrupt | Refused | SpecError):
                 self.lately.refuse(state.name, release, words)
             else:
-                self.lately.died(state.name, release, words)
+                self._died(state, release, words)
             return
         launch, process = done.made
         log, asks = str(self.host.log(state.name, id)), (launch.probe, launch.terms)

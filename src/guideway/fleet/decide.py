@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-import enum
-import math
 from collections import Counter
 from collections.abc import Sequence
-from typing import Literal
 
 import msgspec
 
 from guideway.core.artifact import Digest
 from guideway.core.launch import Replica
-from guideway.core.rollout import EnvironmentState, Phase, Rollout
+from guideway.core.rollout import Phase, Rollout
 from guideway.core.route import Arm, Endpoint, Route
+from guideway.fleet.view import Beside, Standing, View, needed, ready_endpoints, spare, there, wanted
 
 DEATHS_ALLOWED = 3
 """A candidate's replica or a gateway that dies this often while a rollout waits for it fails the rollout."""
@@ -21,89 +19,6 @@ SETTLE = 0.5
 """Seconds that gateway workers get to follow a route before a replica that left it is asked to end."""
 READY_WITHIN = 60.0
 """Seconds that a replica gets to become ready when no rollout says how many."""
-
-
-class Standing(enum.StrEnum):
-    """How the gateway of an environment stands.
-
-    ``stale``: it serves with settings that are no longer wanted; ``other``: so too, and it can take up no others while
-    it runs; ``changing``: it takes up what is wanted; ``refused``: it cannot, and serves as before.
-    """
-
-    NONE = "none"
-    COMING = "coming"
-    UP = "up"
-    OTHER = "other"
-    STALE = "stale"
-    CHANGING = "changing"
-    REFUSED = "refused"
-
-
-class Death(msgspec.Struct, frozen=True):
-    """How often a kind of process ended unasked, when it did so last, and what it said at the end."""
-
-    count: int
-    at: float
-    words: str = ""
-
-
-class Beside(msgspec.Struct, frozen=True):
-    """The candidate's place beside the stable release: its share of the requests now, and the one that comes next.
-
-    ``shadow``: it answers copies. ``limits`` of latency are in milliseconds.
-    """
-
-    weight: float
-    then: float
-    unit: Literal["request", "caller"] = "request"
-    shadow: bool = False
-    limits: tuple[float, ...] = ()
-
-
-class View(msgspec.Struct, frozen=True, kw_only=True):
-    """One environment as the controller, which began at ``began``, sees it at ``now``.
-
-    ``steady`` is the time of a clock that never jumps, as are those of deaths and ``routed``.
-    ``replicas`` are the rows of processes that live and were not asked to end by this controller; ``launching`` says
-    how many more are being started, by release. ``deaths`` tells what ended unasked, by release or under ``gateway``.
-    ``refused`` says why a release must not run, and ``waits`` why a starting replica is not ready, by id; ``refusal``
-    is why the gateway refused its settings. ``routed`` is when the route last changed. ``beside``: the rollout does
-    not take over at once. ``size``: so many replicas the load asks for, instead of the fixed number.
-    """
-
-    now: float
-    began: float
-    steady: float
-    routed: float
-    state: EnvironmentState
-    route: Route | None
-    rollout: Rollout | None
-    last_done: Rollout | None
-    replicas: tuple[Replica, ...]
-    launching: dict[Digest, int]
-    deaths: dict[str, Death]
-    refused: dict[Digest, str]
-    waits: dict[str, str]
-    gateway: Standing
-    refusal: str = ""
-    beside: Beside | None = None
-    size: int | None = None
-
-    @property
-    def all_replicas(self) -> int:
-        """How many replicas a release has that has all traffic; at least one while a rollout looks at them."""
-        size = self.state.replicas if self.size is None else self.size
-        return max(1, size) if self.rollout else size
-
-    @property
-    def stable(self) -> Arm | None:
-        """The release that has the traffic, and where."""
-        return self.route.stable if self.route else None
-
-    def of(self, release: Digest) -> list[Replica]:
-        """Replicas of *release* that are to stay as things are, the ready and old ones first."""
-        found = [one for one in self.replicas if one.release == release and one.state != "stopping"]
-        return sorted(found, key=lambda one: (one.state != "ready", one.since, one.id))
 
 
 class Start(msgspec.Struct, frozen=True):
@@ -189,19 +104,6 @@ def serving_releases(view: View) -> list[Digest]:
     return list(dict.fromkeys(wanted))
 
 
-def wanted(view: View, release: Digest) -> int:
-    """How many replicas of *release* there should be. A candidate beside the stable release has those that its next
-    weight needs: they are warm before it rises.
-    """
-    rollout = view.rollout
-    if rollout is None or release != rollout.release or (view.stable and view.stable.release == release):
-        return view.all_replicas
-    all_of_them = rollout.then.replicas if rollout.then and not rollout.then.scale else view.all_replicas
-    if view.beside is None or rollout.phase is Phase.SWITCHING:
-        return all_of_them
-    return max(1, math.ceil(all_of_them * view.beside.then))
-
-
 def warm_release(view: View) -> Digest | None:
     """The release before, which keeps what still runs of it while it bakes: a rollback needs nothing else.
 
@@ -212,13 +114,7 @@ def warm_release(view: View) -> Digest | None:
         return rollout.previous
     if done is None or view.stable is None or done.release != view.stable.release:
         return None
-    return done.previous if view.now < done.updated + done.bake else None
-
-
-def ready_endpoints(view: View, release: Digest) -> tuple[Endpoint, ...]:
-    """Where the ready replicas of *release* listen, as many as are wanted, in the order of their ports."""
-    kept = view.of(release)[: wanted(view, release)]
-    return tuple(Endpoint("127.0.0.1", port) for port in sorted(one.port for one in kept if one.state == "ready"))
+    return done.previous if view.baked < done.bake else None
 
 
 def _down(view: View) -> list[Action]:
@@ -271,9 +167,11 @@ def _on_route(route: Route) -> Candidate | None:
 
 def _missing(view: View, release: Digest) -> list[Action]:
     """Start what is missing; later, if it just died; not at all, if it must not run."""
-    missing = wanted(view, release) - len(view.of(release)) - view.launching.get(release, 0)
+    missing = wanted(view, release) - there(view, release)
     if missing <= 0 or release in view.refused or _too_soon(view, release):
         return []
+    if _too_soon(view, spare(release)):
+        missing = min(missing, needed(view, release) - there(view, release))
     return [Start(release)] * missing
 
 
@@ -314,11 +212,18 @@ def _surplus(view: View, serving: Sequence[Digest]) -> list[Action]:
 
 
 def _stuck(view: View, replica: Replica) -> bool:
-    """Was it started to replace another one, and does not become ready?"""
-    if view.rollout and view.rollout.release == replica.release:
+    """Was it started to replace another one, or for the load, and does not become ready?"""
+    rollout = view.rollout
+    if rollout and rollout.release == replica.release and not _is_covered(view, rollout):
         return False  # the rollout has its own deadline
-    patience = view.last_done.ready_within if view.last_done else READY_WITHIN
-    return replica.state == "starting" and view.now > max(replica.since, view.began) + patience
+    known = rollout if rollout and rollout.release == replica.release else view.last_done
+    patience = known.ready_within if known else READY_WITHIN
+    return replica.state == "starting" and view.starting.get(replica.id, 0.0) > patience
+
+
+def _is_covered(view: View, rollout: Rollout) -> bool:
+    """Has the candidate the ready replicas that it needs?"""
+    return len(ready_endpoints(view, rollout.release)) >= needed(view, rollout.release)
 
 
 def _rollout(view: View) -> list[Action]:
@@ -333,8 +238,7 @@ def _rollout(view: View) -> list[Action]:
     if rollout.phase is Phase.PENDING:
         return [Move(rollout.id, Phase.STARTING)]
     if rollout.phase is Phase.STARTING:
-        ready = len(endpoints) >= wanted(view, rollout.release) and view.gateway is Standing.UP
-        return [Move(rollout.id, _after_start(view))] if ready else []
+        return [Move(rollout.id, _after_start(view))] if _is_ready(view, rollout) else []
     if rollout.phase.beside:
         return _beside(view, rollout, len(endpoints))
     if view.route and _serves(view.stable, rollout.release, endpoints) and view.route.model == view.state.model:
@@ -342,6 +246,16 @@ def _rollout(view: View) -> list[Action]:
     if not endpoints:
         return [Move(rollout.id, Phase.STARTING, "its replicas died")]
     return [SetRoute(rollout.release, endpoints, rollout.id)]
+
+
+def _is_ready(view: View, rollout: Rollout) -> bool:
+    """Can the candidate have traffic? When its time is over, with what it needs."""
+    enough = (needed if _is_late(view, rollout) else wanted)(view, rollout.release)
+    return len(ready_endpoints(view, rollout.release)) >= enough and view.gateway is Standing.UP
+
+
+def _is_late(view: View, rollout: Rollout) -> bool:
+    return view.waited > rollout.ready_within
 
 
 def _after_start(view: View) -> Phase:
@@ -371,7 +285,7 @@ def _hopeless(view: View, rollout: Rollout, ready: int) -> str:
             return f"{name} died {death.count} times" + (f": {death.words}" if death.words else "")
     if rollout.phase.beside:  # here it is the judge who counts the time
         return ""
-    if view.now <= max(rollout.updated, view.began) + rollout.ready_within:
+    if not _is_late(view, rollout) or _is_ready(view, rollout):
         return ""
     return _unready(view, rollout, ready)
 
@@ -383,7 +297,7 @@ def _unready(view: View, rollout: Rollout, ready: int) -> str:
     seen += sorted({view.waits[one.id] for one in view.of(rollout.release) if view.waits.get(one.id)})
     waits = "" if view.gateway is Standing.UP else "; the gateway is not up"
     within = f"{rollout.ready_within:.0f} s"
-    return f"{ready} of {wanted(view, rollout.release)} replicas ready after {within} ({', '.join(seen)}){waits}"
+    return f"{ready} of {needed(view, rollout.release)} replicas ready after {within} ({', '.join(seen)}){waits}"
 
 
 def _serves(arm: Arm | None, release: Digest, endpoints: tuple[Endpoint, ...]) -> bool:

@@ -13,9 +13,9 @@ import msgspec
 
 from guideway.core.launch import Process
 from guideway.core.rollout import EnvironmentState
-from guideway.fleet.decide import Standing
 from guideway.fleet.look import GatewayState, gateway_state
 from guideway.fleet.project import gateway_settings, means, project_gateway, projected_gateway, served_gateway
+from guideway.fleet.view import Standing
 from guideway.kit.process import is_alive, last_words, spawn_detached, terminate, writers
 from guideway.store import fleet
 from guideway.store.database import Database

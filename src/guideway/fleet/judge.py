@@ -9,9 +9,9 @@ import msgspec
 
 from guideway.core.protocols import Clock
 from guideway.core.rollout import Phase, Rollout
-from guideway.fleet.decide import Beside, View, ready_endpoints, wanted
 from guideway.fleet.hear import LONGEST, Ears
 from guideway.fleet.memory import Memory
+from guideway.fleet.view import Beside, View, needed, ready_endpoints, wanted
 from guideway.rollout.baseline import Baseline
 from guideway.rollout.canary import Canary
 from guideway.rollout.decide import Decision, Guard, Situation, decide
@@ -76,8 +76,11 @@ class Judge:
         known.decision, known.guards = decide(situation), guards
         return Judged(rollout, situation, known.decision)
 
-    def settle(self, judged: Judged) -> None:
-        """Write what follows from a decision that moves something, inside the caller's transaction."""
+    def settle(self, judged: Judged, size: int | None = None) -> None:
+        """Write what follows from a decision that moves something, inside the caller's transaction.
+
+        *size*: so many replicas the load asks for now.
+        """
         rollout, decision = judged.rollout, judged.decision
         known = self._memory.begun(rollout)
         self._note(judged, known)
@@ -85,6 +88,7 @@ class Judge:
             if known.step < 0:
                 known.mode = self._mode(rollout)
             known.step, known.held = known.step + 1, 0.0
+            rollout = msgspec.structs.replace(rollout, size=size)
         phase = _NEXT.get(decision.kind, rollout.phase)
         moved = msgspec.structs.replace(rollout, phase=phase, updated=self._clock(), reason=decision.reason)
         fleet.put_rollout(self._database, moved)
@@ -123,9 +127,9 @@ class Judge:
     def _look(self, view: View, rollout: Rollout, known: Canary) -> None:
         watch, now = self._memory.watch(rollout), self._steady()
         passed = min(now - watch.at, LONGEST)
-        ready = len(ready_endpoints(view, rollout.release)) >= wanted(view, rollout.release)
+        covered = len(ready_endpoints(view, rollout.release)) >= needed(view, rollout.release)
         known.held += passed
-        watch.unready = 0.0 if ready else max(watch.unready + passed, LEAST)
+        watch.unready = 0.0 if covered else max(watch.unready + passed, LEAST)
         watch.at = now
 
     def _situation(self, view: View, rollout: Rollout, known: Canary, guards: tuple[Guard, ...]) -> Situation:
@@ -138,7 +142,7 @@ class Judge:
             step=known.step,
             held=known.held,
             units=known.scores.units_at(plan.steps[known.step].weight) if known.step >= 0 else 0,
-            ready=not watch.unready,
+            ready=len(ready_endpoints(view, rollout.release)) >= wanted(view, rollout.release),
             unready_for=watch.unready,
             silent_for=self._silent_for(watch.unit, watch.at, known.scores.newest),
             source_dead_for=self._ears.deaf_for(rollout.environment),

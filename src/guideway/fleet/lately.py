@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 from guideway.core.artifact import Digest
 from guideway.core.route import Route
-from guideway.fleet.decide import Death
+from guideway.fleet.view import Death
 
 FADE = 60.0
 """Seconds without another death after which earlier ones no longer count."""

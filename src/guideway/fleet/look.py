@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import time
+
 import msgspec
 
+from guideway.core.errors import Unavailable
 from guideway.core.launch import Replica
 from guideway.core.rollout import EnvironmentState, Rollout
 from guideway.core.route import Route
@@ -15,7 +18,9 @@ from guideway.store.home import Home
 
 
 class Looked(msgspec.Struct, frozen=True):
-    """One environment as it is now. ``memory`` is proportional set size in bytes, by replica id."""
+    """One environment as it is now. ``memory`` is proportional set size in bytes, by replica id; ``round_age`` the
+    seconds since a controller of this host ended a round. ``halted``: why controllers of this version do nothing here.
+    """
 
     environment: str
     state: EnvironmentState | None
@@ -26,6 +31,8 @@ class Looked(msgspec.Struct, frozen=True):
     memory: dict[str, int]
     gateway: int | None
     controller: bool
+    round_age: float | None = None
+    halted: str = ""
 
 
 class Refused(msgspec.Struct, frozen=True):
@@ -67,12 +74,22 @@ def look(home: Home, database: Database, environment: str) -> Looked:
         memory={one.id: pss_bytes(one.process.pid) or 0 for one in replicas if one.id in alive},
         gateway=gateway.pid if gateway else None,
         controller=controller_runs(home),
+        round_age=home.round_age(time.time()),
+        halted=_halted(database, environment),
     )
+
+
+def _halted(database: Database, environment: str) -> str:
+    try:
+        fleet.check_orders(database, environment)
+    except Unavailable as error:
+        return str(error)
+    return ""
 
 
 def controller_runs(home: Home) -> bool:
     """Does a controller hold its lock?"""
-    with locked(home.run / "controller.lock", wait=False) as free:
+    with locked(home.controller, wait=False) as free:
         return not free
 
 

@@ -24,7 +24,7 @@ class Watch(msgspec.Struct):
     """What one controller saw of one rollout, in seconds of a clock that never jumps: it is never written down.
 
     ``at`` is its last look, ``written`` when the canary was last written, ``unit`` when the last unit was heard of;
-    for ``unready`` seconds not all replicas of the candidate answered.
+    for ``unready`` seconds the candidate did not have the replicas that it needs.
     """
 
     at: float

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import secrets
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 
 import msgspec
 
@@ -43,7 +43,7 @@ def ensure_controller(home: Home) -> None:
     Raises:
         Unavailable: the one that runs acts for another database.
     """
-    with locked(home.run / "controller.lock", wait=False) as free:
+    with locked(home.controller, wait=False) as free:
         if not free:
             owner.check(home)
             return
@@ -123,17 +123,33 @@ def rollback(
     to: Digest | None = None,
     by: str = "command line",
     why: str = "",
+    id: str = "",
+    known: Collection[str] = (),
 ) -> Rollout:
     """Give all traffic back to the release that held it before, or to the release *to*.
 
     With its replicas warm the route changes at once, controller or not: the returned rollout is done.
-    Otherwise the controller is asked, and the returned rollout is pending.
+    Otherwise the controller is asked, and the returned rollout is pending. It is called *id*, if that is given. With
+    ids of *known* rollouts nothing happens once another one has begun.
 
     Raises:
         SpecError: there is no release to go back to, or somebody else has just gone back.
+        Refused: the newest rollout is none of the *known* ones.
     """
-    if to is None:
-        _check_alone(database, environment, clock())
+    with database.transaction():
+        if known:
+            _check_known(database, environment, known)
+        if to is None:
+            _check_alone(database, environment, clock())
+        rollout = _roll_back(database, spec, environment, clock=clock, to=to, by=by, why=why, id=id)
+    if rollout.phase is Phase.DONE:
+        project_route(home, database, environment)
+    return rollout
+
+
+def _roll_back(
+    database: Database, spec: Spec, environment: str, *, clock: Clock, to: Digest | None, by: str, why: str, id: str
+) -> Rollout:
     route = fleet.route(database, environment)
     if route is None or route.stable is None:
         raise SpecError(f"nothing serves in '{environment}'", try_this="`guideway up`")
@@ -142,26 +158,29 @@ def rollback(
     if target is None or target == current:
         raise SpecError(f"no release served before {short(current)} in '{environment}'", try_this="`guideway releases`")
     warm = _warm(database, environment, target, least=len(route.stable.endpoints))
-    rollout = _new(spec, environment, target, previous=current, kind="rollback", clock=clock)
-    with database.transaction():
-        rollout = _begin(database, rollout)
-        if warm is None:
-            return rollout
-        epoch = fleet.take_epoch(database)
-        changed = msgspec.structs.replace(
-            route,
-            stable=warm,
-            epoch=epoch,
-            revision=route.revision + 1,
-        )
-        changed = without_candidate(changed)
-        fleet.put_route(database, changed)
-        done = msgspec.structs.replace(rollout, phase=Phase.DONE, updated=clock(), reason="its replicas were warm")
-        fleet.put_rollout(database, done)
-        reason = f"from {short(current)}" + (f": {why}" if why else "")
-        ledger.append(database, at=clock(), who=by, what="rollback", subject=target, why=reason)
-    project_route(home, database, environment)
+    asked = _new(spec, environment, target, previous=current, kind="rollback", clock=clock)
+    rollout = _begin(database, msgspec.structs.replace(asked, id=id or asked.id))
+    if warm is None:
+        return rollout
+    changed = msgspec.structs.replace(
+        without_candidate(route), stable=warm, epoch=fleet.take_epoch(database), revision=route.revision + 1
+    )
+    fleet.put_route(database, changed)
+    done = msgspec.structs.replace(rollout, phase=Phase.DONE, updated=clock(), reason="its replicas were warm")
+    fleet.put_rollout(database, done)
+    reason = f"from {short(current)}" + (f": {why}" if why else "")
+    ledger.append(database, at=clock(), who=by, what="rollback", subject=target, why=reason)
     return done
+
+
+def _check_known(database: Database, environment: str, known: Collection[str]) -> None:
+    for newest in fleet.rollouts(database, environment, limit=1):
+        if newest.id not in known:
+            raise Refused(
+                f"somebody began a {newest.kind} to {short(newest.release)}, which comes first",
+                where=environment,
+                try_this="`guideway status`",
+            )
 
 
 def _check_alone(database: Database, environment: str, now: float) -> None:

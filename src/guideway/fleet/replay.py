@@ -93,6 +93,8 @@ class Replay:
 
     def _request(self, arm: Arm, model: str, prompt: Prompt) -> Request:
         """As a client would have written it, but for the temperature: no dice in what is compared."""
+        if arm.probe is not None and arm.probe.proves == "class":
+            return _made(arm.probe.path, _inference(prompt))
         body: dict[str, object] = {"model": model, "temperature": 0}
         path = _CHAT
         if prompt.messages:
@@ -103,9 +105,7 @@ class Replay:
             body["messages"] = [{"role": "user", "content": prompt.prompt}]
         if self._settings.max_tokens:
             body["max_tokens"] = self._settings.max_tokens
-        made = Request()
-        made.method, made.path, made.body = b"POST", path.encode(), msgspec.json.encode(body)
-        return made
+        return _made(path, body)
 
     def _prepared(self, arm: Arm, asked: Request) -> Prepared:
         wanted = peek_at(asked)
@@ -147,6 +147,18 @@ class Replay:
         return call((to.host, to.port), data, seconds=seconds, limit=ANSWER_LIMIT, given_up=given_up)
 
 
+def _made(path: str, body: object) -> Request:
+    made = Request()
+    made.method, made.path, made.body = b"POST", path.encode(), msgspec.json.encode(body)
+    return made
+
+
+def _inference(prompt: Prompt) -> object:
+    """A prompt for a classifier: its text, or the last one of its messages."""
+    text = prompt.messages[-1].content if prompt.messages else prompt.prompt
+    return {"inputs": [{"name": "text", "shape": [1], "datatype": "BYTES", "data": [text]}]}
+
+
 class _Message(msgspec.Struct):
     content: str | None = None
 
@@ -156,16 +168,26 @@ class _Choice(msgspec.Struct):
     message: _Message | None = None
 
 
+class _Output(msgspec.Struct):
+    name: str
+    data: list[object]
+
+
 class _Completion(msgspec.Struct):
-    choices: list[_Choice]
+    choices: list[_Choice] = []
+    outputs: list[_Output] = []
 
 
 def _text(body: bytes) -> str:
-    """What the first choice of an answer says; nothing, where it says it without text."""
+    """What the first choice of an answer says, or the label of a text; nothing, where it says it without text."""
     try:
-        choices = msgspec.json.decode(body, type=_Completion).choices
+        found = msgspec.json.decode(body, type=_Completion)
     except (msgspec.DecodeError, RecursionError):
-        choices = []
+        found = _Completion()
+    labels = [one.data[0] for one in found.outputs if one.name == "label" and one.data]
+    if labels:
+        return str(labels[0])
+    choices = found.choices
     if not choices:
         raise ValueError("what came is not the answer of a model")
     message = choices[0].message or _Message(choices[0].text)

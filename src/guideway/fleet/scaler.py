@@ -62,6 +62,10 @@ class Scaler:
             self._decide(state, scale, known, ready)
         return self._of(state, scale).state.wanted
 
+    def known(self, state: EnvironmentState) -> int | None:
+        """The number that was decided last; None: a fixed one."""
+        return self._of(state, state.scale).state.wanted if state.scale else None
+
     def started(self, state: EnvironmentState, seconds: float) -> None:
         """A replica took so long from the order to its first token."""
         if state.scale is not None:

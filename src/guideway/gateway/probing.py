@@ -1,8 +1,9 @@
 """Questions to replicas that no client asked: does it live, and does it answer as a model does?
 
 *Life* is asked by every worker, of a replica from which somebody waits for bytes that do not come: any HTTP answer
-at all will do. *Meaning* is asked by one worker of a host (slot 0), which tells the others: a tiny completion. Never
-two questions of a kind to one replica at once, and about a fiftieth of its time at most for meaning.
+at all will do. *Meaning* is asked by one worker of a host (slot 0), which tells the others: a tiny completion, or the
+class of a text. Never two questions of a kind to one replica at once, and about a fiftieth of its time at most for
+meaning.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from typing import Literal
 import msgspec
 
 from guideway.core.launch import Probe
+from guideway.core.proof import no_class
 from guideway.core.route import Endpoint
 from guideway.gateway.backend import Backend
 from guideway.gateway.upstream import Head, connect
@@ -64,6 +66,7 @@ class Prober:
             if watch.life is None and self._suspect(backend, watch, now):
                 watch.life = self._send(backend, watch, _life(backend), LIFE_SECONDS, self._lives)
             if probe and self._every and watch.meaning is None and watch.meaning_due <= now:
+                watch.proves = probe.proves
                 watch.meaning = self._send(backend, watch, _meaning(backend, probe), MEANING_SECONDS, self._meant)
         for backend, watch in before.items():
             if backend not in self._watched:
@@ -110,7 +113,7 @@ class Prober:
         if heard is None or heard[0] in {429, 503}:
             return  # it is gone, slow or busy: what requests meet, and the question for life, tell that apart
         watch.took(now - asked)
-        if sound(*heard):
+        if sound(*heard, watch.proves):
             watch.bad = 0
             if backend.why in DISPROVED:
                 backend.restore()
@@ -129,7 +132,7 @@ _Heard = tuple[int, bytes] | None
 class _Watch:
     """What is known of the questions to one backend."""
 
-    __slots__ = ("bad", "least", "life", "life_due", "meaning", "meaning_due")
+    __slots__ = ("bad", "least", "life", "life_due", "meaning", "meaning_due", "proves")
 
     def __init__(self, due: float) -> None:
         self.life: asyncio.Future[tuple[int, bytes]] | None = None
@@ -138,6 +141,7 @@ class _Watch:
         self.meaning_due = due
         self.least = 0.0
         self.bad = 0
+        self.proves = "token"
 
     def took(self, seconds: float) -> None:
         """The least time that an answer took lately: what it costs the replica, without the waiting in its queue."""
@@ -203,13 +207,15 @@ class _Answer(msgspec.Struct):
 _decode = msgspec.json.Decoder(_Answer).decode
 
 
-def sound(status: int, body: bytes) -> bool:
-    """Is this the answer of a model: 200, one token or more, and text, not bytes at random?
+def sound(status: int, body: bytes, proves: str = "token") -> bool:
+    """Is this the answer of a model: 200, one token or more, and text, not bytes at random? Or the class of a text?
 
     A single token may be half a character, the end of the text, or a line break; those are sound.
     """
     if status != 200:
         return False
+    if proves == "class":
+        return not no_class(body)
     try:
         answer = _decode(body)
     except (msgspec.DecodeError, RecursionError):

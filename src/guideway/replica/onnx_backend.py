@@ -15,11 +15,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import onnxruntime as ort
 from numpy.typing import NDArray
 
-from guideway.core.errors import GuidewayError, SpecError, Unavailable
+from guideway.core.errors import SpecError, Unavailable
 from guideway.replica.backend import Logits
+from guideway.replica.session import open_session
 
 PIECE = 256
 """Prompt tokens per run: the scores of one piece are the largest array that a prompt needs."""
@@ -46,7 +46,7 @@ class OnnxBackend:
         decoder = config["decoder"]
         self.slots = slots
         self.context = min(context or config["context_length"], config["context_length"])
-        self._session = _session(folder / Path(decoder["filename"]).name, threads)
+        self._session = open_session(folder / Path(decoder["filename"]).name, threads)
         inputs = {one.name: one for one in self._session.get_inputs()}
         outputs = {one.name: one for one in self._session.get_outputs()}
         self._past, self._present = _cache_names(decoder)
@@ -149,19 +149,6 @@ def _config(folder: Path) -> dict[str, Any]:
     except (ValueError, KeyError, TypeError):
         raise SpecError("genai_config.json cannot be read", where=str(path)) from None
     return config
-
-
-def _session(graph: Path, threads: int) -> ort.InferenceSession:
-    options = ort.SessionOptions()
-    options.intra_op_num_threads, options.inter_op_num_threads = threads, 1
-    options.log_severity_level = 3
-    # Spinning threads would take the processor from the other replicas of this host between two steps.
-    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
-    try:
-        return ort.InferenceSession(str(graph), options, providers=["CPUExecutionProvider"])
-    except Exception as error:
-        reason = str(error).splitlines()[0][:200]
-        raise GuidewayError(f"onnxruntime cannot load the model: {reason}", where=str(graph)) from None
 
 
 def _cache_names(decoder: dict[str, Any]) -> tuple[list[str], list[str]]:

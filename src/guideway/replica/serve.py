@@ -8,16 +8,16 @@ import gc
 import logging
 import signal
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Coroutine, Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple, Protocol
 
 import msgspec
 import uvloop
 
 from guideway.core.errors import GuidewayError, SpecError, Unavailable
 from guideway.core.release import ServeSettings
-from guideway.kit.http1 import Server
+from guideway.kit.http1 import Refusal, Request, Response, Server
 from guideway.replica.api import Service, refusal
 from guideway.replica.backend import Backend
 from guideway.replica.scheduler import Scheduler
@@ -47,15 +47,25 @@ class Arguments(NamedTuple):
 
 def serve(prog: str, argv: Sequence[str], open_backend: Open) -> int:
     """Serve until SIGTERM or SIGINT; the exit code. Errors are one line on standard error."""
-    logging.basicConfig(stream=sys.stderr, level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s")
-    arguments = _parse(prog, argv)
-    try:
+    arguments = parse(prog, argv)
+
+    def load() -> Coroutine[Any, Any, int]:
         settings = read_settings(arguments.release)
         text = Text(arguments.release / "model", settings.template)
         backend = open_backend(arguments.release / "model", arguments.slots, arguments.threads, arguments.context)
+        return _serve(arguments, settings, text, backend)
+
+    return run(load)
+
+
+def run(load: Callable[[], Coroutine[Any, Any, int]]) -> int:
+    """Load a model, then serve it; the exit code. Errors are one line on standard error."""
+    logging.basicConfig(stream=sys.stderr, level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s")
+    try:
+        serving = load()
         gc.freeze()  # what is loaded stays: collecting must not walk through it between two tokens
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-            return runner.run(_serve(arguments, settings, text, backend))
+            return runner.run(serving)
     except GuidewayError as error:
         print(error, file=sys.stderr, flush=True)  # noqa: T201 - the log of the replica
         return error.exit_code
@@ -77,33 +87,51 @@ def read_settings(release: Path) -> ServeSettings:
 
 
 async def _serve(arguments: Arguments, settings: ServeSettings, text: Text, backend: Backend) -> int:
-    loop = asyncio.get_running_loop()
-    stop = asyncio.Event()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, stop.set)
-    outbox = Outbox(loop)
+    outbox = Outbox(asyncio.get_running_loop())
     worker = Worker(Scheduler(backend), outbox.send)
     service = Service(
         settings, text, worker.submit, outbox, context=backend.context, limit=arguments.slots + arguments.queue
     )
-    server = Server(service.handle, refusal=refusal)
     worker.start()
+    await until_told(arguments, settings.name, service, refusal)
+    worker.stop()
+    return 0
+
+
+class Answering(Protocol):
+    """What answers requests, until it is told that it shall take no more."""
+
+    draining: bool
+
+    async def handle(self, request: Request) -> Response:
+        """Answer one request."""
+
+
+async def until_told(arguments: Arguments, name: str, service: Answering, refusal: Refusal) -> None:
+    """Listen until SIGTERM or SIGINT, and let running answers end.
+
+    Raises:
+        Unavailable: the port is taken.
+    """
+    stop = asyncio.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(number, stop.set)
+    server = Server(service.handle, refusal=refusal)
     try:
         await server.start(arguments.host, arguments.port)
     except OSError as error:
         place = f"{arguments.host}:{arguments.port}"
         raise Unavailable(f"cannot listen: {error.strerror}", where=place, try_this="another port") from None
-    logging.info("%s listens on %s port %d", settings.name, arguments.host, server.port)
+    logging.info("%s listens on %s port %d", name, arguments.host, server.port)
     await stop.wait()
     service.draining = True
     logging.info("draining")
     await server.drain(GRACE)
-    worker.stop()
-    return 0
 
 
-def _parse(prog: str, argv: Sequence[str]) -> Arguments:
-    parser = argparse.ArgumentParser(prog=prog, description="Serve one release over the OpenAI API.")
+def parse(prog: str, argv: Sequence[str]) -> Arguments:
+    """The command line *argv* of a replica."""
+    parser = argparse.ArgumentParser(prog=prog, description="Serve one release.")
     parser.add_argument("--release", type=Path, required=True, help="folder with serve.json and model/")
     parser.add_argument("--port", type=int, required=True, help="0 takes a free one; the log tells which")
     parser.add_argument("--host", default="127.0.0.1")

@@ -44,7 +44,8 @@ class Situation(msgspec.Struct, frozen=True, kw_only=True):
 
     ``stable`` is the release that this rollout began from. ``step`` is the place in the plan, -1 before the first.
     ``held`` is how long, and ``units`` for how many units, the present weight has been held. ``ready``: every replica
-    of the candidate answers; ``unready_for`` is how long not. ``silent_for`` is the age of the newest unit (None: there
+    of the candidate answers; ``unready_for``: for how long not even those do that its weights need, whatever the load
+    asked for meanwhile. ``silent_for`` is the age of the newest unit (None: there
     was none), ``source_dead_for`` how long outcomes could not be read (0: they can). ``awaits``: what must be known
     before the first step. ``promoted_by`` names the person who ends it early. ``ended``: how the rollout ended.
     """
@@ -166,6 +167,8 @@ def _culprit(found: tuple[SignalVerdict, ...]) -> str:
 
 def _obstacle(now: Situation) -> tuple[Kind, str]:
     """What keeps every weight where it is; empty: nothing does."""
+    if not now.ready and not now.unready_for:
+        return "wait", "the load asks for more replicas, and those of the candidate are not ready"
     if not now.ready:
         return "wait", f"the candidate is not ready ({now.unready_for:.0f} of {now.plan.ready_within:.0f} s)"
     if now.source_dead_for > 0.0:

@@ -11,6 +11,7 @@ from msgspec import Meta
 
 from guideway.core.errors import SpecError, did_you_mean
 from guideway.kit.strict_json import NotJson, read_json
+from guideway.rollout.likeness import COMPARED
 
 FILE_LIMIT = 16 << 20
 """Bytes of a file."""
@@ -103,6 +104,9 @@ def _prompt(raw: bytes, where: str) -> Prompt:
     expect = (line.expect,) if isinstance(line.expect, str) else line.expect
     if not all(one.strip() for one in expect):
         raise SpecError("an expected answer is blank", where=where)
+    if any(len(one) > COMPARED for one in expect):
+        what = f"an expected answer is longer than {COMPARED:,} characters"
+        raise SpecError(what, where=where, try_this="keep the words that matter, with `score: contains`")
     said = [line.prompt, line.messages, expect]
     id = line.id or hashlib.sha256(msgspec.json.encode(said)).hexdigest()[:32]
     return Prompt(id, expect, line.prompt or "", line.messages or ())

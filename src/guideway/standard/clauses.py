@@ -19,6 +19,7 @@ BITES: tuple[Bite, ...] = ("inform", "warn", "block")
 
 About = Literal["data", "trained", "shipped", "package", "code", "release", "environment", "organisation"]
 Only = Literal["compressed", "serving", "CN", "EU"]
+Task = Literal["text", "classify"]
 Format = Literal["json", "junit", "cobertura", "sarif", "in-toto"]
 
 
@@ -38,7 +39,8 @@ class Check(Strict, frozen=True, kw_only=True):
 
     ``below`` names another metric of the same subject and slice; ``worse_than_serving`` is the share by which a
     figure (smaller is better) may exceed that of the release that serves. ``judged`` leaves out splits that the
-    spec only reports. ``n`` is the smallest sample, ``days`` the oldest proof, ``only`` when the check applies.
+    spec only reports. ``n`` is the smallest sample, ``days`` the oldest proof, ``only`` when the check applies, and
+    ``task`` for what kind of model: one that writes text, or one that classifies it.
     """
 
     metric: str
@@ -53,6 +55,7 @@ class Check(Strict, frozen=True, kw_only=True):
     n: int = 0
     days: float | None = None
     only: Only | None = None
+    task: Task | None = None
     formats: tuple[Format, ...] = msgspec.field(default=(), name="from")
 
     @property

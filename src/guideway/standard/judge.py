@@ -113,6 +113,9 @@ def subject_of(check: Check, dossier: Dossier) -> str | None:
 
 
 def _applies(check: Check, dossier: Dossier, jurisdictions: Collection[str]) -> bool:
+    classifies = dossier.spec.get("task") == "classify"
+    if check.task is not None and (check.task == "classify") != classifies:
+        return False
     if check.only == "compressed":
         return dossier.ships != "train"
     if check.only == "serving":

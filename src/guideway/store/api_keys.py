@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import msgspec
 from sqlalchemy import select
 
 from guideway.core.route import ApiKey
-from guideway.store import tables
+from guideway.store import rows, tables
 from guideway.store.database import Database
 
 _T = tables.api_keys
@@ -14,13 +13,17 @@ _T = tables.api_keys
 
 def put(database: Database, environment: str, key: ApiKey) -> None:
     """Keep a key, or change what is known of it."""
-    database.put(_T, id=key.id, environment=environment, body=msgspec.json.encode(key).decode())
+    database.put(_T, id=key.id, environment=environment, body=rows.write(key))
 
 
 def all_of(database: Database, environment: str) -> list[ApiKey]:
-    """All keys of an environment, revoked ones included."""
-    rows = database.rows(select(_T.c.body).where(_T.c.environment == environment).order_by(_T.c.id))
-    return [msgspec.json.decode(row.body, type=ApiKey) for row in rows]
+    """All keys of an environment, revoked ones included.
+
+    Raises:
+        Unavailable: another version gave one of them a limit that this one does not know, and would not keep.
+    """
+    found = database.rows(select(_T.c.id, _T.c.body).where(_T.c.environment == environment).order_by(_T.c.id))
+    return [rows.read(row.body, ApiKey, f"key {row.id}", order=True) for row in found]
 
 
 def is_taken(database: Database, id: str) -> bool:

@@ -9,7 +9,7 @@ from guideway.core.errors import Unavailable
 from guideway.core.launch import Replica
 from guideway.core.rollout import EnvironmentState, Phase, Rollout
 from guideway.core.route import Route
-from guideway.store import tables
+from guideway.store import rows, tables
 from guideway.store.database import Database
 
 _META, _ENVIRONMENTS, _ROLLOUTS = tables.meta, tables.environments, tables.rollouts
@@ -46,7 +46,7 @@ def check_epoch(database: Database, epoch: int) -> None:
 
 def put_environment(database: Database, state: EnvironmentState) -> None:
     """Say what should run in one environment."""
-    database.put(_ENVIRONMENTS, name=state.name, body=_text(state))
+    database.put(_ENVIRONMENTS, name=state.name, body=rows.write(state))
 
 
 def take_shape(database: Database, rollout: Rollout) -> None:
@@ -60,14 +60,27 @@ def take_shape(database: Database, rollout: Rollout) -> None:
 
 def environments(database: Database) -> list[EnvironmentState]:
     """All environments, by name."""
-    rows = database.rows(select(_ENVIRONMENTS.c.body).order_by(_ENVIRONMENTS.c.name))
-    return [msgspec.json.decode(row.body, type=EnvironmentState) for row in rows]
+    found = database.rows(select(_ENVIRONMENTS).order_by(_ENVIRONMENTS.c.name))
+    return [rows.read(row.body, EnvironmentState, f"'{row.name}'") for row in found]
 
 
 def environment(database: Database, name: str) -> EnvironmentState | None:
     """One environment, or None when nothing was ever shipped there."""
     row = database.row(select(_ENVIRONMENTS.c.body).where(_ENVIRONMENTS.c.name == name))
-    return msgspec.json.decode(row.body, type=EnvironmentState) if row else None
+    return rows.read(row.body, EnvironmentState, f"'{name}'") if row else None
+
+
+def check_orders(database: Database, name: str) -> None:
+    """Make sure that all that is asked of one environment can be done by this version.
+
+    Raises:
+        Unavailable: another version wrote a setting that this one does not know.
+    """
+    for row in database.rows(select(_ENVIRONMENTS.c.body).where(_ENVIRONMENTS.c.name == name)):
+        rows.read(row.body, EnvironmentState, f"what should run in '{name}'", order=True)
+    running = _ROLLOUTS.c.phase.in_(_RUNNING)
+    for row in database.rows(select(_ROLLOUTS.c.body).where(_ROLLOUTS.c.environment == name, running)):
+        rows.read(row.body, Rollout, f"the rollout in '{name}'", order=True)
 
 
 def begin_rollout(database: Database, rollout: Rollout) -> Rollout:
@@ -99,7 +112,7 @@ def put_rollout(database: Database, rollout: Rollout) -> None:
             environment=rollout.environment,
             phase=rollout.phase.value,
             created=rollout.created,
-            body=_text(rollout),
+            body=rows.write(rollout),
         )
 
 
@@ -121,13 +134,13 @@ def rollouts(
         query = query.where(_ROLLOUTS.c.phase == phase.value)
     if limit is not None:
         query = query.limit(limit)
-    return [msgspec.json.decode(row.body, type=Rollout) for row in database.rows(query)]
+    return [rows.read(row.body, Rollout, "a rollout") for row in database.rows(query)]
 
 
 def rollout(database: Database, id: str) -> Rollout | None:
     """One rollout."""
     row = database.row(select(_ROLLOUTS.c.body).where(_ROLLOUTS.c.id == id))
-    return msgspec.json.decode(row.body, type=Rollout) if row else None
+    return rows.read(row.body, Rollout, f"rollout {id}") if row else None
 
 
 def put_route(database: Database, route: Route) -> None:
@@ -150,7 +163,7 @@ def put_route(database: Database, route: Route) -> None:
 def route(database: Database, environment: str) -> Route | None:
     """The route of one environment."""
     row = database.row(select(_ROUTES.c.body).where(_ROUTES.c.environment == environment))
-    return msgspec.json.decode(row.body, type=Route) if row else None
+    return rows.read(row.body, Route, "the route") if row else None
 
 
 def put_replica(database: Database, replica: Replica) -> None:
@@ -168,8 +181,8 @@ def put_replica(database: Database, replica: Replica) -> None:
 def replicas(database: Database, environment: str | None = None) -> list[Replica]:
     """All replicas, or those of one environment, by id."""
     query = select(_REPLICAS.c.body).order_by(_REPLICAS.c.id)
-    rows = database.rows(query if environment is None else query.where(_REPLICAS.c.environment == environment))
-    return [msgspec.json.decode(row.body, type=Replica) for row in rows]
+    found = database.rows(query if environment is None else query.where(_REPLICAS.c.environment == environment))
+    return [rows.read(row.body, Replica, "a replica") for row in found]
 
 
 def drop_replica(database: Database, id: str) -> None:

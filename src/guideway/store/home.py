@@ -68,6 +68,18 @@ class Home(msgspec.Struct, frozen=True):
         return self.database.exists() if isinstance(self.database, Path) else self.oci.is_dir()
 
     @property
+    def controller(self) -> Path:
+        """The lock that the controller holds for as long as it lives; it touches it after its rounds."""
+        return self.run / "controller.lock"
+
+    def round_age(self, now: float) -> float | None:
+        """Seconds since the controller of this host ended a round, at *now* (since 1970); None: none ever did."""
+        try:
+            return max(0.0, now - self.controller.stat().st_mtime)
+        except FileNotFoundError:
+            return None
+
+    @property
     def owner(self) -> Path:
         """Which database the last controller acted for."""
         return self.run / "controller.database"

@@ -1,4 +1,4 @@
-"""Is a model server ready? Only one that has generated a token is."""
+"""Is a model server ready? Only one that has computed something is: a token, or the class of a text."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ import time
 import msgspec
 
 from guideway.core.launch import Probe
+from guideway.core.proof import no_class
 from guideway.core.protocols import Clock
 
 ANSWER_LIMIT = 1 << 20
@@ -37,19 +38,20 @@ class _Answer(msgspec.Struct, frozen=True):
 def ask(
     port: int, probe: Probe, *, connect: float = 1.0, answer: float = 10.0, clock: Clock = time.monotonic
 ) -> ProbeResult:
-    """Post *probe* to 127.0.0.1:*port*: 200 with at least one generated token means ready.
+    """Post *probe* to 127.0.0.1:*port*: 200 with what it proves means ready.
 
     Args:
         connect: seconds until the connection must stand.
         answer: seconds that the server may be silent.
     """
     began = clock()
-    why = _why_not(port, probe, connect, answer)
-    return ProbeResult(ready=not why, seconds=clock() - began, why=why, lies=why in (_GARBAGE, _NOTHING))
+    body, why = _answer(port, probe, connect, answer)
+    lies = "" if why else _why_not(body, probe)
+    return ProbeResult(ready=not (why or lies), seconds=clock() - began, why=why or lies, lies=bool(lies))
 
 
-def _why_not(port: int, probe: Probe, connect: float, answer: float) -> str:
-    """Empty when a token came."""
+def _answer(port: int, probe: Probe, connect: float, answer: float) -> tuple[bytes, str]:
+    """The body of a whole answer with status 200; or why there is none."""
     connection = http.client.HTTPConnection("127.0.0.1", port, timeout=connect)
     try:
         connection.connect()
@@ -58,15 +60,22 @@ def _why_not(port: int, probe: Probe, connect: float, answer: float) -> str:
         response = connection.getresponse()
         body = response.read(ANSWER_LIMIT)
     except TimeoutError:
-        return f"it is silent for {answer:g} s"
+        return b"", f"it is silent for {answer:g} s"
     except ConnectionRefusedError:
-        return "it does not listen yet"
+        return b"", "it does not listen yet"
     except (OSError, http.client.HTTPException) as error:
-        return f"it hung up: {type(error).__name__}"
+        return b"", f"it hung up: {type(error).__name__}"
     finally:
         connection.close()
     if response.status != http.client.OK:
-        return f"it answers with status {response.status}"
+        return b"", f"it answers with status {response.status}"
+    return body, ""
+
+
+def _why_not(body: bytes, probe: Probe) -> str:
+    """Why *body* does not prove what *probe* asks for; empty when it does."""
+    if probe.proves == "class":
+        return no_class(body)
     try:
         tokens = msgspec.json.decode(body, type=_Answer).usage.completion_tokens
     except msgspec.DecodeError:

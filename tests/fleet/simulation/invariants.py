@@ -45,6 +45,7 @@ class Invariants:
         self._raised: dict[str, float] = {}
         self._promoted: set[str] = set()
         self._baked: set[str] = set()
+        self._done: dict[str, float] = {}
 
     def require(self, holds: Any, what: str) -> None:
         """Raises: Broken: it does not hold."""
@@ -231,9 +232,20 @@ class Invariants:
         )
 
     def _some_have_baked(self) -> None:
-        """Once baked, always baked: a clock that is set back later does not bring back what was let go."""
-        now, done = self.world.time.wall(), [one for one in self.rollouts.values() if one.phase is Phase.DONE]
-        self._baked.update(one.id for one in done if now >= one.updated + one.bake)
+        """Once baked, always baked: a controller that dies later does not bring back what was let go."""
+        now = self.world.time.now
+        done = [one for one in self.rollouts.values() if one.phase is Phase.DONE]
+        for one in done:
+            self._done.setdefault(one.id, now)
+        lives = [life for life in self.world.lives if hasattr(life, "controller")]
+        self._baked.update(
+            one.id for one in done if any(self._baked_for(one, life) >= one.bake - 1e-6 for life in lives)
+        )
+
+    def _baked_for(self, done: Rollout, life: Life) -> float:
+        """Seconds that *life* may count: those it was there, and before that what the clock said when it began."""
+        before = max(0.0, life.wall - done.updated) if life.at >= self._done[done.id] else 0.0
+        return before + self.world.time.now - max(life.at, self._done[done.id])
 
     # -- rounds --------------------------------------------------------------------------------------------------
 

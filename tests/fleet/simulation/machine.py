@@ -13,9 +13,9 @@ from guideway.core.errors import Corrupt, Unavailable
 from guideway.core.launch import Launch, Probe, Process, Replica
 from guideway.core.rollout import EnvironmentState
 from guideway.core.spec import Gateway
-from guideway.fleet.decide import Standing
 from guideway.fleet.gateways import Gateways
 from guideway.fleet.host import Host
+from guideway.fleet.view import Standing
 from guideway.store import fleet
 from guideway.targets.probe import ProbeResult
 

@@ -52,10 +52,14 @@ class Actor:
 
 
 class Life(Actor):
-    """One life of a controller. ``asleep``: it stands still, in the middle of what it does."""
+    """One life of a controller, which began ``at`` so many seconds, when the clock on the wall said ``wall``.
+
+    ``asleep``: it stands still, in the middle of what it does.
+    """
 
     controller: Controller
     pool: Pool
+    at = wall = 0.0
     asleep = ended = False
 
 
@@ -155,6 +159,7 @@ class World:
         """A process like `python -m guideway.fleet`; one that cannot start is started again a little later."""
         self._controllers += 1
         life = Life(f"ctl {self._controllers}")
+        life.at, life.wall = self.time.now, self.time.wall()
         self.lives.append(life)
         self.tell(life.name, "starts")
         with self.acting(life):

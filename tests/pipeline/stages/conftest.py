@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+from classify_rig import classify_spec, make_project
 from stage_rig import STAGES, Pass, colour_rows, colour_spec, run_stage, write_jsonl
 
 
@@ -15,5 +16,16 @@ def colours(tmp_path_factory) -> Pass:
     for name, stage in STAGES.items():
         inputs = {need: out[need] for need in stage.needs}
         jobs[name] = run_stage(name, spec, root, root / "out" / name, **inputs)
+        out[name] = root / "out" / name
+    return Pass(spec, root, out, jobs)
+
+
+@pytest.fixture(scope="session")
+def intents(tmp_path_factory) -> Pass:
+    """One real pass of a classifier: data, train, compress to int8, evaluate."""
+    root = make_project(tmp_path_factory.mktemp("intents"))
+    spec, out, jobs = classify_spec(), {}, {}
+    for name, stage in STAGES.items():
+        jobs[name] = run_stage(name, spec, root, root / "out" / name, **{need: out[need] for need in stage.needs})
         out[name] = root / "out" / name
     return Pass(spec, root, out, jobs)

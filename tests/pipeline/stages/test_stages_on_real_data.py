@@ -8,6 +8,7 @@ import shutil
 from pathlib import Path
 
 import pytest
+from classify_rig import TRAIN, classify_spec, make_encoder
 from stage_rig import STAGES, colour_spec, read_jsonl, run_stage, write_jsonl
 
 pytestmark = pytest.mark.data
@@ -84,3 +85,32 @@ def test_csv_of_strangers_is_read(outside, tmp_path):
     lines = sum(1 for _ in (tmp_path / "trace.csv").open(encoding="utf-8-sig")) - 1
     counts = json.loads((tmp_path / "data" / "manifest.json").read_text())["rows"]
     assert counts["read"] == lines and counts["rejected"] == 0
+
+
+def clinc(outside, classes, rows):
+    """The first *rows* training and test texts of the first *classes* intents, and some of none."""
+    parts = json.loads((outside / "clinc150" / "data_full.json").read_text(encoding="utf-8"))
+    labels = sorted({label for _, label in parts["train"]})[:classes]
+    for name in ("train", "val", "test"):
+        for label in labels:
+            texts = [text for text, said in parts[name] if said == label][:rows]
+            yield from ({"text": text, "label": label, "split": name} for text in texts)
+    for name in ("val", "test"):
+        yield from ({"text": text, "label": "oos", "split": name} for text, _ in parts[f"oos_{name}"][:20])
+
+
+def test_intents_go_all_the_way_and_are_told_from_what_is_none(outside, tmp_path):
+    rows = list(clinc(outside, classes=6, rows=30))
+    write_jsonl(tmp_path / "rows.jsonl", rows)
+    make_encoder(tmp_path / "base", [row["text"] for row in rows], hidden=64)
+    splits = {name: {"by": ["split"], "values": [name]} for name in ("val", "test")}
+    data = {"sources": [{"path": "rows.jsonl"}], "out_of_scope": "oos", "splits": splits}
+    jobs = whole_pass(classify_spec(data=data, train=TRAIN | {"steps": 60, "batch": 16}), tmp_path)
+    found = {
+        metric: jobs["evaluate"].one(metric, "compress", "test")
+        for metric in ("accuracy", "baseline_accuracy", "out_of_scope_recall", "out_of_scope_precision")
+    }
+    assert found["accuracy"].n == 180 and found["accuracy"].value > 0.5, "a guess is right once in six"
+    assert found["baseline_accuracy"].value > 0.7
+    assert found["out_of_scope_recall"].n == 20
+    assert jobs["compress"].one("kl_to_source").value < 0.02

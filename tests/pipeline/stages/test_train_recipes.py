@@ -79,9 +79,13 @@ def test_only_the_layers_that_are_named_learn(colours, root):
     assert all("q_proj" in name for name in before if not torch.equal(before[name], after[name]))
 
 
-def test_a_target_that_is_no_layer_is_one_clear_line(colours, root):
-    with pytest.raises(GuidewayError, match="nosuch") as refused:
-        learned(colours, root, "nosuch", recipe="lora", base="base", lora={"targets": ["nosuch"]})
+@pytest.mark.parametrize(
+    ("target", "what"),
+    [("nosuch", "nosuch"), ("lm_head", "share their weights"), ("embed_tokens", "share their weights")],
+)
+def test_a_target_that_cannot_learn_is_one_clear_line(colours, root, target, what):
+    with pytest.raises(GuidewayError, match=what) as refused:
+        learned(colours, root, target, recipe="lora", base="base", lora={"targets": [target]})
     assert refused.value.where == "train.lora.targets"
 
 

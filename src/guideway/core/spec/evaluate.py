@@ -42,10 +42,16 @@ class Perturb(Part, frozen=True):
 
 
 class Evaluate(Part, frozen=True):
-    """What is measured on every split, and what must hold. ``examples`` bounds the rows asked per split."""
+    """What is measured on every split, and what must hold. ``examples`` bounds the rows asked per split.
+
+    ``folds`` above 1 train a classifier so often again, for the spread between folds; ``class_floor`` is the share of
+    the rows of a class that it should find at least, in every class.
+    """
 
     examples: Positive = 400
     max_tokens: Positive = 24
+    folds: Annotated[int, Meta(ge=0, le=20)] = 0
+    class_floor: Share = 0.0
     require: tuple[Requirement, ...] = ()
     slices: tuple[Slices, ...] = ()
     perturb: Perturb = msgspec.field(default_factory=Perturb)

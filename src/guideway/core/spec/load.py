@@ -11,6 +11,7 @@ from typing import Any
 import msgspec
 
 from guideway.core.errors import SpecError, did_you_mean
+from guideway.core.spec.classify import check_classify
 from guideway.core.spec.explain import explained
 from guideway.core.spec.guardrails import check_guardrails
 from guideway.core.spec.marked import Marked, read_marked
@@ -160,6 +161,7 @@ def _check_references(spec: Spec, marked: Marked) -> None:
     check_train(spec.train, spec.data.splits, marked)
     check_weights([source.weight for source in spec.data.sources], spec.train, marked)
     check_tune(spec.tune, spec.train, marked)
+    check_classify(spec, marked)
     check_guardrails(spec.serve.guardrails, marked)
     if spec.state.url and not _STATE_URL.fullmatch(spec.state.url):  # never repeated: it may hold a password
         raise SpecError(

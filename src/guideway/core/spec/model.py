@@ -65,12 +65,19 @@ class Split(Part, frozen=True):
 
 
 class Data(Part, frozen=True):
-    """Input data, and how it is cleaned and split. Rows hold prompt and response, messages, or text."""
+    """Input data, and how it is cleaned and split. Rows hold prompt and response, messages, text, or text and label.
+
+    A row whose label is ``out_of_scope`` belongs to no class: it sets and tests the threshold below which a
+    classifier says so. With ``learn_out_of_scope`` it is one more class instead.
+    """
 
     sources: Annotated[tuple[Source, ...], Meta(min_length=1)]
     prompt: str = "prompt"
     response: str = "response"
     text: str = "text"
+    label: str = "label"
+    out_of_scope: str = ""
+    learn_out_of_scope: bool = False
     splits: dict[Name, Split] = msgspec.field(default_factory=lambda: {"test": Split(share=0.1)})
     seed: int = 7
     deduplicate: bool = True
@@ -162,7 +169,7 @@ class Spec(Part, frozen=True):
     guideway: Literal[1]
     name: Name
     data: Data
-    task: Literal["chat", "completion"] = "chat"
+    task: Literal["chat", "completion", "classify"] = "chat"
     tune: Tune | None = None
     train: Train = Train()
     evaluate: Evaluate = Evaluate()

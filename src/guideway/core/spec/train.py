@@ -72,7 +72,8 @@ class Train(Part, frozen=True):
 
     A step learns from ``accumulate`` batches of ``batch`` rows. ``validate_every`` and ``checkpoint_every`` count
     steps; where they are not set, they are a tenth of all. ``patience`` ends training after so many validations
-    without improvement, and keeps the best weights.
+    without improvement, and keeps the best weights. With ``class_weights`` every class of a classifier counts the
+    same, however many rows it has.
     """
 
     recipe: Literal["scratch", "full", "lora", "qlora", "distill"] = "scratch"
@@ -87,6 +88,7 @@ class Train(Part, frozen=True):
     learning_rate: Annotated[float, Meta(gt=0.0)] = 3e-3
     warmup: Annotated[int, Meta(ge=0)] = 50
     weight_decay: Annotated[float, Meta(ge=0.0)] = 0.1
+    class_weights: bool = False
     precision: Literal["fp32", "bf16"] = "fp32"
     validation: Validation = Validation()
     validate_every: Positive | None = None

@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 import math
+import secrets
 
 import msgspec
 
 from guideway.core.artifact import Digest, short
-from guideway.core.errors import GuidewayError, SpecError
+from guideway.core.errors import GuidewayError, SpecError, Unavailable
 from guideway.core.rollout import Phase, Rollout
 from guideway.fleet import orders
 from guideway.fleet.drills import answers as of
 from guideway.fleet.drills.answers import Answer
 from guideway.fleet.drills.load import Load
 from guideway.fleet.drills.result import Criterion, Drilled, limit_of, none
-from guideway.fleet.drills.site import LOOK, Site
+from guideway.fleet.drills.site import LOOK, Site, survey
 from guideway.kit.process import is_alive
 from guideway.store import fleet
 
@@ -30,25 +31,85 @@ SWITCHED_WITHIN = 30.0
 """Seconds within which answers of the release that was left must cease."""
 
 
+class Moves:
+    """The rollouts that a drill on *site* asks for, and those that were there before: any other one is somebody's.
+
+    Raises:
+        Unavailable: somebody's has begun already.
+    """
+
+    def __init__(self, site: Site) -> None:
+        self.site = site
+        with site.database.transaction():
+            survey(site.database, site.environment)
+            self.known = {one.id for one in fleet.rollouts(site.database, site.environment, limit=1)}
+        self.ours: list[str] = []
+
+    @property
+    def foreign(self) -> Rollout | None:
+        """The newest rollout, if somebody else began it."""
+        newest = next(iter(fleet.rollouts(self.site.database, self.site.environment, limit=1)), None)
+        return newest if newest and newest.id not in self.known else None
+
+    def check(self) -> None:
+        """Make sure that the service is still ours to drill.
+
+        Raises:
+            Unavailable: somebody began a rollout, so that nothing that was measured counts.
+        """
+        if found := self.foreign:
+            raise Unavailable(
+                f"the drill was not done: somebody began a {found.kind} to {short(found.release)}, which comes first; "
+                "the way back is UNKNOWN, and no evidence is left",
+                where=self.site.environment,
+                try_this="wait for its end, then drill",
+            )
+
+    def move(self, release: Digest, bake: float = 0.0) -> None:
+        """Give all traffic to *release* and wait for the end; what it leaves stays warm for *bake* seconds at least.
+
+        Raises:
+            Unavailable: somebody began a rollout, over which nothing was put.
+            GuidewayError: it failed.
+        """
+        site, id = self.site, secrets.token_hex(4)
+        options = msgspec.structs.replace(site.spec.rollout, bake=max(bake, site.spec.rollout.bake))
+        spec = msgspec.structs.replace(site.spec, rollout=options)
+        self.known.add(id)  # before it begins: whoever interrupts us leaves an order that is known to be ours
+        self.ours.append(id)
+        try:
+            rollout = orders.rollback(
+                site.home, site.database, spec, site.environment, clock=site.wall, to=release, id=id, known=self.known
+            )
+            if not rollout.phase.final:
+                site.start_controller(site.home)
+            orders.follow(site.database, rollout, pause=lambda _: site.pause(LOOK), changed=lambda _: None)
+        except GuidewayError:
+            self.check()
+            raise
+
+
 def run(site: Site) -> Drilled:
     """Roll back and forward under load, and leave the release that served at first.
 
     Raises:
         SpecError: nothing served here before.
+        Unavailable: somebody began a rollout meanwhile.
     """
     began, at = site.clock(), site.wall()
+    moves = Moves(site)
     here = site.stable.release
     target = orders.before(site.database, site.environment, here)
     if target is None:
         raise SpecError(f"no release served before {short(here)} in '{site.environment}'", try_this="ship a second one")
     try:
-        notes = _warmed(site, here, target)
+        notes = _warmed(moves, here, target)
         with site.load() as load:
             site.pause(LEAD)
-            back = _moved(site, load, here, target, bake=KEPT_WARM)
-            forward = _moved(site, load, target, here) if math.isfinite(back) else back
+            back = _moved(moves, load, here, target, bake=KEPT_WARM)
+            forward = _moved(moves, load, target, here) if math.isfinite(back) else back
     finally:
-        restore(site, here, target, at)
+        restore(moves, here)
     limits = limit_of("rollback_seconds", site.clauses), site.spec.rollout.ready_within
     criteria = judged(load.answers, back, forward, limits)
     return Drilled(
@@ -74,42 +135,41 @@ def judged(found: list[Answer], back: float, forward: float, limits: tuple[float
     )
 
 
-def restore(site: Site, here: Digest, target: Digest, since: float) -> None:
-    """Give the traffic back to *here* after orders that moved it to *target* from *since* on, whatever is under way.
+def restore(moves: Moves, here: Digest) -> None:
+    """Give the traffic back to *here* after orders that moved it, whatever is under way.
 
     Where somebody else has moved it meanwhile, theirs is the later word.
     """
-    fresh = [one for one in fleet.rollouts(site.database, site.environment) if one.created >= since]
-    ours = [one for one in fresh if one.kind == "rollback" and one.release in (here, target)]
-    for one in ours:
-        if not one.phase.final:
-            withdraw(site, one)
-    if len(ours) < len(fresh):
-        site.say("somebody else has moved the traffic meanwhile: it stays as it is")
+    site = moves.site
+    for id in moves.ours:
+        withdraw(site, id)
+    if moves.foreign:
+        site.say(f"somebody else began a rollout meanwhile: all stays as it is, with {short(site.stable.release)}")
     elif site.stable.release != here:
         site.say(f"giving the traffic back to {short(here)}")
-        _ordered(site, here)
+        moves.move(here)
 
 
-def withdraw(site: Site, rollout: Rollout) -> None:
-    """Take a rollout back that the drill asked for and that has not ended."""
+def withdraw(site: Site, id: str) -> None:
+    """Take a rollout back that the drill asked for, if it has not ended."""
     with site.database.transaction():
-        now = fleet.rollout(site.database, rollout.id)
+        now = fleet.rollout(site.database, id)
         if now and not now.phase.final:
             reason = "the drill that asked for it ended"
             changed = msgspec.structs.replace(now, phase=Phase.FAILED, updated=site.wall(), reason=reason)
             fleet.put_rollout(site.database, changed)
 
 
-def _warmed(site: Site, here: Digest, target: Digest) -> tuple[str, ...]:
+def _warmed(moves: Moves, here: Digest, target: Digest) -> tuple[str, ...]:
     """Make sure that *target* has ready replicas; what people should know of it."""
+    site = moves.site
     if is_warm(site, target):
         return ()
     said = f"{short(target)} was not warm and was started before the measurement"
     site.say(f"{short(target)} is not warm: starting it, by going there and back once without a measurement")
     site.start_controller(site.home)
-    _ordered(site, target, bake=KEPT_WARM)
-    _ordered(site, here, bake=KEPT_WARM)
+    moves.move(target, bake=KEPT_WARM)
+    moves.move(here, bake=KEPT_WARM)
     return (said,)
 
 
@@ -121,8 +181,9 @@ def is_warm(site: Site, release: Digest) -> bool:
     )
 
 
-def _moved(site: Site, load: Load, bad: Digest, good: Digest, bake: float = 0.0) -> float:
+def _moved(moves: Moves, load: Load, bad: Digest, good: Digest, bake: float = 0.0) -> float:
     """Move the traffic from *bad* to *good*; seconds until no answer named *bad* any more."""
+    site = moves.site
     site.say(f"all traffic from {short(bad)} to {short(good)}")
     order = site.clock()
 
@@ -130,23 +191,15 @@ def _moved(site: Site, load: Load, bad: Digest, good: Digest, bake: float = 0.0)
         return of.seconds_until_gone(load.since(order), short(bad), order)
 
     try:
-        _ordered(site, good, bake=bake)
+        moves.move(good, bake=bake)
     except GuidewayError as error:
+        moves.check()
         site.say(f"the order failed: {error}")
         return math.inf
-    site.until(lambda: math.isfinite(gone()), SWITCHED_WITHIN)
+    site.until(lambda: math.isfinite(gone()) or moves.foreign, SWITCHED_WITHIN)
     site.pause(SETTLE)
+    moves.check()
     return gone()
-
-
-def _ordered(site: Site, release: Digest, bake: float = 0.0) -> None:
-    """Order a rollback to *release* and wait for its end; what it leaves stays warm for *bake* seconds at least."""
-    options = msgspec.structs.replace(site.spec.rollout, bake=max(bake, site.spec.rollout.bake))
-    spec = msgspec.structs.replace(site.spec, rollout=options)
-    rollout = orders.rollback(site.home, site.database, spec, site.environment, clock=site.wall, to=release)
-    if not rollout.phase.final:
-        site.start_controller(site.home)
-    orders.follow(site.database, rollout, pause=lambda _: site.pause(LOOK), changed=lambda _: None)
 
 
 def _reasons(found: list[Answer]) -> tuple[str, ...]:

@@ -99,7 +99,8 @@ class Desk:
     def metrics(self, accept: str) -> tuple[bytes, str]:
         """The page for Prometheus, and its content type."""
         total, live = self._totals.read()
-        return render(total, live, self._wall(), accept)
+        now = self._wall()
+        return render(total, live, now, accept, self._home.round_age(now))
 
     def keys(self) -> list[dict[str, Any]]:
         """All keys, without their digests."""

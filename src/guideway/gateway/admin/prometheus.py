@@ -45,10 +45,19 @@ GAUGES = {
 }
 
 
-def render(total: Snapshot, live: Sequence[Live], now: float, accept: str) -> tuple[bytes, str]:
-    """The page and its content type, in the format that *accept* prefers."""
+def render(
+    total: Snapshot, live: Sequence[Live], now: float, accept: str, round_age: float | None = None
+) -> tuple[bytes, str]:
+    """The page and its content type, in the format that *accept* prefers.
+
+    *round_age*: seconds since the controller of this host ended a round.
+    """
+    found = list(families(total, live, now))
+    if round_age is not None:
+        text = "Seconds since the controller of this host ended a round."
+        found.append(GaugeMetricFamily("guideway_controller_round_age_seconds", text, value=round_age))
     registry = CollectorRegistry(auto_describe=False)
-    registry.register(_Numbers(list(families(total, live, now))))
+    registry.register(_Numbers(found))
     encode, content_type = choose_encoder(accept)
     return encode(registry), content_type
 

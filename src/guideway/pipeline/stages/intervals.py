@@ -6,6 +6,7 @@ import math
 from collections.abc import Callable, Sequence
 
 import numpy as np
+import numpy.typing as npt
 
 from guideway.core.evidence import Interval
 
@@ -40,3 +41,12 @@ def bootstrap(
     low, high = np.quantile(means, [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
     mean = float(total.sum() / weight.sum())
     return Interval(shape(min(float(low), mean)), shape(max(float(high), mean)), LEVEL, "bootstrap")
+
+
+def resampled(statistic: Callable[[npt.NDArray[np.int64]], float], rows: int, seed: int) -> Interval:
+    """Where *statistic*, a function of the numbers of rows, lies when *rows* rows are drawn again."""
+    draw = np.random.default_rng(seed)
+    found = [statistic(draw.integers(0, rows, rows)) for _ in range(RESAMPLES)]
+    low, high = np.quantile(found, [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
+    value = statistic(np.arange(rows))
+    return Interval(min(float(low), value), max(float(high), value), LEVEL, "bootstrap")

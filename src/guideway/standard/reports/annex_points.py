@@ -191,7 +191,14 @@ def _how(clause: Clause) -> Words:
 
 def _interface(drawn: Drawn) -> Cell | None:
     paths = {"chat": "/v1/chat/completions", "completion": "/v1/completions"}
-    found = paths.get(str(setting(drawn.dossier, "task")))
+    task = str(setting(drawn.dossier, "task"))
+    if task == "classify":
+        path = f"/v2/models/{drawn.dossier.name}/infer"
+        said = Words(
+            "HTTP with JSON: Open Inference Protocol v2, `{path}`", "HTTP 与 JSON：Open Inference Protocol v2，`{path}`"
+        )
+        return said.fill(path=path)
+    found = paths.get(task)
     if found is None:
         return None
     return Words("HTTP with JSON, in the manner of OpenAI: `{path}`", "HTTP 与 JSON，兼容 OpenAI 接口：`{path}`").fill(

@@ -43,7 +43,7 @@ LANGUAGES = Words(
     "Languages: not recorded; see what the data holds.", "语言：没有记录；请参见数据内容。", style="missing"
 )
 """Neither the spec nor the manifest has a place for languages yet."""
-HUB_TASK = "text-generation"
+HUB_TASKS = {"chat": "text-generation", "completion": "text-generation", "classify": "text-classification"}
 _HUB_DATASET = re.compile(r"(?:https://huggingface\.co/datasets/)([\w.-]+/[\w.-]+)/?")
 
 
@@ -104,7 +104,7 @@ def metadata(drawn: Drawn) -> dict[str, Any]:
     """The metadata of a card on the Hugging Face Hub. Keys without evidence are left out."""
     dossier = drawn.dossier
     found = _licence(policy(dossier, "licence"))
-    found |= {"pipeline_tag": HUB_TASK, "tags": _tags(drawn)}
+    found |= {"pipeline_tag": _hub_task(drawn.dossier), "tags": _tags(drawn)}
     if names := _datasets(dossier):
         found["datasets"] = names
     if metrics := [name for name in sliced_metrics(dossier) if name in METRICS]:
@@ -161,6 +161,10 @@ def _tags(drawn: Drawn) -> list[str]:
     return list(dict.fromkeys(_slug(str(tag)) for tag in tags if tag))
 
 
+def _hub_task(dossier: Dossier) -> str:
+    return HUB_TASKS.get(str(setting(dossier, "task")), "text-generation")
+
+
 def _datasets(dossier: Dossier) -> list[str]:
     """Names on the Hub where the origin is one, else the names of the files."""
     found = []
@@ -190,7 +194,7 @@ def _result(dossier: Dossier, slice: str, source: Digest, metrics: list[dict[str
     if revision := dossier.subjects.get("data"):
         dataset["revision"] = revision
     return {
-        "task": {"type": HUB_TASK},
+        "task": {"type": _hub_task(dossier)},
         "dataset": dataset,
         "metrics": metrics,
         "source": {"name": "signed evidence", "url": named(source)},

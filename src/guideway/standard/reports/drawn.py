@@ -106,13 +106,20 @@ def _rank(one: Proof) -> tuple[bool, float]:
     return one.evidence.automatic, one.evidence.at
 
 
+LEFT_OUT = ("baseline_", "non_finite_", "recall", "precision", "threshold", "mcnemar_p")
+"""How the names of figures begin that are no quality of a whole split."""
+
+
 def sliced_metrics(dossier: Dossier) -> tuple[str, ...]:
-    """The figures of quality that were measured per slice on the model that ships: neither baselines nor checks."""
+    """The figures of quality that were measured per slice on the model that ships.
+
+    Neither baselines nor checks, nor those of single classes, of which there may be hundreds.
+    """
     subject = shipped(dossier)
     found = {
         one.evidence.metric for one in dossier.proofs if one.evidence.slice and one.evidence.subject.digest == subject
     }
-    return tuple(sorted(name for name in found if not name.startswith(("baseline_", "non_finite_"))))
+    return tuple(sorted(name for name in found if not name.startswith(LEFT_OUT)))
 
 
 def baseline(dossier: Dossier, evidence: Evidence) -> Evidence | None:

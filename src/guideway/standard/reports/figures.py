@@ -24,6 +24,11 @@ from guideway.standard.reports.words import Cell, Piece, Words, code, missing
 
 METRICS: Mapping[str, Words] = {
     "exact_match": Words("answers that match exactly", "完全匹配的回答"),
+    "accuracy": Words("texts in the right class", "分类正确的文本"),
+    "macro_f1": Words("mean F1 of the classes", "各类别 F1 的均值"),
+    "calibration_error": Words("expected calibration error", "期望校准误差"),
+    "out_of_scope_recall": Words("found, of what is out of scope", "超出范围文本的检出率"),
+    "out_of_scope_precision": Words("right, of what was said to be out of scope", "判为超出范围的文本中判断正确的比例"),
     "perplexity": Words("perplexity", "困惑度"),
     "loss": Words("loss", "损失"),
     "train_loss": Words("loss at the end of training", "训练结束时的损失"),
@@ -49,6 +54,7 @@ METRICS: Mapping[str, Words] = {
 }
 UNITS: Mapping[str, Words] = {
     "nats/token": Words("nats per token", "纳特/词元"),
+    "nats/row": Words("nats per row", "纳特/行"),
     "rows": Words("rows", "行"),
     "bytes": Words("bytes", "字节"),
     "trials": Words("trials", "次试验"),
@@ -57,6 +63,10 @@ UNITS: Mapping[str, Words] = {
 }
 COMPRESSION = ("kl_to_source", "top1_flips", "parity_difference", "parity_agreement")
 SAY = {
+    "accuracy": Words(
+        "Of {n} texts that it had not seen (`{slice}`), it put {share} into the right class{around}.",
+        "在 {n} 段它没有见过的文本（`{slice}`）中，{share} 的分类正确{around}。",
+    ),
     "exact_match": Words(
         "Of {n} questions that it had not seen (`{slice}`), it answered {share} exactly as expected{around}.",
         "在 {n} 个它没有见过的问题上（`{slice}`），{share} 的回答与期望完全一致{around}。",

@@ -1,4 +1,7 @@
-"""Compress: export the trained model for plain ONNX Runtime, and measure how far it moved."""
+"""Compress: export the trained model for plain ONNX Runtime, and measure how far it moved.
+
+Of a classifier the threshold is set here too, because it belongs to the very model that ships.
+"""
 
 from __future__ import annotations
 
@@ -13,6 +16,13 @@ name = "compress"
 needs = ("data", "train")
 libraries = ("numpy", "onnx", "onnx-ir", "onnxruntime", "onnxruntime-genai", "tokenizers", "torch", "transformers")
 code = (
+    "guideway.pipeline.stages.classify.compress",
+    "guideway.pipeline.stages.classify.export",
+    "guideway.pipeline.stages.classify.model",
+    "guideway.pipeline.stages.classify.rows",
+    "guideway.pipeline.stages.classify.shipped",
+    "guideway.pipeline.stages.classify.threshold",
+    "guideway.pipeline.stages.evaluate.splits",
     "guideway.pipeline.stages.examples",
     "guideway.pipeline.stages.intervals",
     "guideway.pipeline.stages.models",
@@ -22,13 +32,19 @@ code = (
     "guideway.replica.scheduler",
     "guideway.replica.score",
     "guideway.replica.chat",
+    "guideway.replica.classifier",
+    "guideway.replica.session",
     "guideway.replica.text",
 )
 
 
 def params(spec: Spec) -> Mapping[str, Any]:
-    """The precision. The limits are judged later and change nothing here."""
-    return {"precision": spec.compress.precision}
+    """The precision, and what the threshold of a classifier is set by. Limits are judged later and change nothing."""
+    params: dict[str, Any] = {"precision": spec.compress.precision}
+    if spec.task == "classify":
+        outside = "" if spec.data.learn_out_of_scope else spec.data.out_of_scope
+        params |= {"task": spec.task, "out_of_scope": outside, "validation": spec.train.validation.split}
+    return params
 
 
 def sources(spec: Spec, root: Path) -> Sequence[Path]:  # noqa: ARG001 - the protocol of stages
@@ -37,7 +53,12 @@ def sources(spec: Spec, root: Path) -> Sequence[Path]:  # noqa: ARG001 - the pro
 
 
 def run(job: Job) -> None:
-    """Write ``model.onnx``, ``genai_config.json`` and the tokenizer to ``job.out``."""
+    """Write ``model.onnx``, what describes it, and the tokenizer to ``job.out``."""
+    if job.params.get("task") == "classify":
+        from guideway.pipeline.stages.classify.compress import compress
+
+        compress(job)
+        return
     from guideway.pipeline.stages.compress.distance import measure_distance
     from guideway.pipeline.stages.compress.export import export
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import re
 import unicodedata
 from collections.abc import Mapping
@@ -14,6 +15,8 @@ from guideway.core.artifact import canonical_json
 from guideway.core.spec import Data
 
 ROLES = ("system", "user", "assistant")
+LONGEST_LABEL = 200
+"""Characters of a label; a longer one is a text that got into the wrong field."""
 _UNWANTED = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\ufeff\ufffe\uffff\ud800-\udfff]")
 _LINE_END = re.compile("\r\n?|\u2028|\u2029|\x85")
 _TRAILING = re.compile(r"[^\S\n]+(?=\n|\Z)")
@@ -27,7 +30,7 @@ class Message(msgspec.Struct, frozen=True):
 
 
 class Row(msgspec.Struct, frozen=True):
-    """One row of the data set: a conversation or a text, and the fields that came with it.
+    """One row of the data set: a conversation or a text, perhaps with a label, and the fields that came with it.
 
     ``id`` is the digest of the content, so the same content has the same id in every data set.
     """
@@ -35,6 +38,7 @@ class Row(msgspec.Struct, frozen=True):
     id: str
     messages: tuple[Message, ...] = ()
     text: str = ""
+    label: str = ""
     fields: dict[str, Any] = {}
 
     @property
@@ -44,8 +48,14 @@ class Row(msgspec.Struct, frozen=True):
 
     @property
     def response(self) -> str:
-        """The last answer; empty for a text."""
-        return self.messages[-1].content if self.messages else ""
+        """The last answer, or the label; empty for a text."""
+        return self.messages[-1].content if self.messages else self.label
+
+    def content(self) -> dict[str, Any]:
+        """What is written of it, beside its id and its fields."""
+        if self.messages:
+            return {"messages": self.messages}
+        return {"text": self.text, "label": self.label} if self.label else {"text": self.text}
 
 
 class Unusable(Exception):
@@ -66,12 +76,15 @@ def clean_row(fields: Mapping[str, Any], data: Data, task: str) -> Row:
     """The row in *fields*, cleaned.
 
     Raises:
-        Unusable: a field is missing or is no text.
+        Unusable: a field is missing or is no text, or there is no label.
         Empty: nothing is left of a field that must say something.
     """
     if task == "completion":
         text = _text_of(fields, data.text)
         return Row(_id(text), text=text, fields=_others(fields, (data.text,)))
+    if task == "classify":
+        text, label = _text_of(fields, data.text).strip(), _label_of(fields, data.label)
+        return Row(_id([text, label]), text=text, label=label, fields=_others(fields, (data.text, data.label)))
     messages = _messages(fields["messages"]) if "messages" in fields else _pair(fields, data)
     own = ("messages",) if "messages" in fields else (data.prompt, data.response)
     return Row(_id([[one.role, one.content] for one in messages]), messages=messages, fields=_others(fields, own))
@@ -98,6 +111,20 @@ def _text_of(fields: Mapping[str, Any], name: str) -> str:
     if name not in fields:
         raise Unusable(f"no field '{name}'")
     return _cleaned(fields[name], f"field '{name}'")
+
+
+def _label_of(fields: Mapping[str, Any], name: str) -> str:
+    """A label is a short text; a whole number or a truth value is written as JSON writes it."""
+    value = fields.get(name)
+    label = json.dumps(value) if isinstance(value, int) else value
+    if label is None or (isinstance(label, str) and not label.strip()):
+        raise Unusable(f"no label in the field '{name}'")
+    if not isinstance(label, str):
+        raise Unusable(f"field '{name}' is no label")
+    label = " ".join(clean_text(label).split())
+    if not 0 < len(label) <= LONGEST_LABEL:
+        raise Unusable(f"field '{name}' is no label: it has {len(label)} characters")
+    return label
 
 
 def _cleaned(value: object, what: str) -> str:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import json
-from collections import Counter
-from collections.abc import Callable, Mapping
+from collections import Counter, defaultdict
+from collections.abc import Callable, Collection, Iterator, Mapping
 from pathlib import Path
 from typing import IO, Any, NamedTuple
 
@@ -17,6 +17,7 @@ from guideway.core.spec import Data, Source
 from guideway.pipeline.stages.data.clean import Empty, Row, Unusable, clean_row, fingerprint, same
 from guideway.pipeline.stages.data.read import Bad, Format, Raw, read
 from guideway.pipeline.stages.data.split import TRAIN, Group, assign
+from guideway.pipeline.stages.data.strata import Labelled, chosen, is_stratified
 
 NAMED = 3
 """How many broken rows an error names."""
@@ -43,6 +44,7 @@ def sort_rows(job: Job, data: Data, task: str, files: list[Found]) -> Tally:
         GuidewayError: a file is empty.
     """
     tally = Tally(data, task, files)
+    tally.chosen = _strata(job, data, task, files)
     with contextlib.ExitStack() as stack:
         names = (TRAIN, *data.splits, "rejected")
         outs = {name: stack.enter_context((job.out / f"{name}.jsonl").open("wb")) for name in names}
@@ -68,6 +70,10 @@ class Tally:
         self.bad: list[Bad] = []
         self.fields: set[str] = set()
         self.groups: dict[str, set[Group]] = {name: set() for name in data.splits}
+        self.chosen: Mapping[str, Collection[str]] = {}
+        self.labels: defaultdict[str, Counter[str]] = defaultdict(Counter)
+        self.conflicts = 0
+        self._label_of: dict[bytes, str] = {}
         self._contents: set[bytes] = set()
         self._prompts: dict[str, set[bytes]] = {name: set() for name in (TRAIN, *data.splits)}
 
@@ -81,17 +87,43 @@ class Tally:
     def place(self, row: Row, fields: Mapping[str, Any]) -> str:
         """The name of the file for *row*, which was read from *fields*; counted."""
         prompt = fingerprint(same(row.prompt))
-        name, group = assign(self.data.splits, fields, prompt.hex(), self.data.seed)
+        name, group = assign(self.data.splits, fields, prompt.hex(), self.data.seed, self.chosen)
         if group is not None:
             self.groups[name].add(group)
         self._prompts[name].add(prompt)
         self.rows[name] += 1
         self.characters[name] += len(row.prompt) + len(row.response)
+        if self.task == "classify":
+            self.labels[row.label][name] += 1
+            self.conflicts += self._label_of.setdefault(prompt, row.label) != row.label
         return name
+
+    @property
+    def classes(self) -> list[str]:
+        """The labels to learn, in order."""
+        outside = "" if self.data.learn_out_of_scope else self.data.out_of_scope
+        return sorted(label for label, rows in self.labels.items() if rows[TRAIN] and label != outside)
 
     def overlap(self, name: str) -> int:
         """Prompts of the split *name* that stand in the training rows too, whatever their case and white space."""
         return len(self._prompts[name] & self._prompts[TRAIN])
+
+
+def _strata(job: Job, data: Data, task: str, files: list[Found]) -> Mapping[str, Collection[str]]:
+    """A first pass over labelled rows, for splits that take a share of every label."""
+    if task != "classify" or not any(is_stratified(split) for split in data.splits.values()):
+        return {}
+    job.progress(0, len(files), "counting labels")
+    return chosen(data.splits, _labelled(data, task, files), data.seed)
+
+
+def _labelled(data: Data, task: str, files: list[Found]) -> Iterator[Labelled]:
+    for found in files:
+        for one in read(found.path, found.shown, found.format):
+            if isinstance(one, Raw):
+                with contextlib.suppress(Unusable, Empty, RecursionError):
+                    row = clean_row(one.fields, data, task)
+                    yield Labelled(fingerprint(same(row.prompt)).hex(), row.label, one.fields)
 
 
 def _sort_file(found: Found, tally: Tally, outs: Mapping[str, IO[bytes]], say: Callable[[int], None]) -> None:
@@ -125,8 +157,7 @@ def _sort_row(raw: Raw, source: int, tally: Tally, outs: Mapping[str, IO[bytes]]
         tally.counts["duplicates"] += 1
         return None
     tally.counts["kept"] += 1
-    content = {"messages": row.messages} if row.messages else {"text": row.text}
-    line = {"id": row.id, **content, "source": source, "fields": row.fields}
+    line = {"id": row.id, **row.content(), "source": source, "fields": row.fields}
     _write(outs[tally.place(row, raw.fields)], line)
     return None
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
+from types import MappingProxyType
 from typing import Any
 
 from guideway.core.errors import SpecError
@@ -42,11 +43,22 @@ def group_of(split: Split, fields: Mapping[str, Any], content: str) -> Group | N
     return tuple(_text(fields[name]) for name in split.by)
 
 
-def assign(splits: Mapping[str, Split], fields: Mapping[str, Any], content: str, seed: int) -> tuple[str, Group | None]:
-    """The name of the first split that takes this row, or ``train``; and the group that decided it."""
+def assign(
+    splits: Mapping[str, Split],
+    fields: Mapping[str, Any],
+    content: str,
+    seed: int,
+    chosen: Mapping[str, Collection[str]] = MappingProxyType({}),
+) -> tuple[str, Group | None]:
+    """The name of the first split that takes this row, or ``train``; and the group that decided it.
+
+    *chosen* holds, for splits that are not drawn row by row, the contents that they take.
+    """
     for name, split in splits.items():
         group = group_of(split, fields, content)
-        if group is not None and _takes(name, split, group, seed):
+        if group is None:
+            continue
+        if content in chosen[name] if name in chosen else _takes(name, split, group, seed):
             return name, group
     return TRAIN, None
 

@@ -12,6 +12,7 @@ import msgspec
 
 from guideway.core.errors import GuidewayError, SpecError, did_you_mean
 from guideway.core.protocols import Job
+from guideway.pipeline.stages.data.labels import about_labels, check_labels, report_labels
 from guideway.pipeline.stages.data.sort import Tally
 from guideway.pipeline.stages.data.split import TRAIN
 
@@ -37,6 +38,8 @@ def check(tally: Tally) -> None:
         _check_split(name, tally)
     if not tally.rows[TRAIN]:
         raise GuidewayError("nothing is left to train on", where="data.splits", try_this="hold out less")
+    if tally.task == "classify":
+        check_labels(tally)
 
 
 def report(job: Job, tally: Tally) -> None:
@@ -51,6 +54,8 @@ def report(job: Job, tally: Tally) -> None:
     for metric, count in (("rejected_rows", "rejected"), ("duplicate_rows", "duplicates")):
         job.measure(metric, counts[count] / counts["read"], "share", about="out", n=counts["read"])
     _describe(job, tally)
+    if tally.task == "classify":
+        report_labels(job, tally)
     job.fact(", ".join(f"{rows[name]:,} {name}" for name in (TRAIN, *tally.data.splits)))
     dropped = [f"{counts[kind]:,} {kind}" for kind in ("duplicates", "empty", "rejected") if counts[kind]]
     if dropped:
@@ -100,6 +105,7 @@ def manifest(tally: Tally, out: Path) -> dict[str, Any]:
         },
         "seed": tally.data.seed,
         "fields": sorted(tally.fields),
+        **(about_labels(tally) if tally.task == "classify" else {}),
     }
 
 

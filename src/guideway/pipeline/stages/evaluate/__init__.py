@@ -1,4 +1,4 @@
-"""Evaluate: loss, perplexity and exact answers on every split, of both models; slices and damaged prompts."""
+"""Evaluate: loss and answers, or classes, on every split, of both models; slices and damaged prompts."""
 
 from __future__ import annotations
 
@@ -12,11 +12,13 @@ from guideway.core.errors import SpecError
 from guideway.core.protocols import Job
 from guideway.core.spec import Spec
 from guideway.pipeline.stages.package import shipped
+from guideway.pipeline.stages.train.base import files_of
 
 name = "evaluate"
 needs = ("data", "train", "compress")
-libraries = ("jinja2", "numpy", "onnxruntime", "tokenizers", "torch", "transformers")
+libraries = ("jinja2", "numpy", "onnxruntime", "scikit-learn", "tokenizers", "torch", "transformers")
 code = (
+    "guideway.pipeline.stages.classify",
     "guideway.pipeline.stages.examples",
     "guideway.pipeline.stages.intervals",
     "guideway.pipeline.stages.models",
@@ -26,12 +28,16 @@ code = (
     "guideway.replica.scheduler",
     "guideway.replica.score",
     "guideway.replica.chat",
+    "guideway.replica.classifier",
+    "guideway.replica.session",
     "guideway.replica.text",
 )
 
 
 def params(spec: Spec) -> Mapping[str, Any]:
     """What is asked and how it is answered; what is required of the figures changes none of them."""
+    if spec.task == "classify":
+        return _of_a_classifier(spec)
     return {
         "examples": spec.evaluate.examples,
         "max_tokens": min(spec.evaluate.max_tokens, spec.serve.decoding.max_tokens),
@@ -46,12 +52,20 @@ def params(spec: Spec) -> Mapping[str, Any]:
     }
 
 
+def _of_a_classifier(spec: Spec) -> Mapping[str, Any]:
+    params = {"task": spec.task, "examples": spec.evaluate.examples, "seed": spec.data.seed}
+    folds = {"folds": spec.evaluate.folds, "train": msgspec.to_builtins(spec.train) if spec.evaluate.folds else None}
+    return params | folds | {"validation": spec.train.validation.split, "class_floor": spec.evaluate.class_floor}
+
+
 def sources(spec: Spec, root: Path) -> Sequence[Path]:
-    """The chat template that the release will answer with.
+    """The chat template that the release will answer with; the base, where a classifier is trained in folds.
 
     Raises:
         SpecError: it is not there.
     """
+    if spec.task == "classify" and spec.evaluate.folds:
+        return files_of(root / str(spec.train.base), str(spec.train.base))
     template = spec.serve.prompt.template
     if template is None:
         return ()
@@ -62,6 +76,9 @@ def sources(spec: Spec, root: Path) -> Sequence[Path]:
 
 def run(job: Job) -> None:
     """Write ``report.json`` and ``report.md`` to ``job.out``, and leave the figures as evidence."""
-    from guideway.pipeline.stages.evaluate.measure import measure
+    if job.params.get("task") == "classify":
+        from guideway.pipeline.stages.classify.measure import measure
+    else:
+        from guideway.pipeline.stages.evaluate.measure import measure
 
     measure(job)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Any, NamedTuple
 
 from guideway.core.protocols import Job
@@ -76,8 +75,3 @@ def halves(row: Mapping[str, Any]) -> tuple[str, str]:
     at = text.find(" ", len(text) // 2)
     at = at if at > 0 else len(text) // 2
     return str(row.get("given", text[:at])), text[at:]
-
-
-def split_names(data: Path) -> list[str]:
-    """The held-out splits in the output of stage data."""
-    return sorted(path.stem for path in data.glob("*.jsonl") if path.stem not in ("train", "rejected"))

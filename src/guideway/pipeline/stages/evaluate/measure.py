@@ -9,11 +9,12 @@ from typing import Any
 
 from guideway.core.protocols import Job
 from guideway.pipeline.stages.evaluate.answers import is_right
-from guideway.pipeline.stages.evaluate.ask import Asker, Question, split_names
+from guideway.pipeline.stages.evaluate.ask import Asker, Question
 from guideway.pipeline.stages.evaluate.further import further
 from guideway.pipeline.stages.evaluate.nearest import Nearest
 from guideway.pipeline.stages.evaluate.ngram import NGrams
 from guideway.pipeline.stages.evaluate.report import Figure, Shown, SplitReport, write_report
+from guideway.pipeline.stages.evaluate.splits import split_names
 from guideway.pipeline.stages.examples import Voice, rows_of
 from guideway.pipeline.stages.intervals import bootstrap, wilson
 from guideway.pipeline.stages.models import Compressed, Model, Trained, losses

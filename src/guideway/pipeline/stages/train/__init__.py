@@ -20,11 +20,16 @@ uses = ("choose",)
 libraries = ("opacus", "peft", "python", "safetensors", "tokenizers", "torch", "transformers")
 code = (
     "guideway.pipeline.stages.choose",
+    "guideway.pipeline.stages.classify.learn",
+    "guideway.pipeline.stages.classify.model",
+    "guideway.pipeline.stages.classify.probe",
+    "guideway.pipeline.stages.classify.rows",
     "guideway.pipeline.stages.data.clean",
     "guideway.pipeline.stages.intervals",
     "guideway.pipeline.stages.examples",
     "guideway.pipeline.stages.threads",
     "guideway.replica.chat",
+    "guideway.replica.classifier",
     "guideway.replica.text",
     "guideway.sealing.reshard",
     "guideway.sealing.tensors",
@@ -32,9 +37,10 @@ code = (
 
 
 def params(spec: Spec) -> Mapping[str, Any]:
-    """The whole of ``train``; and the weights of the sources, if they have any."""
+    """The whole of ``train``; the weights of the sources, if they have any; the task, where it is to classify."""
     plain: dict[str, Any] = msgspec.to_builtins(spec.train)
     mixture = [(one.path, one.weight) for one in spec.data.sources if one.weight]
+    plain |= {"task": spec.task} if spec.task == "classify" else {}
     return plain | ({"mixture": mixture} if mixture else {})
 
 
@@ -80,7 +86,10 @@ def run(job: Job) -> None:
         Unavailable: the base is on the hub, which does not answer.
     """
     base = base_of(job, job.params)
-    from guideway.pipeline.stages.train.learn import learn
+    if job.params.get("task") == "classify":
+        from guideway.pipeline.stages.classify.learn import learn
+    else:
+        from guideway.pipeline.stages.train.learn import learn
 
     learn(job, base)
 

@@ -6,7 +6,6 @@ import json
 from pathlib import Path
 from typing import Any
 
-import torch
 from peft import LoraConfig, get_peft_model, get_peft_model_state_dict
 from safetensors.torch import save_file
 
@@ -18,10 +17,10 @@ class Adapter:
     """Adapters in the linear layers of *model*, whose own weights no longer learn. *base* is how the spec names it.
 
     Raises:
-        GuidewayError: no layer has the name of a target.
+        GuidewayError: no layer has the name of a target, or it is one of two that share their weights.
     """
 
-    def __init__(self, model: torch.nn.Module, asked: Lora, base: str) -> None:
+    def __init__(self, model: Any, asked: Lora, base: str) -> None:
         self.base = base
         self._config = LoraConfig(
             r=asked.rank,
@@ -33,11 +32,10 @@ class Adapter:
         try:
             self._inside: Any = get_peft_model(model, self._config)
         except ValueError as error:
-            raise GuidewayError(
-                str(error).splitlines()[0],
-                where="train.lora.targets",
-                try_this="name linear layers of the base, or none: then all of them learn",
-            ) from error
+            raise _no_target(str(error).splitlines()[0]) from error
+        ends = (model.get_input_embeddings(), model.get_output_embeddings())
+        if model.config.tie_word_embeddings and any(hasattr(layer, "lora_A") for layer in ends):
+            raise _no_target("the first and the last layer of this base share their weights: neither can have its own")
 
     @property
     def size(self) -> int:
@@ -53,3 +51,9 @@ class Adapter:
         text = json.dumps(plain, indent=1, sort_keys=True, default=sorted)  # the targets are a set
         (out / "adapter_config.json").write_text(text + "\n", encoding="utf-8")
         self._inside.merge_and_unload()
+
+
+def _no_target(what: str) -> GuidewayError:
+    return GuidewayError(
+        what, where="train.lora.targets", try_this="name linear layers of the base, or none: then all of them learn"
+    )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Iterator, Sequence
+from typing import Protocol, TypeVar
 
 from guideway.pipeline.stages.examples import Example
 
@@ -19,7 +20,18 @@ def packed(texts: Sequence[Example], block: int) -> list[Example]:
     return [one for one in blocks if one.predicted > 0]
 
 
-def batches(examples: Sequence[Example], size: int, seed: int) -> Iterator[list[Example]]:
+class Sized(Protocol):
+    """Anything with token ids."""
+
+    @property
+    def ids(self) -> list[int]:
+        """The tokens that decide how long it is."""
+
+
+T = TypeVar("T", bound=Sized)
+
+
+def batches(examples: Sequence[T], size: int, seed: int) -> Iterator[list[T]]:
     """Batches without end. Every pass over the data has a new order; all orders follow from *seed*."""
     draw = random.Random(seed)
     order = list(range(len(examples)))

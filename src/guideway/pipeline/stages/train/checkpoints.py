@@ -54,12 +54,12 @@ class Checkpoints:
     def newest(self) -> Checkpoint | None:
         """The newest one that is whole; what is damaged or half-written is removed."""
         for part in self.folder.glob(".part-*"):
-            part.unlink()
+            part.unlink(missing_ok=True)
         for path in self._all():
             found = _read(path)
             if found:
                 return found
-            path.unlink()
+            path.unlink(missing_ok=True)
         return None
 
     def _all(self) -> list[Path]:
@@ -79,9 +79,10 @@ def _write(path: Path, tensors: Mapping[str, torch.Tensor], state: str) -> None:
 
 
 def _read(path: Path) -> Checkpoint | None:
+    """The checkpoint in *path*; None if it is damaged, or was removed by a writer that is just being killed."""
     name = _NAME.fullmatch(path.name)
     assert name
-    if _digest(path) != name[2]:
+    if not path.exists() or _digest(path) != name[2]:
         return None
     with safe_open(path, framework="pt") as file:
         tensors = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118 - no mapping

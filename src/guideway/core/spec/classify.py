@@ -1,0 +1,56 @@
+"""What ``task: classify`` asks of the rest of a spec, and what only a classifier may ask for."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import NamedTuple
+
+from guideway.core.errors import SpecError
+from guideway.core.spec.guardrails import Guardrails
+from guideway.core.spec.marked import Marked
+from guideway.core.spec.model import Spec
+
+
+class _Fault(NamedTuple):
+    keys: tuple[str, ...]
+    what: str
+    try_this: str
+
+
+def check_classify(spec: Spec, marked: Marked) -> None:
+    """Refuse a spec whose parts do not go with its task.
+
+    Raises:
+        SpecError: names the line.
+    """
+    faults = _of_a_classifier(spec) if spec.task == "classify" else _of_others(spec)
+    for fault in faults:
+        raise SpecError(fault.what, where=marked.where(fault.keys), try_this=fault.try_this)
+
+
+def _of_a_classifier(spec: Spec) -> Iterator[_Fault]:
+    data = spec.data
+    if spec.train.recipe == "scratch":
+        yield _Fault(("train",), "a classifier is trained from a base", "recipe: full, and base: FOLDER of an encoder")
+    if spec.tune is not None:
+        yield _Fault(("tune",), "a classifier is not tuned by this version", "remove it, or write task: chat")
+    if spec.serve.engine != "onnx":
+        yield _Fault(("serve", "engine"), "a classifier is served by the engine onnx only", "engine: onnx")
+    if spec.compress.precision == "int4":
+        yield _Fault(("compress", "precision"), "a classifier has no precision int4", "int8 or fp32")
+    if spec.serve.guardrails != Guardrails():
+        yield _Fault(("serve", "guardrails"), "guardrails are about chat, and a classifier has none", "remove them")
+    if data.learn_out_of_scope and not data.out_of_scope:
+        yield _Fault(("data", "learn_out_of_scope"), "no label is out of scope", "name it: data.out_of_scope: LABEL")
+
+
+def _of_others(spec: Spec) -> Iterator[_Fault]:
+    for keys, said in (
+        (("data", "out_of_scope"), spec.data.out_of_scope),
+        (("data", "learn_out_of_scope"), spec.data.learn_out_of_scope),
+        (("evaluate", "folds"), spec.evaluate.folds),
+        (("evaluate", "class_floor"), spec.evaluate.class_floor),
+        (("train", "class_weights"), spec.train.class_weights),
+    ):
+        if said:
+            yield _Fault(keys, f"'{'.'.join(keys)}' is for classifiers", "remove it, or write task: classify")

@@ -1,0 +1,123 @@
+"""A text classifier: how texts become tokens, and the exported model on ONNX Runtime. Evaluation uses this code too."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import numpy as np
+from numpy.typing import NDArray
+from tokenizers import Tokenizer
+
+from guideway.core.errors import SpecError
+from guideway.replica.session import open_session
+
+FILE = "classifier.json"
+GRAPH = "model.onnx"
+
+Probabilities = NDArray[np.float32]
+"""One row per text, one column per class; a row sums to 1."""
+
+
+class ClassifierSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """``classifier.json``: the classes in the order of the outputs, and how sure of one the model has to be.
+
+    A text whose best class has less than ``threshold`` is ``out_of_scope``. A text counts up to ``max_tokens``.
+    """
+
+    labels: tuple[str, ...]
+    max_tokens: int
+    threshold: float = 0.0
+    out_of_scope: str = ""
+
+    def label_of(self, row: NDArray[Any]) -> str:
+        """The label that a text with the probabilities *row* gets."""
+        best = int(row.argmax())
+        return self.out_of_scope if row[best] < self.threshold else self.labels[best]
+
+
+def read_settings(folder: Path) -> ClassifierSettings:
+    """``classifier.json`` in *folder*.
+
+    Raises:
+        SpecError: it is not there, or not what it should be.
+    """
+    path = folder / FILE
+    try:
+        found = msgspec.json.decode(path.read_bytes(), type=ClassifierSettings)
+    except FileNotFoundError:
+        raise SpecError(f"there is no {FILE}", where=str(folder), try_this="is this a classifier?") from None
+    except msgspec.DecodeError as error:
+        raise SpecError(f"cannot be read: {error}", where=str(path)) from None
+    if len(set(found.labels)) < max(2, len(found.labels)) or found.max_tokens < 3 or not math.isfinite(found.threshold):
+        raise SpecError("two different labels and three tokens are the least", where=str(path))
+    return found
+
+
+def write_settings(folder: Path, settings: ClassifierSettings) -> None:
+    """Write ``classifier.json`` into *folder*."""
+    text = msgspec.json.format(msgspec.json.encode(settings, order="sorted"))
+    (folder / FILE).write_bytes(text + b"\n")
+
+
+class TextReader:
+    """The tokenizer in *folder*: a text in at most ``max_tokens`` tokens, with what stands around it.
+
+    Raises:
+        SpecError: there is no tokenizer, or it cannot be read.
+    """
+
+    def __init__(self, folder: Path, max_tokens: int) -> None:
+        path = folder / "tokenizer.json"
+        try:
+            self._tokenizer = Tokenizer.from_file(str(path))
+        except Exception as error:
+            raise SpecError(f"the tokenizer cannot be read: {error}", where=str(path)) from None
+        self._tokenizer.no_padding()
+        self._tokenizer.enable_truncation(max_tokens)
+        self._tokenizer.encode_special_tokens = True  # what looks like a special token in a text is only text
+
+    def encode(self, text: str) -> list[int]:
+        """Token ids of *text*; never empty for a tokenizer that puts something around a text."""
+        ids: list[int] = self._tokenizer.encode(text).ids
+        return ids
+
+
+class OnnxClassifier:
+    """The export in *folder*, computed by *threads* threads; ``settings`` and ``reader`` belong to it.
+
+    Raises:
+        SpecError: a file is missing or cannot be read.
+    """
+
+    def __init__(self, folder: Path, threads: int = 1) -> None:
+        self.settings = read_settings(folder)
+        self.reader = TextReader(folder, self.settings.max_tokens)
+        self._session = open_session(folder / GRAPH, threads)
+
+    def probabilities(self, batch: Sequence[Sequence[int]]) -> Probabilities:
+        """What each of the sequences of token ids in *batch* is, computed at once."""
+        logits = self._session.run(["logits"], dict(zip(("input_ids", "attention_mask"), padded(batch), strict=True)))
+        return softmax(logits[0])
+
+
+def padded(batch: Sequence[Sequence[int]]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Ids and attention mask of *batch*, filled up on the right to the longest."""
+    shape = len(batch), max(map(len, batch))
+    ids, mask = np.zeros(shape, np.int64), np.zeros(shape, np.int64)
+    for row, tokens in enumerate(batch):
+        ids[row, : len(tokens)] = tokens
+        mask[row, : len(tokens)] = 1
+    return ids, mask
+
+
+def softmax(logits: NDArray[Any]) -> Probabilities:
+    """Probabilities of each row of *logits*; a row that is not finite stays so."""
+    wide = logits.astype(np.float64)
+    with np.errstate(invalid="ignore"):
+        wide = np.exp(wide - wide.max(axis=-1, keepdims=True))
+        found: Probabilities = (wide / wide.sum(axis=-1, keepdims=True)).astype(np.float32)
+    return found

@@ -1,0 +1,220 @@
+"""The Open Inference Protocol v2 over one classifier: a text in, its label, score and probabilities out."""
+
+from __future__ import annotations
+
+import asyncio
+import math
+from collections.abc import Awaitable, Callable, Sequence
+from http import HTTPStatus
+from typing import Annotated, Any
+
+import msgspec
+import numpy as np
+from msgspec import Meta
+
+from guideway import __version__
+from guideway.kit.http1 import Request, Response
+from guideway.replica.batching import Batcher
+from guideway.replica.classifier import ClassifierSettings, TextReader
+
+TEXTS = 256
+"""Texts in one request."""
+LONG = 16 * 1024
+"""Characters from which on texts are tokenized beside the event loop."""
+OUTPUTS = ("label", "score", "probabilities")
+DEFAULT = OUTPUTS[:2]
+
+
+class Refused(Exception):
+    """A request that cannot be answered: an HTTP status, and a sentence for people."""
+
+    def __init__(self, status: int, message: str) -> None:
+        super().__init__(message)
+        self.status, self.message = status, message
+
+
+class Input(msgspec.Struct):
+    """One tensor of a request; ours is of texts."""
+
+    name: str
+    shape: list[int]
+    datatype: str
+    data: list[Any]
+
+
+class Wanted(msgspec.Struct):
+    """One output that is asked for."""
+
+    name: str
+
+
+class Inference(msgspec.Struct):
+    """The body of a request."""
+
+    inputs: Annotated[list[Input], Meta(min_length=1, max_length=1)]
+    id: str | None = None
+    outputs: list[Wanted] | None = None
+
+
+class Classification:
+    """Answers requests about the model *name*.
+
+    Args:
+        batcher: computes the probabilities of a text.
+        limit: requests in the house at once; one more is told to come again (429).
+    """
+
+    def __init__(
+        self, name: str, settings: ClassifierSettings, reader: TextReader, batcher: Batcher, *, limit: int
+    ) -> None:
+        self._name, self._settings, self._reader, self._batcher = name, settings, reader, batcher
+        self._limit, self._inside = limit, 0
+        self.draining = False
+        model = f"/v2/models/{name}"
+        self._routes: dict[str, tuple[str, Callable[[Request], Awaitable[Response]]]] = {
+            "/v2": ("GET", self._server),
+            "/v2/health/live": ("GET", self._live),
+            "/v2/health/ready": ("GET", self._ready),
+            model: ("GET", self._metadata),
+            f"{model}/ready": ("GET", self._ready),
+            f"{model}/infer": ("POST", self._infer),
+            "/healthz": ("GET", self._live),
+        }
+
+    async def handle(self, request: Request) -> Response:
+        """Answer one request; what is wrong with it comes back as an error of the protocol, never as an exception."""
+        method, route = self._routes.get(request.path, ("", None))
+        try:
+            if route is None:
+                raise Refused(404, f"there is no {request.path}")
+            if request.method != method:
+                raise Refused(405, f"{request.path} takes {method}")
+            return await route(request)
+        except Refused as error:
+            return _error(error.status, error.message)
+
+    async def _infer(self, request: Request) -> Response:
+        asked = _decode(request.body)
+        texts, outputs = _texts(asked.inputs[0]), _outputs(asked.outputs)
+        if self.draining:
+            raise Refused(503, "this server is stopping")
+        if self._inside >= self._limit:
+            raise Refused(429, "too many requests at once; come again soon")
+        self._inside += 1
+        try:
+            found = await self._probabilities(texts)
+        finally:
+            self._inside -= 1
+        return _json(self._said(asked.id, found, outputs))
+
+    async def _probabilities(self, texts: Sequence[str]) -> np.ndarray[Any, np.dtype[np.float32]]:
+        """One row for each text, one column for each class."""
+        large = sum(map(len, texts)) >= LONG
+        tokens = await asyncio.to_thread(self._tokens, texts) if large else self._tokens(texts)
+        try:
+            found = np.stack(await asyncio.gather(*(self._batcher.submit(ids) for ids in tokens)))
+        except Exception:
+            raise Refused(500, "the model failed on this request") from None
+        if not np.isfinite(found).all():
+            raise Refused(500, "the model gave no numbers for this request")
+        return found
+
+    def _tokens(self, texts: Sequence[str]) -> list[list[int]]:
+        tokens = [self._reader.encode(text) for text in texts]
+        if not all(tokens):
+            raise Refused(400, f"text {tokens.index([])} is empty")
+        return tokens
+
+    def _said(
+        self, id: str | None, found: np.ndarray[Any, np.dtype[np.float32]], outputs: Sequence[str]
+    ) -> dict[str, Any]:
+        rows, classes = found.shape
+        whole: dict[str, dict[str, Any]] = {
+            "label": {"datatype": "BYTES", "shape": [rows], "data": [self._settings.label_of(row) for row in found]},
+            "score": {"datatype": "FP32", "shape": [rows], "data": found.max(axis=1).tolist()},
+            "probabilities": {
+                "datatype": "FP32",
+                "shape": [rows, classes],
+                "parameters": {"labels": self._settings.labels},
+                "data": found.ravel().tolist(),
+            },
+        }
+        said = [{"name": name, **whole[name]} for name in outputs]
+        return {"model_name": self._name, **({"id": id} if id is not None else {}), "outputs": said}
+
+    async def _metadata(self, _: Request) -> Response:
+        classes, settings = len(self._settings.labels), self._settings
+        outputs = [
+            {"name": "label", "datatype": "BYTES", "shape": [-1]},
+            {"name": "score", "datatype": "FP32", "shape": [-1]},
+            {"name": "probabilities", "datatype": "FP32", "shape": [-1, classes]},
+        ]
+        return _json(
+            {
+                "name": self._name,
+                "versions": [],
+                "platform": "onnxruntime",
+                "inputs": [{"name": "text", "datatype": "BYTES", "shape": [-1]}],
+                "outputs": outputs,
+                "parameters": {
+                    "labels": settings.labels,
+                    "threshold": settings.threshold,
+                    "out_of_scope": settings.out_of_scope,
+                },
+            }
+        )
+
+    async def _server(self, _: Request) -> Response:
+        return _json({"name": "guideway", "version": __version__, "extensions": []})
+
+    async def _live(self, _: Request) -> Response:
+        return _json({"live": True, "inside": self._inside})
+
+    async def _ready(self, _: Request) -> Response:
+        return _json({"name": self._name, "ready": not self.draining}, 503 if self.draining else 200)
+
+
+def refusal(status: int) -> Response:
+    """What the HTTP server says when there is no request to answer."""
+    return _error(status, HTTPStatus(status).phrase)
+
+
+def _decode(body: bytes) -> Inference:
+    try:
+        return msgspec.json.decode(body, type=Inference)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        raise Refused(400, f"the request cannot be read: {error}") from None
+
+
+def _texts(tensor: Input) -> list[str]:
+    """The texts of a request.
+
+    Raises:
+        Refused: it is another tensor, or its shape does not fit what it holds.
+    """
+    if tensor.name != "text" or tensor.datatype != "BYTES":
+        raise Refused(400, "the only input is 'text', with the datatype BYTES")
+    if not all(isinstance(one, str) for one in tensor.data):
+        raise Refused(400, "'data' of the input 'text' is a list of texts")
+    if not 0 < len(tensor.data) <= TEXTS:
+        raise Refused(400, f"a request has one text at least and {TEXTS} at most")
+    if math.prod(tensor.shape) != len(tensor.data) or any(size < 0 for size in tensor.shape):
+        raise Refused(400, f"the shape {tensor.shape} does not hold {len(tensor.data)} texts")
+    return tensor.data
+
+
+def _outputs(asked: Sequence[Wanted] | None) -> Sequence[str]:
+    names = [one.name for one in asked] if asked else DEFAULT
+    for name in names:
+        if name not in OUTPUTS:
+            raise Refused(400, f"there is no output '{name}', only {', '.join(OUTPUTS)}")
+    return tuple(dict.fromkeys(names))
+
+
+def _json(value: object, status: int = 200) -> Response:
+    return Response(status, msgspec.json.encode(value))
+
+
+def _error(status: int, message: str) -> Response:
+    headers = (("Retry-After", "1"),) if status in (429, 503) else ()
+    return Response(status, msgspec.json.encode({"error": message}), headers=headers)

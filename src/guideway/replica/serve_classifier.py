@@ -1,0 +1,40 @@
+"""Serve a classifier: ``python -m guideway.replica.serve_classifier --release DIR --port N``.
+
+Importing this module loads the libraries, starts no thread and computes nothing, so it may be forked afterwards.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+from collections.abc import Coroutine, Sequence
+from typing import Any
+
+from guideway.replica.batching import Batcher
+from guideway.replica.classifier import OnnxClassifier
+from guideway.replica.inference import Classification, refusal
+from guideway.replica.serve import Arguments, parse, read_settings, run, until_told
+
+
+def main(argv: Sequence[str]) -> int:
+    """Serve until told to stop; the exit code."""
+    arguments = parse("guideway.replica.serve_classifier", argv)
+
+    def load() -> Coroutine[Any, Any, int]:
+        name = read_settings(arguments.release).name
+        return _serve(arguments, name, OnnxClassifier(arguments.release / "model", arguments.threads))
+
+    return run(load)
+
+
+async def _serve(arguments: Arguments, name: str, model: OnnxClassifier) -> int:
+    batcher = Batcher(model.probabilities, asyncio.get_running_loop(), arguments.slots)
+    limit = arguments.slots + arguments.queue
+    batcher.start()
+    await until_told(arguments, name, Classification(name, model.settings, model.reader, batcher, limit=limit), refusal)
+    batcher.stop()
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

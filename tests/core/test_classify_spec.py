@@ -1,0 +1,43 @@
+"""What ``task: classify`` asks of a spec, and what only a classifier may ask for."""
+
+from __future__ import annotations
+
+import pytest
+
+from guideway.core.errors import SpecError
+from guideway.core.spec import load
+
+CLASSIFY = """guideway: 1
+name: intents
+task: classify
+data: {sources: [{path: rows.jsonl}], splits: {val: {share: 0.1}}}
+train: {recipe: full, base: base}
+"""
+CHAT = "guideway: 1\nname: talk\ndata: {sources: [{path: rows.jsonl}]}\n"
+
+
+def loaded(tmp_path, text):
+    (tmp_path / "guideway.yaml").write_text(text)
+    return load(tmp_path / "guideway.yaml", "dev", {}).spec
+
+
+def test_a_classifier_needs_a_task_rows_and_a_base(tmp_path):
+    assert loaded(tmp_path, CLASSIFY).task == "classify"
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        (CLASSIFY.replace("recipe: full, base: base", "steps: 9"), "guideway.yaml:5: a classifier is trained from"),
+        (CLASSIFY + "serve: {engine: transformers}\n", "guideway.yaml:6: a classifier is served by the engine onnx"),
+        (CLASSIFY + "compress: {precision: int4}\n", "guideway.yaml:6: a classifier has no precision int4"),
+        (CLASSIFY.replace("data: {", "data: {learn_out_of_scope: true, "), "guideway.yaml:4: no label is out of scope"),
+        (CHAT + "evaluate: {folds: 3}\n", "guideway.yaml:4: 'evaluate.folds' is for classifiers"),
+        (CHAT + "train: {class_weights: true}\n", "guideway.yaml:4: 'train.class_weights' is for classifiers"),
+    ],
+)
+def test_parts_that_do_not_go_with_the_task_are_named_with_their_line(tmp_path, text, says):
+    with pytest.raises(SpecError) as refused:
+        loaded(tmp_path, text)
+    assert says in str(refused.value)
+    assert "\n" not in str(refused.value)
