@@ -25,7 +25,8 @@ from guideway.pipeline.stages.tune.space import POINTS, Trial, best_of
 from guideway.pipeline.stages.tune.study import opened
 from guideway.pipeline.stages.tune.trial import Asked, trained
 
-UNIT = "nats/token"
+UNITS = {None: "nats/token", "classify": "nats/row"}
+"""What a loss is measured in, by the task that the parameters of training name."""
 
 
 def tune(job: Job, base: Path | None) -> None:
@@ -55,7 +56,7 @@ def tune(job: Job, base: Path | None) -> None:
         defaults = space.defaults(asked, train)
         trainings = Anew(pool, anew, job.resume / "gain", progress.confirmed)
         verdict = trainings.confirm(asked, {"default": defaults, "best": best.parameters})
-        story = Story(asked, defaults, best, trials, verdict, study.importance(), counts, UNIT)
+        story = Story(asked, defaults, best, trials, verdict, study.importance(), counts, UNITS[plain.get("task")])
         resumed = len(study.resumed)
     _write(job.out, story)
     write_reports(job.out, story)
