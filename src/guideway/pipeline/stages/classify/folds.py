@@ -10,8 +10,8 @@ import numpy as np
 from guideway.core.evidence import Interval
 from guideway.core.protocols import Job
 from guideway.core.spec import Train
-from guideway.pipeline.stages.classify.baseline import FOLDS, Folds, cross_validate, fold_judge
 from guideway.pipeline.stages.choose import settings as chosen
+from guideway.pipeline.stages.classify.baseline import FOLDS, Folds, cross_validate, fold_judge
 from guideway.pipeline.stages.classify.learn import loop, start
 from guideway.pipeline.stages.classify.model import probabilities
 from guideway.pipeline.stages.classify.rows import Case
