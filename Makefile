@@ -7,7 +7,7 @@ BIN    := $(VENV)/bin
 PIP    := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 EXAMPLE := examples/pydoc-assistant
 
-.PHONY: help demo demo-down test test-thorough lint coverage bench bench-gateway bench-masking bench-store bench-canary bench-rollout bench-autoscale bench-factory drills lock clean
+.PHONY: help demo demo-down test test-thorough lint coverage bench bench-gateway bench-masking bench-store bench-canary bench-rollout bench-autoscale bench-factory bench-tune drills lock clean
 .DELETE_ON_ERROR:
 
 help:  ## Show this list
@@ -54,6 +54,9 @@ bench: $(BIN)/.ready  ## Measure the spine; writes benchmarks/results/spine.json
 
 bench-masking: $(BIN)/.ready  ## Measure masking: speed and quality; writes benchmarks/results/masking.json
 	$(BIN)/python benchmarks/masking.py
+
+bench-tune: $(BIN)/.ready  ## Measure what a search spends outside of training (seven minutes); writes benchmarks/results/tune.json
+	nice -n 10 $(BIN)/python benchmarks/tune.py
 
 bench-store: $(BIN)/.ready  ## Measure store, seal, verify, assess and ledger; writes benchmarks/results/store.json
 	$(BIN)/python benchmarks/store.py

@@ -25,7 +25,7 @@ from guideway.pipeline.stages.tune.study import opened
 from guideway.pipeline.stages.tune.trial import Asked
 
 EXAMPLE = Path(__file__).parents[1] / "examples" / "pydoc-assistant"
-TRIALS, STEPS = 4, 200
+TRIALS, STEPS = 20, 200
 SEARCH = {"learning_rate": {"low": 1e-4, "high": 1e-2, "log": True}, "weight_decay": {"low": 0, "high": 0.5}}
 
 
@@ -67,13 +67,14 @@ def _seconds(spec: Spec, data: Path, folder: Path, work: Any) -> tuple[float, di
     plain = dict(train_stage.params(spec))
     began = time.perf_counter()
     with opened(folder, spec.tune, spec.train) as study:
+        pool = Pool(work, 1)
         hold_out(data, folder / "rows", spec.tune)
 
         def asked(trial: Trial) -> Asked:
             train = msgspec.structs.replace(spec.train, seed=trial.seed, steps=STEPS, **trial.parameters)
             return Asked(train, plain, None, folder / "rows", JUDGING, data, folder / "work")
 
-        search(study, Pool(work, 1), asked, lambda trials: None)
+        search(study, pool, asked, lambda trials: None)
     wall = time.perf_counter() - began
     notes = [msgspec.json.decode(path.read_bytes()) for path in (folder / "work").glob("*.json")]
     return wall, {name: sum(one[name] for one in notes) for name in ("run", "validate")}

@@ -9,7 +9,8 @@ import msgspec
 import pytest
 
 from guideway.core.errors import Unavailable
-from guideway.core.spec import Architecture, Spec
+from guideway.core.spec import Architecture, Spec, Tune
+from guideway.core.spec.tune import Dimension
 from guideway.kit.machine import Machine
 from guideway.pipeline.needs import fitting_batch, needs, shape_of, training_memory
 from guideway.pipeline.preflight import base_shape, preflight, require, size
@@ -81,6 +82,18 @@ def test_a_model_is_trained_in_the_memory_of_a_gpu_where_there_is_one():
     assert flight is not None
     with pytest.raises(Unavailable, match=r"stage train needs .*, and this machine has 1\.0 GB"):
         require(flight)
+
+
+def test_a_search_takes_the_time_of_its_trials_and_the_memory_of_those_at_once(tmp_path):
+    (tmp_path / "x.jsonl").write_text('{"prompt": "p", "response": "r"}\n')
+    tune = Tune(search={"batch": Dimension(choices=(8, 16))}, trials=10, steps=50, parallel=3)
+    asked, plain = msgspec.structs.replace(spec(steps=100), tune=tune), spec(steps=100)
+    alone, flight = (preflight(one, tmp_path, LARGE, speed=1e11) for one in (plain, asked))
+    assert flight.seconds == pytest.approx(alone.seconds * (1 + 10 * 50 / 100 + 6))
+    room = int(alone.needs[0].memory * 2.5)
+    tight = preflight(asked, Path("/nowhere"), Machine(10**12, room, 10**12), None)
+    assert tight.tight and tight.advice == "tune.parallel: 2"
+    assert not preflight(plain, Path("/nowhere"), Machine(10**12, room, 10**12), None).tight
 
 
 def test_a_full_disk_is_seen_before_anything_is_written():

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from guideway.core.spec import Architecture, Spec
+from guideway.core.spec import Architecture, Spec, Tune
 
 FLOAT = 4
 """Bytes of a weight while it is trained."""
@@ -58,7 +58,8 @@ def shape_of(asked: Architecture) -> Shape:
 
 def needs(spec: Spec, shape: Shape, tokens: float) -> list[Need]:
     """What each heavy stage of *spec* needs for a model of *shape*, with rows of so many *tokens* in the mean."""
-    return [_training(spec, shape, tokens), _exporting(spec, shape), _serving(spec, shape)]
+    found = [_training(spec, shape, tokens), _exporting(spec, shape), _serving(spec, shape)]
+    return found + ([_searching(spec.tune, spec.train.steps, found[0])] if spec.tune else [])
 
 
 def training_memory(shape: Shape, batch: int, trained_share: float = 1.0) -> float:
@@ -84,6 +85,13 @@ def _training(spec: Spec, shape: Shape, each: float) -> Need:
     why = f"{shape.weights / 1e6:.1f}M weights, batches of {spec.train.batch} x {shape.context} tokens"
     memory = training_memory(shape, spec.train.batch)
     return Need("train", memory, shape.weights * FLOAT * 2, 6.0 * shape.weights * tokens, why)
+
+
+def _searching(tune: Tune, steps: int, training: Need) -> Need:
+    """A search of models as large as the spec's own; trials that are ended early only make it shorter."""
+    whole = tune.trials * (tune.steps or steps) / steps + 2 * tune.repeats
+    why = f"{tune.trials} trials, {tune.parallel} at once, then {2 * tune.repeats} trainings of defaults and best"
+    return Need("tune", training.memory * tune.parallel, 0.0, training.operations * whole, why)
 
 
 def _exporting(spec: Spec, shape: Shape) -> Need:

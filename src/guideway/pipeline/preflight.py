@@ -41,11 +41,11 @@ class Flight(NamedTuple):
 
     def free(self, need: Need) -> int:
         """Bytes of memory to be had now where *need* arises: models are trained on a GPU where there is one."""
-        return self.machine.gpu if need.stage == "train" and self.machine.gpu else self.machine.memory_free
+        return self.machine.gpu if need.stage in ("train", "tune") and self.machine.gpu else self.machine.memory_free
 
     def most(self, need: Need) -> int:
         """Bytes of memory in all where *need* arises."""
-        return self.machine.gpu if need.stage == "train" and self.machine.gpu else self.machine.memory
+        return self.machine.gpu if need.stage in ("train", "tune") and self.machine.gpu else self.machine.memory
 
     @property
     def tight(self) -> bool:
@@ -59,7 +59,7 @@ def preflight(spec: Spec, root: Path, there: Machine, speed: float | None) -> Fl
     if shape is None:
         return None
     found = needs(spec, shape, row_tokens(spec, root) if speed else math.inf)
-    seconds = found[0].operations / (speed * EFFICIENCY) if speed else None
+    seconds = sum(one.operations for one in found) / (speed * EFFICIENCY) if speed else None
     flight = Flight(tuple(found), there, seconds)
     return flight._replace(advice=_advice(spec, shape, flight)) if flight.tight else flight
 
@@ -150,7 +150,9 @@ def _advice(spec: Spec, shape: Shape, flight: Flight) -> str:
     """What would fit."""
     training = flight.needs[0]
     most = max(flight.needs, key=lambda one: one.memory)
-    if most.stage != "train":
+    if most.stage == "tune" and most.memory > training.memory:
+        return f"tune.parallel: {max(1, int(flight.free(most) / training.memory))}"
+    if most.stage not in ("train", "tune"):
         return f"a machine with {size(most.memory)} of free memory, or compress.precision: int4"
     batch = fitting_batch(shape, spec.train.batch, flight.free(training))
     if batch:

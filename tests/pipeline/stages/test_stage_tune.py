@@ -6,15 +6,17 @@ import json
 import re
 import shutil
 from html.parser import HTMLParser
+from multiprocessing import forkserver
 from pathlib import Path
 
 import msgspec
 import pytest
+from classify_rig import TRAIN, classify_spec, make_project
 from stage_rig import FakeJob, colour_spec, read_jsonl, write_jsonl
 
 from guideway.core.errors import GuidewayError
 from guideway.core.spec import Train, Tune
-from guideway.pipeline.stages import choose, package, stages_for, train, tune
+from guideway.pipeline.stages import choose, data, package, stages_for, train, tune
 from guideway.pipeline.stages.tune.rows import hold_out
 
 SEARCH = {
@@ -39,6 +41,7 @@ def run_tune(colours, spec, name, stage=tune, **inputs) -> FakeJob:
 @pytest.fixture(scope="session")
 def searched(colours) -> FakeJob:
     """One real search over the colours."""
+    forkserver._forkserver._stop()  # one that other tests started has not imported what trials need
     return run_tune(colours, tuned_spec(colours), "tune")
 
 
@@ -102,12 +105,23 @@ def test_training_takes_the_parameters_that_were_chosen(colours, tmp_path):
 
 def test_the_package_says_of_the_trained_model_which_search_it_comes_from(colours, searched, tmp_path):
     spec = colour_spec()
-    (tmp_path / "guard").mkdir()
+    for name in ("guard", "choose"):
+        (tmp_path / name).mkdir()
+    (tmp_path / "choose" / choose.FILE).write_text('{"batch": 8}')
     inputs = {"data": colours.out["data"], "train": colours.out["train"], "compress": colours.out["compress"]}
-    job = run_tune(colours, spec, "package", package, **inputs, guard=tmp_path / "guard", tune=searched.out)
+    job = run_tune(
+        colours,
+        spec,
+        "package",
+        package,
+        **inputs,
+        guard=tmp_path / "guard",
+        tune=searched.out,
+        choose=tmp_path / "choose",
+    )
     assert job.one("tuning_trials", about="train").source == "tune"
     assert job.one("tuning_gain", about="train").interval == searched.one("tuning_gain").interval
-    assert not (job.out / "best.json").exists()
+    assert json.loads((job.out / "tuned.json").read_text()) == {"batch": 8}
 
 
 def test_only_a_spec_with_a_search_has_its_stages(colours):
@@ -140,6 +154,7 @@ def test_another_seed_holds_out_other_rows(colours, tmp_path):
 
 
 def test_too_few_rows_to_hold_any_out_are_refused(tmp_path):
+    (tmp_path / "manifest.json").write_text("{}")
     rows = [{"id": str(n), "messages": [{"role": "user", "content": str(n)}]} for n in range(9)]
     write_jsonl(tmp_path / "train.jsonl", rows)
     with pytest.raises(GuidewayError, match="9 training rows are too few to hold some out for tuning"):
@@ -189,3 +204,16 @@ def test_what_a_search_depends_on_names_each_key(colours):
     names = set(tune.params(tuned_spec(colours)))
     assert {"tune.trials", "tune.search", "train.steps", "train.seed"} <= names
     assert tune.sources(tuned_spec(colours), Path()) == ()
+
+
+def test_a_classifier_is_searched_by_its_own_training(tmp_path):
+    make_project(tmp_path)
+    asked = {"search": {"learning_rate": {"choices": [3e-3, 1e-6]}}, "sampler": "grid", "steps": 6}
+    spec = classify_spec(tune=asked, train={**TRAIN, "steps": 12, "learning_rate": 1e-6, "validation": {}})
+    made = FakeJob(dict(data.params(spec)), {}, tmp_path, tmp_path / "data")
+    data.run(made)
+    job = FakeJob(dict(tune.params(spec)), {"data": made.out}, tmp_path, tmp_path / "tune")
+    tune.run(job)
+    best = json.loads((job.out / "best.json").read_text())
+    assert best["trials"]["complete"] == 2 and best["parameters"] == {"learning_rate": 3e-3}
+    assert job.one("tuning_gain").unit == "nats/row" and best["gain"]["n"] >= 1

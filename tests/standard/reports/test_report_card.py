@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 
 import msgspec
@@ -32,6 +33,21 @@ def test_the_front_matter_has_the_keys_that_the_hub_knows():
     assert found["tags"] == ["guideway", "onnx", "chat", "int8"]
     assert found["datasets"] == ["facts"]
     assert found["metrics"] == ["exact_match", "perplexity"]
+
+
+def test_what_a_search_found_goes_before_what_the_spec_says():
+    found = {"learning_rate": 0.0123, "architecture.layers": 3}
+    tuned = msgspec.structs.replace(rich(), documents={**rich().documents, "tuned.json": found})
+    assert "0.0123" in card(tuned) and "0.0123" not in card(rich())
+    aibom = json.loads(render("aibom", drawn(tuned), language="en", form="json"))
+    assert {"name": "guideway:train:architecture.layers", "value": "3"} in _properties(aibom)
+
+
+def _properties(plain):
+    """Every property anywhere in a bill of materials."""
+    if isinstance(plain, dict):
+        return [*plain.get("properties", ()), *(one for value in plain.values() for one in _properties(value))]
+    return [one for value in plain for one in _properties(value)] if isinstance(plain, list) else []
 
 
 def test_the_hubs_own_library_reads_the_results():

@@ -32,8 +32,6 @@ def _of_a_classifier(spec: Spec) -> Iterator[_Fault]:
     data = spec.data
     if spec.train.recipe == "scratch":
         yield _Fault(("train",), "a classifier is trained from a base", "recipe: full, and base: FOLDER of an encoder")
-    if spec.tune is not None:
-        yield _Fault(("tune",), "a classifier is not tuned by this version", "remove it, or write task: chat")
     if spec.train.privacy is not None:
         yield _Fault(("train", "privacy"), "a classifier cannot learn with privacy", "remove it")
     if any(source.weight for source in data.sources):

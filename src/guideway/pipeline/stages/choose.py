@@ -43,9 +43,9 @@ def run(job: Job) -> None:
     job.fact(", ".join(f"{key} {value}" for key, value in taken.items()) or "the defaults stay")
 
 
-def settings(job: Job) -> Train:
-    """What the spec says of training, with what the search found, where there was one."""
-    train = msgspec.convert({key: value for key, value in job.params.items() if key in Train.__struct_fields__}, Train)
+def settings(job: Job, params: Mapping[str, Any]) -> Train:
+    """What *params* of stage train say, with what the search found, where there was one."""
+    train = msgspec.convert({key: value for key, value in params.items() if key in Train.__struct_fields__}, Train)
     if name not in job.inputs:
         return train
     return applied(train, json.loads((job.inputs[name] / FILE).read_bytes()))

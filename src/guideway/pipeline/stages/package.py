@@ -21,16 +21,19 @@ from guideway.core.spec import Spec, build_part
 from guideway.core.spec.compress import ALL_PRECISIONS
 from guideway.core.spec.guardrails import Guardrails, rules_of
 from guideway.engines import engine
+from guideway.pipeline.stages import choose
 from guideway.sealing.reshard import reshard
 
 name = "package"
 needs = ("data", "train", "compress", "guard")
-uses = ("tune",)
+uses = ("tune", "choose")
 libraries: tuple[str, ...] = ()
 code = ("guideway.sealing.reshard", "guideway.sealing.tensors")
 
 REPORTS = ("report.html", "report.json", "report.md", "report.zh.html")
 """What stages leave for people beside a model; a release takes none of it."""
+TUNED = "tuned.json"
+"""What training took from a search, beside the spec that it goes before."""
 LOCKED = ("guideway", "numpy", "onnxruntime", "onnxruntime-genai", "tokenizers", "torch", "transformers")
 """Distributions whose versions a release records: those that made its bytes or will read them."""
 
@@ -81,6 +84,7 @@ def run(job: Job) -> None:
     (job.out / "data").mkdir()
     shutil.copyfile(job.inputs["data"] / "manifest.json", job.out / "data" / "manifest.json")
     if "tune" in job.inputs:
+        shutil.copyfile(job.inputs["choose"] / choose.FILE, job.out / TUNED)
         _searched(job)
     size = sum(path.stat().st_size for path in job.out.rglob("*") if path.is_file())
     job.fact(f"{size / 1e6:.1f} MB")

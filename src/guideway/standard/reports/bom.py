@@ -32,6 +32,7 @@ from guideway.standard.reports.drawn import (
     proofs,
     setting,
     sources,
+    training,
 )
 from guideway.standard.reports.model_card_part import model_card
 
@@ -203,8 +204,7 @@ def _licences(said: str | None, is_spdx: IsSpdx) -> dict[str, Any]:
 
 def _properties(dossier: Dossier) -> list[dict[str, str]]:
     """How it was trained and how it is served, as far as known."""
-    train = {**(setting(dossier, "train") or {}), **dossier.steps.get("train", {})}
-    plain = {f"train:{key}": value for key, value in train.items() if isinstance(value, int | float | str)}
+    plain = {f"train:{key}": value for key, value in training(dossier).items() if isinstance(value, int | float | str)}
     shape = {f"shape:{key}": value for key, value in architecture(dossier).items()}
     known: dict[str, Any] = {
         **plain,

@@ -54,6 +54,15 @@ def setting(dossier: Dossier, *keys: str) -> Any:
     return _inside(dossier.spec, keys)
 
 
+def training(dossier: Dossier) -> dict[str, Any]:
+    """How the model was trained: what the spec says, what the step ran with, and over both what a search found.
+
+    Keys below others that a search found are dotted: ``architecture.layers``.
+    """
+    asked = {**(setting(dossier, "train") or {}), **dossier.steps.get("train", {})}
+    return {**asked, **(document(dossier, "tuned.json") or {})}
+
+
 def document(dossier: Dossier, path: str, *keys: str) -> Any:
     """A value in a JSON file of the release; None when file or value is not there."""
     return _inside(dossier.documents.get(path), keys)

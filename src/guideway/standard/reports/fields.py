@@ -18,6 +18,7 @@ from guideway.standard.reports.drawn import (
     proof,
     setting,
     shipped,
+    training,
 )
 from guideway.standard.reports.page import Facts
 from guideway.standard.reports.words import Cell, Words, code, missing
@@ -59,7 +60,7 @@ def _policy(key: str, en: str, zh: str) -> Field:
 
 def _train(key: str, en: str, zh: str) -> Field:
     def draw(drawn: Drawn) -> Cell | None:
-        found = drawn.dossier.steps.get("train", {}).get(key, setting(drawn.dossier, "train", key))
+        found = training(drawn.dossier).get(key)
         return None if found is None else code(str(found))
 
     return Field(f"train_{key}", Words(en, zh), draw, BUILD)

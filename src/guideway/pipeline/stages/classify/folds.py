@@ -10,8 +10,9 @@ import numpy as np
 from guideway.core.evidence import Interval
 from guideway.core.protocols import Job
 from guideway.core.spec import Train
+from guideway.pipeline.stages.choose import settings as chosen
 from guideway.pipeline.stages.classify.baseline import FOLDS, Folds, cross_validate, fold_judge
-from guideway.pipeline.stages.classify.learn import loop, start, train_of
+from guideway.pipeline.stages.classify.learn import loop, start
 from guideway.pipeline.stages.classify.model import probabilities
 from guideway.pipeline.stages.classify.rows import Case
 from guideway.pipeline.stages.classify.scores import Ints, Score, share
@@ -39,7 +40,7 @@ class _Judge:
     """Trains the model anew for every fold, as stage train does, without watching it."""
 
     def __init__(self, job: Job, cases: Sequence[Case], classes: int) -> None:
-        self._train: Train = msgspec.structs.replace(train_of(job.params["train"]), patience=None)
+        self._train: Train = msgspec.structs.replace(chosen(job, job.params["train"]), patience=None)
         self._base, self._cases, self._classes = job.root / str(self._train.base), cases, classes
         self._progress = job.progress
 

@@ -14,6 +14,7 @@ import torch
 
 from guideway.core.protocols import Job
 from guideway.core.spec import Train
+from guideway.pipeline.stages.choose import settings as chosen
 from guideway.pipeline.stages.classify.model import EncoderClassifier, load_encoder, tensors
 from guideway.pipeline.stages.classify.probe import fit_head
 from guideway.pipeline.stages.classify.rows import Case, cases_of, manifest_of
@@ -29,8 +30,6 @@ from guideway.sealing.reshard import reshard_in_place
 RESERVED = 2
 """Positions that some encoders keep for themselves."""
 OF_THE_TOKENIZER = ("tokenizer.json", "tokenizer_config.json", "special_tokens_map.json")
-OTHERS = ("mixture", "task")
-"""Parameters of stage train that are not from ``train``."""
 Progress = Callable[[float, float, str], None]
 
 
@@ -40,21 +39,37 @@ def learn(job: Job, base: Path | None) -> None:
     Raises:
         GuidewayError: the base is no encoder, or the loss stopped being a number.
     """
-    assert base is not None, "the spec of a classifier has one"
-    train, data = train_of(dict(job.params)), job.inputs["data"]
+    assert base, "the spec is checked: a classifier has a base"
+    fitted = fit(job, chosen(job, job.params), base)
+    _finish(job, base, fitted.model, fitted.settings, fitted.learned)
+
+
+class Fitted(msgspec.Struct, frozen=True):
+    """A classifier that was trained, what it was watched by, and how it went."""
+
+    model: EncoderClassifier
+    settings: ClassifierSettings
+    held: list[Case]
+    learned: Learned
+
+
+def fit(job: Job, train: Train, base: Path, heard: Callable[[Validation], None] = lambda found: None) -> Fitted:
+    """Train the encoder in *base* as *train* says; *heard* is told what every validation found.
+
+    Raises:
+        GuidewayError: the base is no encoder, or the loss stopped being a number.
+    """
+    data = job.inputs["data"]
     job.progress(0, train.steps, "loading the base")
     settings = settings_of(base, manifest_of(data)["classes"], train)
     reader, rows = TextReader(base, settings.max_tokens), Rows(data, train)
     known = [case for case in cases_of(rows.learned(), reader, settings.labels) if case.target >= 0]
     held = [case for case in cases_of(rows.held, reader, settings.labels) if case.target >= 0]
     started = start(base, known, len(settings.labels), train, job.progress)
-    learned = loop(started, known, held, train, checkpoints=Checkpoints(job.resume), progress=job.progress).run()
-    _finish(job, base, started.model, settings, learned)
-
-
-def train_of(params: dict[str, object]) -> Train:
-    """The settings of a training in the parameters of its stage."""
-    return msgspec.convert({name: value for name, value in params.items() if name not in OTHERS}, Train)
+    training = loop(started, known, held, train, checkpoints=Checkpoints(job.resume), progress=job.progress)
+    if held:
+        training.validate = functools.partial(_overheard, started.model, held, train, heard)
+    return Fitted(started.model, settings, held, training.run())
 
 
 def settings_of(base: Path, classes: Sequence[str], train: Train) -> ClassifierSettings:
@@ -122,7 +137,22 @@ def _loss(started: Started, batch: Sequence[Case]) -> tuple[torch.Tensor, int]:
     return torch.nn.functional.cross_entropy(logits, targets, started.weights, reduction="sum"), len(batch)
 
 
+def _overheard(
+    model: EncoderClassifier, held: Sequence[Case], train: Train, heard: Callable[[Validation], None]
+) -> Validation:
+    found = _validation(model, held, train)
+    heard(found)
+    return found
+
+
 def _validation(model: EncoderClassifier, held: Sequence[Case], train: Train) -> Validation:
+    found = row_losses(model, held, train)
+    error = float(found.std() / len(found) ** 0.5) if len(found) > 1 else None
+    return Validation(float(found.mean()), error, len(found))
+
+
+def row_losses(model: EncoderClassifier, held: Sequence[Case], train: Train) -> torch.Tensor:
+    """The loss of each of *held*, in nats."""
     losses: list[torch.Tensor] = []
     for at in range(0, len(held), train.batch):
         batch = held[at : at + train.batch]
@@ -130,9 +160,7 @@ def _validation(model: EncoderClassifier, held: Sequence[Case], train: Train) ->
             logits = model(*tensors(batch, model.head.weight.device)).float()
         targets = torch.tensor([case.target for case in batch], device=logits.device)
         losses.append(torch.nn.functional.cross_entropy(logits, targets, reduction="none"))
-    found = torch.cat(losses)
-    error = float(found.std() / len(found) ** 0.5) if len(found) > 1 else None
-    return Validation(float(found.mean()), error, len(found))
+    return torch.cat(losses)
 
 
 def _lay_tokenizer(base: Path, out: Path, max_tokens: int) -> None:

@@ -17,8 +17,10 @@ from guideway.pipeline.stages.train.places import is_folder
 
 name = "evaluate"
 needs = ("data", "train", "compress")
+uses = ("choose",)
 libraries = ("jinja2", "numpy", "onnxruntime", "scikit-learn", "tokenizers", "torch", "transformers")
 code = (
+    "guideway.pipeline.stages.choose",
     "guideway.pipeline.stages.classify",
     "guideway.pipeline.stages.examples",
     "guideway.pipeline.stages.intervals",

@@ -41,7 +41,7 @@ def learn(job: Job, base: Path | None) -> None:
         GuidewayError: no row fits the context, or the loss stopped being a number.
         Refused: the rows have no privacy left to spend.
     """
-    train = settings(job)
+    train = settings(job, job.params)
     fitted = fit(job, train, base)
     fitted.recipe.finish(job, fitted.held)
     finish(job, fitted.model, train, fitted.learned, fitted.asked)

@@ -12,6 +12,7 @@ import signal
 import threading
 import traceback
 from collections.abc import Callable
+from multiprocessing import forkserver
 from multiprocessing.connection import Connection, wait
 from pathlib import Path
 from typing import Any, NamedTuple, NoReturn
@@ -57,6 +58,7 @@ class Pool:
         self._work, self._size = work, size
         self._context = multiprocessing.get_context("forkserver")
         self._context.set_forkserver_preload([__name__, work.__module__])
+        forkserver.ensure_running()  # it imports while we do something else
         self._running: dict[int, _Running] = {}
 
     @property

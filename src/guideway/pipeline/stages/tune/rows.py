@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -19,6 +20,7 @@ GAIN = "gain"
 """The split that the gain is measured on: the best trial was not chosen by it."""
 MOST = 400
 """Rows in each of the two: a trial is judged ten times, and must not spend its time on that."""
+MANIFEST = "manifest.json"
 LEAST = 20
 """Rows without which nothing can be said."""
 
@@ -48,6 +50,7 @@ def hold_out(data: Path, folder: Path, tune: Tune) -> Counts:
             try_this=f"at least {LEAST} rows, or another share",
         )
     folder.mkdir(parents=True, exist_ok=True)
+    shutil.copyfile(data / MANIFEST, folder / MANIFEST)
     without_gain, gain = _parted(data, seed_of(tune.seed, GAIN), held / count, folder, GAIN)
     learned, judging = _parted(folder, seed_of(tune.seed, JUDGING), held / without_gain, folder, JUDGING)
     return Counts(learned, judging, gain)

@@ -5,11 +5,12 @@ from __future__ import annotations
 import functools
 import hashlib
 import tempfile
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import msgspec
+import torch
 
 from guideway.core.evidence import Evidence, Interval
 from guideway.core.protocols import Job
@@ -17,14 +18,16 @@ from guideway.core.spec import Train, Validation
 from guideway.kit.files import write_atomic
 from guideway.pipeline.stages.examples import Voice
 from guideway.pipeline.stages.train.course import Examples, examples_of
-from guideway.pipeline.stages.train.language import row_losses
 from guideway.pipeline.stages.train.learn import fit
+from guideway.pipeline.stages.train.loop import Learned
 from guideway.pipeline.stages.tune.pool import Report
 from guideway.pipeline.stages.tune.space import POINTS
 
+Rows = list[tuple[float, int]]
+
 
 class Asked(msgspec.Struct, frozen=True):
-    """What to train, on the rows in ``data``, judged by its split ``judge``.
+    """What to train, on the rows in ``data``, judged by its split ``judge``, and on each row of it if ``by_row``.
 
     ``params`` are those of stage train, ``root`` is the folder of the spec, and ``work`` one to write in.
     """
@@ -36,10 +39,15 @@ class Asked(msgspec.Struct, frozen=True):
     judge: str
     root: Path
     work: Path
+    by_row: bool = False
 
 
-def trained(asked: Asked, report: Report) -> list[tuple[float, int]]:
-    """Train; the loss on each judging row as a sum over its tokens, in nats, and how many tokens that are."""
+def trained(asked: Asked, report: Report) -> Rows:
+    """Train; the loss on each judging row as a sum over what is predicted, in nats, and how much that is.
+
+    That are tokens, or for a classifier one label. Where nobody asks for rows, it is one row: the mean of the last
+    validation.
+    """
     train = msgspec.structs.replace(
         asked.train,
         validation=Validation(split=asked.judge, rows=1 << 30),
@@ -47,11 +55,44 @@ def trained(asked: Asked, report: Report) -> list[tuple[float, int]]:
         checkpoint_every=asked.train.steps,  # none: a trial that is killed begins again
     )
     with tempfile.TemporaryDirectory(dir=asked.work) as out:
-        job = _Quiet(asked, Path(out))
-        fitted = fit(job, train, asked.base, _Numbered(report).take, functools.partial(kept_examples, asked.work))
-        fitted.model.eval()
-        found = row_losses(fitted.model, fitted.held, train.batch, train.precision)
-    return list(zip(found.sums, found.tokens, strict=True))
+        job, hear = _Quiet(asked, Path(out)), _Numbered(report).take
+        fitted = (_classifier if asked.params.get("task") == "classify" else _language)(asked, job, train, hear)
+        if asked.by_row:
+            return fitted.rows()
+    assert fitted.learned.validation
+    return [(fitted.learned.validation.loss, 1)]
+
+
+class _Fitted(NamedTuple):
+    """How a training went, and a way to the loss on each judging row."""
+
+    learned: Learned
+    rows: Callable[[], Rows]
+
+
+def _language(asked: Asked, job: Job, train: Train, hear: Callable[[Any], None]) -> _Fitted:
+    from guideway.pipeline.stages.train.language import row_losses
+
+    fitted = fit(job, train, asked.base, hear, functools.partial(kept_examples, asked.work))
+
+    def rows() -> Rows:
+        found = row_losses(fitted.model.eval(), fitted.held, train.batch, train.precision)
+        return list(zip(found.sums, found.tokens, strict=True))
+
+    return _Fitted(fitted.learned, rows)
+
+
+def _classifier(asked: Asked, job: Job, train: Train, hear: Callable[[Any], None]) -> _Fitted:
+    from guideway.pipeline.stages.classify.learn import fit, row_losses
+
+    assert asked.base, "the spec is checked: a classifier has a base"
+    fitted = fit(job, train, asked.base, hear)
+
+    def rows() -> Rows:
+        with torch.no_grad():
+            return [(loss, 1) for loss in row_losses(fitted.model.eval(), fitted.held, train).tolist()]
+
+    return _Fitted(fitted.learned, rows)
 
 
 def kept_examples(folder: Path, job: Job, voice: Voice, rows: Iterable[dict[str, Any]], context: int) -> Examples:

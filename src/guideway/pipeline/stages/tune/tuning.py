@@ -25,7 +25,8 @@ from guideway.pipeline.stages.tune.space import POINTS, Trial, best_of
 from guideway.pipeline.stages.tune.study import opened
 from guideway.pipeline.stages.tune.trial import Asked, trained
 
-UNIT = "nats/token"
+UNITS = {None: "nats/token", "classify": "nats/row"}
+"""What a loss is measured in, by the task that the parameters of training name."""
 
 
 def tune(job: Job, base: Path | None) -> None:
@@ -38,6 +39,7 @@ def tune(job: Job, base: Path | None) -> None:
     plain = part(job.params, "train")
     train = msgspec.convert({key: value for key, value in plain.items() if key in Train.__struct_fields__}, Train)
     with opened(job.resume, asked, train) as study:
+        pool = Pool(trained, asked.parallel)
         counts = hold_out(job.inputs["data"], job.resume / "rows", asked)
         ask, progress = _Ask(job, plain, base), _Progress(job, asked, train)
         trial_train = msgspec.structs.replace(train, steps=asked.steps or train.steps)
@@ -48,14 +50,13 @@ def tune(job: Job, base: Path | None) -> None:
         def anew(parameters: Mapping[str, Value], seed: int) -> Asked:
             return ask(train, parameters, seed, GAIN)
 
-        pool = Pool(trained, asked.parallel)
         trials = search(study, pool, judged, progress.searched)
         best = best_of(trials)
         assert best
         defaults = space.defaults(asked, train)
         trainings = Anew(pool, anew, job.resume / "gain", progress.confirmed)
         verdict = trainings.confirm(asked, {"default": defaults, "best": best.parameters})
-        story = Story(asked, defaults, best, trials, verdict, study.importance(), counts, UNIT)
+        story = Story(asked, defaults, best, trials, verdict, study.importance(), counts, UNITS[plain.get("task")])
         resumed = len(study.resumed)
     _write(job.out, story)
     write_reports(job.out, story)
@@ -73,7 +74,7 @@ class _Ask:
 
     def __call__(self, train: Train, parameters: Mapping[str, Value], seed: int, judge: str) -> Asked:
         seeded = msgspec.structs.replace(applied(train, parameters), seed=seed)
-        return Asked(seeded, self._params, self._base, self._rows, judge, self._root, self._work)
+        return Asked(seeded, self._params, self._base, self._rows, judge, self._root, self._work, judge == GAIN)
 
 
 class _Progress:
