@@ -31,6 +31,13 @@ def test_a_classifier_needs_a_task_rows_and_a_base(tmp_path):
         (CLASSIFY.replace("recipe: full, base: base", "steps: 9"), "guideway.yaml:5: a classifier is trained from"),
         (CLASSIFY + "serve: {engine: transformers}\n", "guideway.yaml:6: a classifier is served by the engine onnx"),
         (CLASSIFY + "compress: {precision: int4}\n", "guideway.yaml:6: a classifier has no precision int4"),
+        (
+            CLASSIFY.replace("base: base}", "base: base, privacy: {epsilon: 3.0}}"),
+            "guideway.yaml:5: a classifier cannot",
+        ),
+        (CLASSIFY.replace("rows.jsonl}", "rows.jsonl, weight: 2.0}"), "guideway.yaml:4: rows of a classifier have no"),
+        (CLASSIFY + "compress: {precision: auto}\n", "guideway.yaml:6: a classifier has no precision auto"),
+        (CLASSIFY + "compress: {prune: {share: 0.5}}\n", "guideway.yaml:6: a classifier is not pruned"),
         (CLASSIFY.replace("data: {", "data: {learn_out_of_scope: true, "), "guideway.yaml:4: no label is out of scope"),
         (CHAT + "evaluate: {folds: 3}\n", "guideway.yaml:4: 'evaluate.folds' is for classifiers"),
         (CHAT + "train: {class_weights: true}\n", "guideway.yaml:4: 'train.class_weights' is for classifiers"),

@@ -105,6 +105,18 @@ def test_the_shape_of_a_base_is_read_from_its_config_and_the_headers_of_its_weig
     assert preflight(spec(recipe="full", base="b"), tmp_path, LARGE, None) is None
 
 
+def test_where_the_precision_is_chosen_later_there_is_room_for_every_candidate():
+    def asked(**compress):
+        plain = {"guideway": 1, "name": "m", "data": {"sources": [{"path": "x.jsonl"}]}, "compress": compress}
+        whole = msgspec.convert(plain, Spec)
+        return {one.stage: one for one in needs(whole, shape_of(whole.train.architecture), 100.0)}
+
+    auto, int8 = asked(precision="auto", candidates=["int4", "int8"]), asked(precision="int8")
+    assert auto["serve"].memory == int8["serve"].memory
+    assert int8["compress"].disk < auto["compress"].disk < asked(precision="auto")["compress"].disk
+    assert asked(precision="int8", prune={})["compress"].disk == 2 * int8["compress"].disk
+
+
 def test_replicas_count_together():
     one = msgspec.structs.replace(spec(), replicas=1)
     four = msgspec.structs.replace(spec(), replicas=4)

@@ -121,6 +121,7 @@ def test_every_step_is_in_the_ledger(project):
     [
         ("crash", GuidewayError, "stage first failed: ValueError: a bad thing"),
         ("full", Unavailable, "stage first failed: the disk is full"),
+        ("lacks", Unavailable, "stage first failed: opacus is not installed (pip install 'guideway[private]')"),
         ("wrapped", Unavailable, "stage first failed: the disk is full"),
         ("kill", GuidewayError, "stage first was killed"),
     ],

@@ -52,6 +52,7 @@ def one_side(*evidence: Evidence, spec: Any = None, files: Any = None, digest: s
         "serve.json": documents.get("serve", SERVE),
         "policy.json": documents.get("policy", {"licence": "MIT", "limits": "none"}),
         "environment.lock": documents.get("environment", LOCK),
+        "model/classifier.json": documents.get("model"),
     }
     present = {path: value for path, value in known.items() if value is not None}
     held = (a_file("model.onnx", "weights"), a_file("spec.json", "{}")) if files is None else tuple(files)
@@ -197,6 +198,16 @@ def test_files_count_what_a_store_that_has_the_first_must_add():
 def test_what_a_client_would_notice_is_counted(serve, keys):
     found = difference(one_side(), one_side(serve=SERVE | serve))
     assert [one.key for one in found.interface] == keys and found.interface_changes == len(keys)
+
+
+def test_a_client_notices_labels_that_come_and_go():
+    old = one_side(model={"labels": ["a", "b"], "out_of_scope": "none", "threshold": 0.5})
+    new = one_side(model={"labels": ["b", "c"], "out_of_scope": "none", "threshold": 0.6})
+    assert [(one.key, one.old, one.new) for one in difference(old, new).interface] == [
+        ("label a", "there", None),
+        ("label c", None, "there"),
+    ]
+    assert difference(old, old).interface_changes == 0
 
 
 def test_without_settings_the_spec_says_what_the_interface_is():

@@ -52,8 +52,9 @@ class Job(Protocol):
 class Stage(Protocol):
     """One step of the work: a pure function of its inputs and parameters. A module meets this as it stands.
 
-    Three more names may be there: ``wanted(spec)`` says whether a spec has the stage at all, ``uses`` names stages
-    whose results are inputs where the spec has them, and ``code`` names modules that the result depends on.
+    Four more names may be there: ``wanted(spec)`` says whether a spec has the stage at all, ``uses`` names stages
+    whose results are inputs where the spec has them, ``code`` names modules that the result depends on, and
+    ``environment`` is a requirements file with hashes: the stage runs with what that file locks.
     """
 
     name: str

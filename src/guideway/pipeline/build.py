@@ -68,7 +68,7 @@ def _build(file: SpecFile, shop: Workshop, emit: Emit) -> Built:
         files=files,
         judgements=assessed.judgements,
         proofs=[*envelopes, *assessed.waivers],
-        facts=_facts(spec),
+        facts=_facts(shop, spec, files),
         policy=assessed.policy,
         at=shop.clock(),
     )
@@ -77,7 +77,7 @@ def _build(file: SpecFile, shop: Workshop, emit: Emit) -> Built:
 
 def _draft(spec: Spec, shop: Workshop, files: Sequence[File]) -> Release:
     """The release as it will be, so that it can be judged before it is sealed; or as it is already."""
-    digest = pack(shop.blobs, spec.name, files, facts=_facts(spec))["digest"]
+    digest = pack(shop.blobs, spec.name, files, facts=_facts(shop, spec, files))["digest"]
     known = releases.by_digest(shop.database, digest)
     return known or Release(digest=digest, name=spec.name, number=0, created=shop.clock(), files=tuple(files))
 
@@ -99,7 +99,9 @@ def _alike(old: Evidence, new: Evidence) -> bool:
     return msgspec.structs.replace(old, at=new.at) == new
 
 
-def _facts(spec: Spec) -> dict[str, str]:
-    """The ModelPack config: what the model is, for registries and people."""
-    facts = {"format": engine(spec.serve.engine).format, "precision": spec.compress.precision}
+def _facts(shop: Workshop, spec: Spec, files: Sequence[File]) -> dict[str, str]:
+    """The ModelPack config: what the model is, for registries and people. The precision is the one that was chosen."""
+    inside = next(file for file in files if file.path == "spec.json")
+    precision = msgspec.json.decode(shop.blobs.read(inside.digest))["compress"]["precision"]
+    facts = {"format": engine(spec.serve.engine).format, "precision": precision}
     return facts | ({"licence": spec.policy.licence} if spec.policy.licence else {})

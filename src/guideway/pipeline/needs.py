@@ -87,12 +87,20 @@ def _training(spec: Spec, shape: Shape, each: float) -> Need:
 
 
 def _exporting(spec: Spec, shape: Shape) -> Need:
-    ships = shape.weights * SHIPPED[spec.compress.precision]
+    each = [shape.weights * SHIPPED[one] for one in _precisions(spec)]
+    ships = max(each)
     memory = PROCESS + shape.weights * EXPORTING
-    return Need("compress", memory, ships, 0.0, f"from {shape.weights * FLOAT / 1e6:.0f} to {ships / 1e6:.0f} MB")
+    disk = sum(each) * (2 if spec.compress.prune else 1)
+    return Need("compress", memory, disk, 0.0, f"from {shape.weights * FLOAT / 1e6:.0f} to {ships / 1e6:.0f} MB")
 
 
 def _serving(spec: Spec, shape: Shape) -> Need:
-    each = SERVER + 1.2 * shape.weights * SHIPPED[spec.compress.precision]
+    each = SERVER + 1.2 * shape.weights * max(SHIPPED[one] for one in _precisions(spec))
     count = spec.scale.max if spec.scale else spec.replicas
     return Need("serve", each * count, 0.0, 0.0, f"{count} replicas of {each / 1e6:.0f} MB")
+
+
+def _precisions(spec: Spec) -> tuple[str, ...]:
+    """What may ship: nobody knows before it is measured which candidate does."""
+    asked = spec.compress
+    return asked.candidates if asked.precision == "auto" else (asked.precision,)

@@ -67,6 +67,8 @@ def key_parts(stage: Stage, spec: Spec, root: Path, inputs: Mapping[str, Digest]
     """All that the result of a step depends on, by name: its key is the digest of these."""
     parts = {"code": known.code_digest(stage)}
     parts |= {f"library {name}": known.version(name) for name in stage.libraries}
+    if environment := environment_of(stage):
+        parts["environment"] = known.file_digest(environment)
     parts |= {f"parameter {name}": digest_of(value) for name, value in stage.params(spec).items()}
     parts |= {f"input {name}": digest for name, digest in inputs.items()}
     for path in stage.sources(spec, root):
@@ -88,9 +90,14 @@ def difference(before: Mapping[str, str] | None, now: Mapping[str, str]) -> str:
         if names:
             more = f" and {len(names) - 3} more" if len(names) > 3 else ""
             said.append(f"{plural if len(names) > 1 else kind} changed: {', '.join(names[:3])}{more}")
-    if "code" in changed:
-        said.append("code changed")
+    said += [f"{one} changed" for one in ("environment", "code") if one in changed]
     return "; ".join(said)
+
+
+def environment_of(stage: Stage) -> Path | None:
+    """The requirements file of the environment that *stage* runs in; None: ours."""
+    found: Path | None = getattr(stage, "environment", None)
+    return found
 
 
 def module_of(stage: Stage) -> str:

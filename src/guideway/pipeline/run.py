@@ -25,7 +25,8 @@ from guideway.core.protocols import Stage
 from guideway.core.spec import Spec
 from guideway.kit.files import locked, write_atomic
 from guideway.pipeline.borrow import borrows
-from guideway.pipeline.plan import difference, key_parts, module_of, needs_of
+from guideway.pipeline.environment import interpreter_for
+from guideway.pipeline.plan import difference, environment_of, key_parts, module_of, needs_of
 from guideway.pipeline.recall import recalled
 from guideway.pipeline.resume import lock_of, resume_of, sweep
 from guideway.pipeline.worker import Broke, JobFile, Measured, Message, Moved, Told
@@ -81,12 +82,14 @@ class _Step(msgspec.Struct, frozen=True):
     params: dict[str, Any]
     recalls: tuple[str, ...] = ()
     """Metrics whose earlier facts the work depends on."""
+    environment: Path | None = None
+    """The requirements file of the environment that it runs in; None: ours."""
 
 
 def _step(stage: Stage, spec: Spec, parts: dict[str, str], inputs: dict[str, Artifact]) -> _Step:
     params = dict(stage.params(spec))
     recalls = getattr(stage, "recalls", lambda params: ())(params)
-    return _Step(stage.name, module_of(stage), digest_of(parts), parts, inputs, params, recalls)
+    return _Step(stage.name, module_of(stage), digest_of(parts), parts, inputs, params, recalls, environment_of(stage))
 
 
 def _work(step: _Step, root: Path, facts: tuple[Evidence, ...], shop: Workshop, emit: Emit) -> StepResult:
@@ -99,7 +102,7 @@ def _work(step: _Step, root: Path, facts: tuple[Evidence, ...], shop: Workshop, 
         resume = resume_of(shop.home, step.key)
         job = msgspec.structs.replace(_job(step, root, folder, resume, shop.blobs), recalled=facts)
         log = log_of(shop.home, step.stage, step.key)
-        messages = _run_process(job, folder, log, emit)
+        messages = _run_process(job, folder, _interpreter(step, shop.home, emit), log, emit)
         artifact = shop.blobs.put_tree(Path(job.out), take=True)
     seconds = time.monotonic() - began
     found = _evidence(step, messages, artifact.digest, shop.clock())
@@ -140,7 +143,16 @@ def _job(step: _Step, root: Path, folder: Path, resume: Path, blobs: Blobs) -> J
     )
 
 
-def _run_process(job: JobFile, folder: Path, log: Path, emit: Emit) -> list[Message]:
+def _interpreter(step: _Step, home: Home, emit: Emit) -> str:
+    """The interpreter that runs *step*: ours, or that of its own environment."""
+    if step.environment is None:
+        return sys.executable
+    emit(Progress(step.stage, 0, 1, "its environment"))
+    log = home.logs / "build" / f"{step.stage}-environment.log"
+    return str(interpreter_for(step.environment, home.run / "environments", log))
+
+
+def _run_process(job: JobFile, folder: Path, interpreter: str, log: Path, emit: Emit) -> list[Message]:
     """Start the worker, pass its progress on, and return what it said."""
     asked = folder / "job.json"
     write_atomic(asked, msgspec.json.encode(job), durable=False)
@@ -148,7 +160,7 @@ def _run_process(job: JobFile, folder: Path, log: Path, emit: Emit) -> list[Mess
     hear, speak = os.pipe()
     with log.open("wb") as output, os.fdopen(hear, "rb") as voice:
         process = subprocess.Popen(
-            [sys.executable, "-P", "-m", "guideway.pipeline.worker", str(asked), str(speak)],
+            [interpreter, "-P", "-m", "guideway.pipeline.worker", str(asked), str(speak)],
             stdin=subprocess.PIPE,
             stdout=output,
             stderr=subprocess.STDOUT,

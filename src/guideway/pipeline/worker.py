@@ -20,6 +20,9 @@ import msgspec
 from guideway.core.errors import GuidewayError, Unavailable
 from guideway.core.evidence import Evidence, Interval
 
+EXTRAS = {"captum": "explain", "hyperopt": "tune", "opacus": "private", "optuna": "tune", "shap": "explain"}
+"""Which extra of the distribution brings a library, where it is not ``train``."""
+
 
 class JobFile(msgspec.Struct, frozen=True):
     """What the builder asks for: the stage, and the module that is it. Folders are absolute; inputs are read only."""
@@ -135,7 +138,8 @@ def _explained(error: Exception, asked: JobFile) -> GuidewayError:
         return Unavailable("not enough memory", try_this="a smaller batch or model")
     if isinstance(error, ModuleNotFoundError) and error.name:
         library = error.name.partition(".")[0]
-        return Unavailable(f"{library} is not installed", try_this="pip install 'guideway[train]'")
+        extra = EXTRAS.get(library, "train")
+        return Unavailable(f"{library} is not installed", try_this=f"pip install 'guideway[{extra}]'")
     first = str(error).splitlines()[0] if str(error) else ""
     return GuidewayError(f"{type(error).__name__}: {first}", try_this="the log has the whole story")
 

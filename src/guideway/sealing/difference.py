@@ -11,7 +11,7 @@ import msgspec
 from guideway.core.artifact import Digest, File
 from guideway.core.errors import Corrupt
 from guideway.core.evidence import OBSERVER, Evidence, Interval
-from guideway.sealing.side import LOCK, MANIFEST, POLICY, SERVE, Side, side
+from guideway.sealing.side import CLASSIFIER, LOCK, MANIFEST, POLICY, SERVE, Side, side
 
 __all__ = ["Difference", "Side", "difference", "side"]
 
@@ -270,11 +270,17 @@ def _object(one: Side, path: str) -> Mapping[str, Any]:
 
 
 def _interface(one: Side) -> dict[str, Any]:
-    """What a client would notice: the name it asks for, and the task. Which engine answers, it cannot tell."""
-    serve = _object(one, SERVE)
+    """What a client would notice: the name it asks for, the task, and the labels of a classifier.
+
+    Which engine answers, it cannot tell.
+    """
+    serve, classifier = _object(one, SERVE), _object(one, CLASSIFIER)
+    labels = classifier.get("labels", ())
     return {
         "model": serve.get("name", one.spec.get("name")),
         "task": serve.get("task", one.spec.get("task")),
+        "out_of_scope": classifier.get("out_of_scope") or None,
+        **{f"label {label}": "there" for label in (labels if isinstance(labels, list | tuple) else ())},
     }
 
 

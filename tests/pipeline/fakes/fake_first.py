@@ -28,6 +28,8 @@ def run(job):
         raise ValueError("a bad thing\nwith more lines")
     if mode == "kill":
         os.kill(os.getpid(), 9)
+    if mode == "lacks":
+        raise ModuleNotFoundError("No module named 'opacus'", name="opacus.optimizers")
     if mode == "full":
         raise OSError(28, "No space left on device")
     if mode == "wrapped":

@@ -117,7 +117,7 @@ def colour_spec(**parts: Any) -> Spec:
     }
     made = {
         "data": {"sources": [{"path": "rows.jsonl"}], "splits": {"unseen": {"by": ["phrasing"], "values": ["p7"]}}},
-        "train": {"architecture": shape, "steps": 200, "batch": 16, "learning_rate": 1e-2, "warmup": 10},
+        "train": {"architecture": shape, "steps": 150, "batch": 16, "learning_rate": 5e-3, "warmup": 10},
         "evaluate": {"max_tokens": 8},
     }
     return spec_of(**made | parts)

@@ -6,11 +6,12 @@ import json
 
 import numpy as np
 import pytest
-from classify_rig import classify_spec
+from classify_rig import TRAIN, classify_spec
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from stage_rig import run_stage
 
+from guideway.core.errors import SpecError
 from guideway.pipeline.stages import evaluate
 from guideway.pipeline.stages.classify import scores
 from guideway.pipeline.stages.classify.baseline import cross_validate
@@ -82,6 +83,9 @@ def test_the_base_is_a_source_only_where_folds_train_from_it(intents):
     assert evaluate.sources(classify_spec(), intents.root) == ()
     paths = evaluate.sources(classify_spec(evaluate={"folds": 2}), intents.root)
     assert intents.root / "base" / "model.safetensors" in paths
+    elsewhere = classify_spec(evaluate={"folds": 2}, train=TRAIN | {"base": "release:encoder@sha256:1"})
+    with pytest.raises(SpecError, match="folds need a base that is a folder"):
+        evaluate.sources(elsewhere, intents.root)
 
 
 def test_mcnemar_is_the_binomial_test_of_those_that_differ():

@@ -46,11 +46,6 @@ def test_an_onnx_model_ships_as_links(colours, tmp_path):
             assert (job.out / "model" / path.relative_to(colours.out["compress"])).samefile(path)
 
 
-def test_what_training_leaves_for_people_does_not_ship(colours, packed):
-    assert (colours.out["train"] / "report.html").is_file()
-    assert not (packed.out / "model" / "report.html").exists() and not (packed.out / "model" / "adapter").exists()
-
-
 def test_a_classifier_ships_with_its_classes_its_threshold_and_its_task(intents, tmp_path):
     inputs = {name: intents.out[name] for name in ("data", "train", "compress")}
     job = FakeJob(dict(package.params(intents.spec)), inputs, tmp_path, tmp_path / "release")
@@ -59,3 +54,8 @@ def test_a_classifier_ships_with_its_classes_its_threshold_and_its_task(intents,
     names = {path.name for path in (job.out / "model").iterdir()}
     assert names == {"classifier.json", "model.onnx", "tokenizer.json", "tokenizer_config.json"}
     assert scan_folder(job.out).unsafe == ()
+
+
+def test_what_training_leaves_for_people_does_not_ship(colours, packed):
+    assert (colours.out["train"] / "report.html").is_file()
+    assert not (packed.out / "model" / "report.html").exists() and not (packed.out / "model" / "adapter").exists()

@@ -55,7 +55,7 @@ def retrain(colours, name, **more):
 def test_the_loss_falls_and_the_curve_tells_it(colours):
     curve = json.loads((colours.out["train"] / "curve.json").read_text())
     assert curve[-1]["loss"] < 0.5 < 2 < curve[0]["loss"]
-    assert curve[-1]["step"] == 200
+    assert curve[-1]["step"] == 150
     assert colours.jobs["train"].one("train_loss").value == curve[-1]["loss"]
 
 
@@ -90,7 +90,7 @@ def test_no_output_says_where_it_was_made(colours):
 
 def test_training_says_how_far_it_is(colours):
     moved = colours.jobs["train"].moved
-    assert moved[-1] == (200, 200) and len(moved) > 50
+    assert moved[-1] == (150, 150) and len(moved) > 50
     assert moved == sorted(moved)
 
 
@@ -417,7 +417,7 @@ def test_the_report_needs_nothing_else_and_shows_losses_and_answers(colours):
     assert "src=" not in page and "href=" not in page and "<script" not in page
     assert f"{curve[-1]['validation']['loss']:.4f}" in page and "训练报告" in page
     last = page[page.rindex("<tbody>") :]
-    assert re.search(r"<td class=.number.>200</td><td>(\w+)</td>.*?正确</td><td>\1</td>", last, re.DOTALL)
+    assert re.search(r"<td class=.number.>150</td><td>(\w+)</td>.*?正确</td><td>\1</td>", last, re.DOTALL)
 
 
 def test_what_rows_say_is_only_text_in_the_report():

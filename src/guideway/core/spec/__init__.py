@@ -1,10 +1,10 @@
 """The spec: what a team asks for, in one file."""
 
+from guideway.core.spec.compress import Compress, Prune
 from guideway.core.spec.evaluate import Evaluate, Perturb, Requirement, Slices
 from guideway.core.spec.gateway import Gateway
 from guideway.core.spec.load import SpecFile, load, state_url
 from guideway.core.spec.model import (
-    Compress,
     Data,
     Datasheet,
     Serve,
@@ -31,6 +31,7 @@ __all__ = [
     "Lora",
     "Perturb",
     "Privacy",
+    "Prune",
     "Requirement",
     "Rollout",
     "Serve",

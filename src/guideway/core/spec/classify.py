@@ -34,10 +34,17 @@ def _of_a_classifier(spec: Spec) -> Iterator[_Fault]:
         yield _Fault(("train",), "a classifier is trained from a base", "recipe: full, and base: FOLDER of an encoder")
     if spec.tune is not None:
         yield _Fault(("tune",), "a classifier is not tuned by this version", "remove it, or write task: chat")
+    if spec.train.privacy is not None:
+        yield _Fault(("train", "privacy"), "a classifier cannot learn with privacy", "remove it")
+    if any(source.weight for source in data.sources):
+        yield _Fault(("data", "sources"), "rows of a classifier have no weights by source", "train.class_weights: true")
     if spec.serve.engine != "onnx":
         yield _Fault(("serve", "engine"), "a classifier is served by the engine onnx only", "engine: onnx")
-    if spec.compress.precision == "int4":
-        yield _Fault(("compress", "precision"), "a classifier has no precision int4", "int8 or fp32")
+    if spec.compress.precision in ("auto", "int4"):
+        said = f"a classifier has no precision {spec.compress.precision}"
+        yield _Fault(("compress", "precision"), said, "int8 or fp32")
+    if spec.compress.prune:
+        yield _Fault(("compress", "prune"), "a classifier is not pruned by this version", "remove it")
     if spec.serve.guardrails != Guardrails():
         yield _Fault(("serve", "guardrails"), "guardrails are about chat, and a classifier has none", "remove them")
     if data.learn_out_of_scope and not data.out_of_scope:

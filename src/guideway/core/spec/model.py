@@ -10,6 +10,7 @@ from msgspec import Meta
 from guideway.core.gate import Bite, Level
 from guideway.core.privacy import Action, Entity
 from guideway.core.release import Decoding
+from guideway.core.spec.compress import Compress
 from guideway.core.spec.evaluate import Evaluate
 from guideway.core.spec.gateway import Gateway
 from guideway.core.spec.guardrails import Guardrails
@@ -82,14 +83,6 @@ class Data(Part, frozen=True):
     seed: int = 7
     deduplicate: bool = True
     max_bad_rows: Share = 0.01
-
-
-class Compress(Part, frozen=True):
-    """Precision of the model that ships, and the loss that is allowed against the trained one."""
-
-    precision: Literal["fp32", "int8", "int4"] = "int8"
-    max_kl: Annotated[float, Meta(gt=0.0)] = 0.02
-    max_flips: Share = 0.02
 
 
 class Prompt(Part, frozen=True):

@@ -18,6 +18,7 @@ from guideway.core.guardrails import CLASSIFIER_FILE, RULES_FILE
 from guideway.core.protocols import Job
 from guideway.core.release import Decoding, ServeSettings
 from guideway.core.spec import Spec, build_part
+from guideway.core.spec.compress import ALL_PRECISIONS
 from guideway.core.spec.guardrails import Guardrails, rules_of
 from guideway.engines import engine
 from guideway.sealing.reshard import reshard
@@ -28,6 +29,8 @@ uses = ("tune",)
 libraries: tuple[str, ...] = ()
 code = ("guideway.sealing.reshard", "guideway.sealing.tensors")
 
+REPORTS = ("report.html", "report.json", "report.md", "report.zh.html")
+"""What stages leave for people beside a model; a release takes none of it."""
 LOCKED = ("guideway", "numpy", "onnxruntime", "onnxruntime-genai", "tokenizers", "torch", "transformers")
 """Distributions whose versions a release records: those that made its bytes or will read them."""
 
@@ -55,7 +58,7 @@ def sources(spec: Spec, root: Path) -> Sequence[Path]:
 
 def run(job: Job) -> None:
     """Write the release folder to ``job.out``."""
-    spec = job.params["spec"]
+    spec = settled(job.params["spec"], job.inputs["compress"])
     serve = spec["serve"]
     template = serve["prompt"]["template"]
     settings = ServeSettings(
@@ -67,7 +70,8 @@ def run(job: Job) -> None:
         decoding=msgspec.convert(serve["decoding"], Decoding),
     )
     reshard(job.inputs[job.params["model"]], job.out / "model")
-    (job.out / "model" / "report.html").unlink(missing_ok=True)  # answers to rows of the data are in it
+    for name in REPORTS:
+        (job.out / "model" / name).unlink(missing_ok=True)  # rows of the data, or how fast one machine was
     shutil.rmtree(job.out / "model" / "adapter", ignore_errors=True)  # merged into the model already
     _write(job.out / "serve.json", msgspec.to_builtins(settings))
     _write(job.out / "policy.json", spec["policy"])
@@ -80,6 +84,16 @@ def run(job: Job) -> None:
         _searched(job)
     size = sum(path.stat().st_size for path in job.out.rglob("*") if path.is_file())
     job.fact(f"{size / 1e6:.1f} MB")
+
+
+def settled(spec: Mapping[str, Any], compressed: Path) -> dict[str, Any]:
+    """*spec* with what was chosen in the folder *compressed*: it alone would have made the same release."""
+    asked = spec["compress"]
+    if asked["precision"] != "auto":
+        return dict(spec)
+    chosen = json.loads((compressed / "report.json").read_text(encoding="utf-8"))["chosen"]
+    plain = {"precision": chosen["precision"], "candidates": list(ALL_PRECISIONS)}
+    return {**spec, "compress": asked | plain | ({} if chosen["pruned"] else {"prune": None})}
 
 
 def _guardrails(job: Job, asked: Guardrails) -> None:

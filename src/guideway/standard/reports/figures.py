@@ -8,6 +8,7 @@ from guideway.core.artifact import short
 from guideway.core.dossier import Proof
 from guideway.core.evidence import Evidence
 from guideway.standard.judge import number
+from guideway.standard.reports.candidates import candidates
 from guideway.standard.reports.drawn import (
     Drawn,
     baseline,
@@ -173,7 +174,7 @@ def compression(drawn: Drawn) -> tuple[Block, ...]:
         )
         for one in found
     ]
-    return (Table(columns, tuple(rows)),)
+    return (Table(columns, tuple(rows)), *candidates(drawn))
 
 
 def in_plain_words(drawn: Drawn) -> tuple[Cell, ...]:

@@ -36,8 +36,8 @@ _SHORT = 20
 _ROW, _LEFT, _RIGHT, _WIDTH = 24, 130, 56, 460
 
 
-def to_html(page: Page, language: Language) -> str:
-    """*page* in one language, as a whole document."""
+def to_html(page: Page, language: Language, drawing: str = "") -> str:
+    """*page* in one language, as a whole document; *drawing* is SVG for its end, for which the caller answers."""
     title = html.escape(clean(page.title.said(language)))
     headings = [block for block in page.blocks if isinstance(block, Heading) and block.level == 2]
     numbers = {id(heading): number for number, heading in enumerate(headings, 1)}
@@ -48,7 +48,7 @@ def to_html(page: Page, language: Language) -> str:
         f'<meta name="viewport" content="width=device-width, initial-scale=1">\n'
         f'<meta name="referrer" content="no-referrer">\n<title>{title}</title>\n<style>\n{_style()}</style>\n</head>\n'
         f"<body>\n<main>\n<header>\n<h1>{title}</h1>\n{_pairs(page.facts, language)}\n</header>\n"
-        f"{_contents(headings, language)}{body}\n</main>\n</body>\n</html>\n"
+        f"{_contents(headings, language)}{body}\n{drawing}</main>\n</body>\n</html>\n"
     )
 
 

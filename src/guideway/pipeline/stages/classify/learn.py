@@ -29,6 +29,8 @@ from guideway.sealing.reshard import reshard_in_place
 RESERVED = 2
 """Positions that some encoders keep for themselves."""
 OF_THE_TOKENIZER = ("tokenizer.json", "tokenizer_config.json", "special_tokens_map.json")
+OTHERS = ("mixture", "task")
+"""Parameters of stage train that are not from ``train``."""
 Progress = Callable[[float, float, str], None]
 
 
@@ -38,9 +40,8 @@ def learn(job: Job, base: Path | None) -> None:
     Raises:
         GuidewayError: the base is no encoder, or the loss stopped being a number.
     """
-    train = train_of(dict(job.params))
-    data = job.inputs["data"]
-    assert base, "the spec is checked: a classifier has a base"
+    assert base is not None, "the spec of a classifier has one"
+    train, data = train_of(dict(job.params)), job.inputs["data"]
     job.progress(0, train.steps, "loading the base")
     settings = settings_of(base, manifest_of(data)["classes"], train)
     reader, rows = TextReader(base, settings.max_tokens), Rows(data, train)
@@ -53,7 +54,7 @@ def learn(job: Job, base: Path | None) -> None:
 
 def train_of(params: dict[str, object]) -> Train:
     """The settings of a training in the parameters of its stage."""
-    return msgspec.convert({name: value for name, value in params.items() if name not in ("mixture", "task")}, Train)
+    return msgspec.convert({name: value for name, value in params.items() if name not in OTHERS}, Train)
 
 
 def settings_of(base: Path, classes: Sequence[str], train: Train) -> ClassifierSettings:

@@ -1,5 +1,8 @@
 """Compress: export the trained model for plain ONNX Runtime, and measure how far it moved.
 
+Where candidates are compared, or the model is pruned first, their speed is measured too, and a report says why which
+one ships. The bytes of the model depend on the inputs and on that choice alone.
+
 Of a classifier the threshold is set here too, because it belongs to the very model that ships.
 """
 
@@ -8,6 +11,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
+
+import msgspec
 
 from guideway.core.protocols import Job
 from guideway.core.spec import Spec
@@ -23,10 +28,12 @@ code = (
     "guideway.pipeline.stages.classify.shipped",
     "guideway.pipeline.stages.classify.threshold",
     "guideway.pipeline.stages.evaluate.splits",
+    "guideway.pipeline.stages.data.clean",
     "guideway.pipeline.stages.examples",
     "guideway.pipeline.stages.intervals",
     "guideway.pipeline.stages.models",
     "guideway.pipeline.stages.threads",
+    "guideway.pipeline.stages.train",
     "guideway.replica.backend",
     "guideway.replica.memory",
     "guideway.replica.onnx_backend",
@@ -40,11 +47,21 @@ code = (
 
 
 def params(spec: Spec) -> Mapping[str, Any]:
-    """The precision, and what the threshold of a classifier is set by. Limits are judged later and change nothing."""
-    params: dict[str, Any] = {"precision": spec.compress.precision}
+    """The precision; with candidates the limits too, for they choose; with pruning also how the model was trained.
+
+    Else limits are judged later and change nothing. A classifier has what its threshold is set by.
+    """
+    asked = spec.compress
+    params: dict[str, Any] = {"precision": asked.precision}
     if spec.task == "classify":
         outside = "" if spec.data.learn_out_of_scope else spec.data.out_of_scope
-        params |= {"task": spec.task, "out_of_scope": outside, "validation": spec.train.validation.split}
+        return params | {"task": spec.task, "out_of_scope": outside, "validation": spec.train.validation.split}
+    if asked.precision == "auto":
+        params["candidates"] = asked.candidates
+    if asked.precision == "auto" or asked.prune:
+        params |= {"max_kl": asked.max_kl, "max_flips": asked.max_flips, "prune": msgspec.to_builtins(asked.prune)}
+    if asked.prune:
+        params["train"] = msgspec.to_builtins(spec.train)
     return params
 
 
@@ -54,24 +71,29 @@ def sources(spec: Spec, root: Path) -> Sequence[Path]:  # noqa: ARG001 - the pro
 
 
 def run(job: Job) -> None:
-    """Write ``model.onnx``, what describes it, and the tokenizer to ``job.out``."""
+    """Write ``model.onnx``, what describes it, and the tokenizer to ``job.out``; after a contest also its report.
+
+    Raises:
+        Refused: no candidate keeps to the limits.
+    """
     if job.params.get("task") == "classify":
         from guideway.pipeline.stages.classify.compress import compress
 
         compress(job)
         return
+    if "prune" in job.params:
+        from guideway.pipeline.stages.compress.contest import contest
+
+        contest(job)
+        return
     from guideway.pipeline.stages.compress.distance import measure_distance
     from guideway.pipeline.stages.compress.export import export
+    from guideway.pipeline.stages.compress.sizes import weights
 
     precision = job.params["precision"]
     job.progress(0, 10, f"exporting to {precision}")
     export(job.inputs["train"], job.out, precision)
-    before, after = _weights(job.inputs["train"], ".safetensors"), _weights(job.out, ".onnx", ".data")
+    before, after = weights(job.inputs["train"]), weights(job.out)
     job.measure("model_bytes", after, "bytes", about="out", source="train")
     job.fact(f"{precision}: {before / 1e6:.1f} MB to {after / 1e6:.1f} MB")
     measure_distance(job)
-
-
-def _weights(folder: Path, *suffixes: str) -> int:
-    """Bytes in the files of *folder* that end so."""
-    return sum(path.stat().st_size for path in folder.iterdir() if path.suffix in suffixes)

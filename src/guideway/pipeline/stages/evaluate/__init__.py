@@ -13,6 +13,7 @@ from guideway.core.protocols import Job
 from guideway.core.spec import Spec
 from guideway.pipeline.stages.package import shipped
 from guideway.pipeline.stages.train.base import files_of
+from guideway.pipeline.stages.train.places import is_folder
 
 name = "evaluate"
 needs = ("data", "train", "compress")
@@ -66,7 +67,11 @@ def sources(spec: Spec, root: Path) -> Sequence[Path]:
         SpecError: it is not there.
     """
     if spec.task == "classify" and spec.evaluate.folds:
-        return files_of(root / str(spec.train.base), str(spec.train.base))
+        base = str(spec.train.base)
+        if not is_folder(base):
+            advice = "copy the base into a folder, or leave folds out"
+            raise SpecError("folds need a base that is a folder", where="evaluate.folds", try_this=advice)
+        return files_of(root / base, base)
     template = spec.serve.prompt.template
     if template is None:
         return ()

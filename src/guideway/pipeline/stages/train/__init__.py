@@ -37,11 +37,11 @@ code = (
 
 
 def params(spec: Spec) -> Mapping[str, Any]:
-    """The whole of ``train``; the weights of the sources, if they have any; the task, where it is to classify."""
+    """The whole of ``train``; the weights of the sources, if they have any; and the task, where it is to classify."""
     plain: dict[str, Any] = msgspec.to_builtins(spec.train)
     mixture = [(one.path, one.weight) for one in spec.data.sources if one.weight]
-    plain |= {"task": spec.task} if spec.task == "classify" else {}
-    return plain | ({"mixture": mixture} if mixture else {})
+    task = {"task": spec.task} if spec.task == "classify" else {}
+    return plain | task | ({"mixture": mixture} if mixture else {})
 
 
 def recalls(params: Mapping[str, Any]) -> tuple[str, ...]:
