@@ -16,12 +16,13 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from replica_fakes import write_release
+from replica_fakes import Recorder, Remembering, solo, write_release
 
 from guideway.kit.forkserver import connect_or_start
 from guideway.kit.process import free_port, is_alive, terminate
 from guideway.replica.onnx_backend import OnnxBackend
 from guideway.replica.score import generate_all
+from guideway.replica.serve import begun
 from guideway.replica.text import Text
 
 HERE = Path(__file__).parent
@@ -128,6 +129,27 @@ def wait_for(port: int, pid: int, log: Path) -> None:
         with contextlib.suppress(ConnectionRefusedError), socket.create_connection(("127.0.0.1", port), PATIENCE):
             return
     raise AssertionError(log.read_text())
+
+
+def test_a_server_has_read_how_its_conversations_begin(token_folder: Path) -> None:
+    text, system = Text(token_folder), "the end of the hello world"
+    model = Remembering()
+    scheduler, fed = begun(model, text, system), 0
+    for said in ("hello", "world", "hello"):
+        prompt = text.encode_chat([{"role": "user", "content": said}], system)
+        work = Recorder(prompt, 3)
+        scheduler.add(work)
+        while scheduler.busy:
+            scheduler.step()
+        fed += len(prompt) - len(text.prefix(system))
+        assert work.answer == solo(Remembering(), prompt, 3)
+    assert model.fed == fed
+
+
+def test_a_beginning_that_fills_the_context_is_not_kept(token_folder: Path) -> None:
+    model = Remembering(context=20)
+    begun(model, Text(token_folder), "the end of the hello world " * 9)
+    assert model.learned == []
 
 
 def test_a_stream_that_runs_is_finished_before_the_replica_ends(token_folder: Path, tmp_path: Path) -> None:

@@ -88,11 +88,7 @@ def read_settings(release: Path) -> ServeSettings:
 
 async def _serve(arguments: Arguments, settings: ServeSettings, text: Text, backend: Backend) -> int:
     outbox = Outbox(asyncio.get_running_loop())
-    scheduler = Scheduler(backend)
-    prefix = text.prefix(settings.system)
-    if 0 < len(prefix) < backend.context:
-        scheduler.learn(prefix)
-    worker = Worker(scheduler, outbox.send)
+    worker = Worker(begun(backend, text, settings.system), outbox.send)
     service = Service(
         settings, text, worker.submit, outbox, context=backend.context, limit=arguments.slots + arguments.queue
     )
@@ -100,6 +96,15 @@ async def _serve(arguments: Arguments, settings: ServeSettings, text: Text, back
     await until_told(arguments, settings.name, service, refusal)
     worker.stop()
     return 0
+
+
+def begun(backend: Backend, text: Text, system: str) -> Scheduler:
+    """A scheduler that has read how the conversations of this release begin: its template and its *system* prompt."""
+    scheduler = Scheduler(backend)
+    prefix = text.prefix(system)
+    if 0 < len(prefix) < backend.context:
+        scheduler.learn(prefix)
+    return scheduler
 
 
 class Answering(Protocol):
