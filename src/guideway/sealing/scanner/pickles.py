@@ -43,8 +43,8 @@ KNOWN = sys.stdlib_module_names | {
     "pip",
     "setuptools",
 }
-"""Packages that are likely to be there. In a text an instance of anything else may be a word in brackets, and in a list of
-words an import of anything else is two words."""
+"""Packages that are likely to be there. In a text an instance of anything else may be a word in brackets; in a list of
+words, an import of anything else is two words."""
 _IN_TEXT = re.compile(rb"[ci](?=([A-Za-z_][\w.]*)\r?\n([A-Za-z_][\w.]*)\r?\n)")
 _SPACE = re.compile(rb"[ \t]")
 _NUMBER = re.compile(rb"\s*[-+]?(?:[\d_]+\.?\d*(?:[eE][-+]?\d+)?L?|\.\d+|inf|nan)\s*")
