@@ -129,6 +129,15 @@ CASES = {
         {"last_done": rollout(Phase.DONE), "route": route(NEW, 1, 2), "replicas": (*BOTH_NEW, BOTH_OLD[0])},
         [],
     ),
+    "new settings while it bakes: the release before stays warm, whatever they call their own": (
+        {
+            "last_done": rollout(Phase.DONE),
+            "rollout": rollout(Phase.STARTING, previous=None),
+            "route": route(NEW, 1, 2),
+            "replicas": (*BOTH_NEW, *BOTH_OLD),
+        },
+        [Move("r", Phase.SWITCHING)],
+    ),
     "after that it stops": (
         {
             "baked": 390.0,

@@ -77,6 +77,18 @@ def test_units_that_are_heard_late_are_as_old_as_they_are(fleet):
     assert "quiet: no unit for 72" in canary(fleet, rollout).decision.reason
 
 
+def test_what_lay_there_when_a_controller_began_raises_nothing_before_another_unit_is_heard(fleet):
+    rollout, users = begun(fleet)
+    segment(fleet, "worker-8", *(unit(rollout.id, f"o{n}", at=fleet.now() + 5.0) for n in range(300)))
+    fleet.new_controller()
+    for _ in range(5):
+        heard(fleet, rollout, 300)
+    assert rows.route(fleet.database, "dev").weight == 0.1
+    assert "quiet" in canary(fleet, rollout).decision.reason
+    users.ask(20)
+    fleet.until(lambda: heard(fleet, rollout, 320) and rows.route(fleet.database, "dev").weight > 0.1)
+
+
 def test_a_segment_of_records_that_nobody_understands_is_said_aloud(fleet, capsys):
     rollout, _ = begun(fleet)
     segment(fleet, "worker-6", unit(rollout.id, "strange", failure="of another version"))

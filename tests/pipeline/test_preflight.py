@@ -13,7 +13,8 @@ from guideway.core.spec import Architecture, Spec, Tune
 from guideway.core.spec.tune import Dimension
 from guideway.kit.machine import Machine
 from guideway.pipeline.needs import fitting_batch, needs, shape_of, training_memory
-from guideway.pipeline.preflight import base_shape, preflight, require, size
+from guideway.pipeline.preflight import preflight, require, size
+from guideway.pipeline.shapes import base_shape, trained_shape, use_share
 
 LARGE = Machine(memory=10**12, memory_free=10**12, disk_free=10**12)
 
@@ -110,11 +111,11 @@ def test_the_shape_of_a_base_is_read_from_its_config_and_the_headers_of_its_weig
     config = {"num_hidden_layers": 2, "hidden_size": 8, "vocab_size": 50, "max_position_embeddings": 32}
     (tmp_path / "config.json").write_text(json.dumps(config))
     save_file({"a": torch.zeros(3, 5), "b": torch.zeros(7)}, tmp_path / "model.safetensors")
-    shape = base_shape(tmp_path, spec(architecture={"context": 64}))
+    shape = base_shape(tmp_path, 64)
     assert shape is not None
     assert (shape.weights, shape.context, shape.feed_forward) == (22, 32, 32)
     (tmp_path / "config.json").write_text("{}")
-    assert base_shape(tmp_path, spec()) is None
+    assert base_shape(tmp_path, 64) is None
     assert preflight(spec(recipe="full", base="b"), tmp_path, LARGE, None) is None
 
 
@@ -128,6 +129,16 @@ def test_where_the_precision_is_chosen_later_there_is_room_for_every_candidate()
     assert auto["serve"].memory == int8["serve"].memory
     assert int8["compress"].disk < auto["compress"].disk < asked(precision="auto")["compress"].disk
     assert asked(precision="int8", prune={})["compress"].disk == 2 * int8["compress"].disk
+
+
+def test_adapters_need_less_and_a_student_is_what_its_architecture_says(tmp_path):
+    whole, adapter = spec(recipe="full", base="b").train, spec(recipe="lora", base="b").train
+    shape = shape_of(Architecture(layers=12, hidden=768, heads=12, kv_heads=12, feed_forward=3072, vocabulary=30000))
+    there = Machine(memory=10**11, memory_free=5 * 10**10, disk_free=10**12)
+    assert use_share(adapter, shape, there) < use_share(whole, shape, there) < 1.0
+    student = spec(recipe="distill", base="b", architecture={"layers": 3}).train
+    assert trained_shape(student, tmp_path, "chat") == shape_of(student.architecture)
+    assert trained_shape(whole, tmp_path, "chat") is None
 
 
 def test_replicas_count_together():

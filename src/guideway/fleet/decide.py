@@ -110,11 +110,11 @@ def warm_release(view: View) -> Digest | None:
     So it does between the new route and the end of the rollout, which may come late.
     """
     rollout, done = view.rollout, view.last_done
-    if rollout and view.stable and rollout.release == view.stable.release:
-        return rollout.previous
-    if done is None or view.stable is None or done.release != view.stable.release:
+    if view.stable is None:
         return None
-    return done.previous if view.baked < done.bake else None
+    if done is not None and done.release == view.stable.release:
+        return done.previous if view.baked < done.bake else None
+    return rollout.previous if rollout and rollout.release == view.stable.release else None
 
 
 def _down(view: View) -> list[Action]:

@@ -36,6 +36,7 @@ class Ears:
         self._pauses: dict[str, float] = {}
         self._remembered: dict[str, float] = {}
         self._deaf: dict[str, float] = {}
+        self._caught_up: set[str] = set()
         self._thumbs = Thumbs(home, database, memory)
 
     def deaf_for(self, environment: str) -> float:
@@ -55,12 +56,15 @@ class Ears:
         except OSError:
             passed = LISTEN if last is None else min(now - last, LONGEST)
             self._deaf[environment] = self._deaf.get(environment, 0.0) + passed
+            self._caught_up.discard(environment)
             return False
         self._deaf.pop(environment, None)
         self._say(environment, found)
         if found:
             self._commit(environment, found)
             self._pauses[environment] = max(LISTEN, SHARE * (self._steady() - now))
+        if sum(len(reading.records) for reading in found.values()) < AT_ONCE:
+            self._caught_up.add(environment)
         self._thumbs.hear(environment)
         self._clear(environment, folder, {**read, **{name: reading.offset for name, reading in found.items()}})
         return any(reading.records for reading in found.values())
@@ -101,7 +105,8 @@ class Ears:
         if rollout.phase is Phase.SHADOW and not known.scores.limits.latency:
             known.scores.limits = self._memory.baseline(rollout.environment).limits()
         if rollout.phase is not Phase.DONE:
-            if sum([known.take(outcome, rollout.id) for outcome in news]):
+            units = sum([known.take(outcome, rollout.id) for outcome in news])
+            if units and rollout.environment in self._caught_up:  # nobody knows how old what lay there is
                 self._memory.watch(rollout).unit = self._steady()
         elif stable == short(rollout.release):
             for outcome in news:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from guideway.core.spec import Architecture, Spec, Tune
+from guideway.core.spec import Architecture, Spec, Train, Tune
 
 FLOAT = 4
 """Bytes of a weight while it is trained."""
@@ -21,6 +21,7 @@ EXPORTING = 10.0
 """Bytes per weight while a model is exported: the source, the graph, and what is written."""
 EFFICIENCY = 0.35
 """The share of the machine's matrix speed that training reaches."""
+ADAPTERS = 0.03
 SERVER = 150_000_000
 """Bytes that a replica holds beside the weights."""
 
@@ -73,6 +74,11 @@ def training_memory(shape: Shape, batch: int, trained_share: float = 1.0) -> flo
     return PROCESS + learning + batch * shape.context * kept * FLOAT
 
 
+def trained_share(train: Train) -> float:
+    """The share of the weights that a recipe trains: adapters are a few in a hundred at the most."""
+    return ADAPTERS if train.recipe == "lora" else 1.0
+
+
 def fitting_batch(shape: Shape, batch: int, memory: float, trained_share: float = 1.0) -> int:
     """The largest batch not above *batch*, by halving, whose training fits into *memory* bytes; 0: none does."""
     while batch and training_memory(shape, batch, trained_share) > memory:
@@ -81,9 +87,9 @@ def fitting_batch(shape: Shape, batch: int, memory: float, trained_share: float 
 
 
 def _training(spec: Spec, shape: Shape, each: float) -> Need:
-    tokens = spec.train.steps * spec.train.batch * min(each, shape.context)
+    tokens = spec.train.steps * spec.train.accumulate * spec.train.batch * min(each, shape.context)
     why = f"{shape.weights / 1e6:.1f}M weights, batches of {spec.train.batch} x {shape.context} tokens"
-    memory = training_memory(shape, spec.train.batch)
+    memory = training_memory(shape, spec.train.batch, trained_share(spec.train))
     return Need("train", memory, shape.weights * FLOAT * 2, 6.0 * shape.weights * tokens, why)
 
 

@@ -3,20 +3,19 @@
 from __future__ import annotations
 
 import itertools
-import json
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from guideway.core.errors import Unavailable
 from guideway.core.spec import Spec
 from guideway.kit.machine import Machine
-from guideway.pipeline.needs import EFFICIENCY, Need, Shape, fitting_batch, needs, shape_of
+from guideway.pipeline.needs import EFFICIENCY, Need, Shape, fitting_batch, needs
+from guideway.pipeline.shapes import trained_shape
 from guideway.pipeline.stages import STAGES
 from guideway.pipeline.stages.data.clean import Empty, Unusable, clean_row
 from guideway.pipeline.stages.data.read import Raw, format_of, read
-from guideway.sealing.tensors import read_header
 
 GB = 1e9
 LOOKED_AT = 200
@@ -55,7 +54,7 @@ class Flight(NamedTuple):
 
 def preflight(spec: Spec, root: Path, there: Machine, speed: float | None) -> Flight | None:
     """Compare what *spec* needs with *there*; *speed* is in operations a second. None: the base tells no shape."""
-    shape = base_shape(root / spec.train.base, spec) if spec.train.base else shape_of(spec.train.architecture)
+    shape = trained_shape(spec.train, root / spec.train.base if spec.train.base else None, spec.task)
     if shape is None:
         return None
     found = needs(spec, shape, row_tokens(spec, root) if speed else math.inf)
@@ -94,22 +93,6 @@ def require(flight: Flight) -> None:
         )
 
 
-def base_shape(folder: Path, spec: Spec) -> Shape | None:
-    """The shape of the model in a Hugging Face *folder*, by its config and the headers of its weights."""
-    try:
-        config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return None
-    sizes = [config.get(name) for name in ("num_hidden_layers", "hidden_size", "vocab_size")]
-    if not all(isinstance(one, int) for one in sizes):
-        return None
-    layers, hidden, vocabulary = sizes
-    context = min(spec.train.architecture.context, config.get("max_position_embeddings") or math.inf)
-    feed_forward = config.get("intermediate_size") or 4 * hidden
-    heads, weights = config.get("num_attention_heads") or 1, weights_in(sorted(folder.glob("*.safetensors")))
-    return Shape(layers, hidden, heads, feed_forward, vocabulary, int(context), weights)
-
-
 def row_tokens(spec: Spec, root: Path) -> float:
     """About how many tokens a row has, by the first rows of the first source; texts are packed, so they fill it all."""
     if spec.task == "completion":
@@ -127,11 +110,6 @@ def _text(fields: Mapping[str, Any], spec: Spec) -> str:
     except (Unusable, Empty):
         return ""
     return row.prompt + row.response
-
-
-def weights_in(files: Sequence[Path]) -> int:
-    """How many numbers lie in safetensors *files*; no tensor is read."""
-    return sum(math.prod(tensor.shape) for file in files for tensor in read_header(file).tensors)
 
 
 def size(count: float) -> str:

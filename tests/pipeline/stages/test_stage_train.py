@@ -88,6 +88,10 @@ def test_no_output_says_where_it_was_made(colours):
         assert str(colours.root).encode() not in path.read_bytes()
 
 
+def test_what_a_training_needs_of_the_machine_is_evidence(colours):
+    assert 0 < colours.jobs["train"].one("resource_use_share").value < 1
+
+
 def test_training_says_how_far_it_is(colours):
     moved = colours.jobs["train"].moved
     assert moved[-1] == (150, 150) and len(moved) > 50

@@ -11,6 +11,9 @@ import msgspec
 from guideway.core.errors import SpecError
 from guideway.core.protocols import Job
 from guideway.core.spec import Spec
+from guideway.kit.machine import machine
+from guideway.pipeline.shapes import trained_shape, use_share
+from guideway.pipeline.stages import choose
 from guideway.pipeline.stages.train.base import files_of, refuse_unsafe
 from guideway.pipeline.stages.train.places import BORROWED, RELEASE, check_place, folder_of, is_folder, said_in
 
@@ -86,12 +89,21 @@ def run(job: Job) -> None:
         Unavailable: the base is on the hub, which does not answer.
     """
     base = base_of(job, job.params)
+    _look_ahead(job, base)
     if job.params.get("task") == "classify":
         from guideway.pipeline.stages.classify.learn import learn
     else:
         from guideway.pipeline.stages.train.learn import learn
 
     learn(job, base)
+
+
+def _look_ahead(job: Job, base: Path | None) -> None:
+    """Leave as evidence which share of what this machine has to give a training needs, before it begins."""
+    train = choose.settings(job, job.params)
+    shape = trained_shape(train, base, str(job.params.get("task", "")))
+    if shape:
+        job.measure("resource_use_share", use_share(train, shape, machine(job.out)), "share", about="out")
 
 
 def base_of(job: Job, params: Mapping[str, Any]) -> Path | None:

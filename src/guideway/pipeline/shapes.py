@@ -1,0 +1,53 @@
+"""The shape of the model that a training is about: from the spec, or from what a base says of itself."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Sequence
+from pathlib import Path
+
+from guideway.core.errors import Corrupt
+from guideway.core.spec import Train
+from guideway.kit.machine import Machine
+from guideway.pipeline.needs import FLOAT, Shape, shape_of, trained_share, training_memory
+from guideway.sealing.tensors import read_header
+
+NEW = ("scratch", "distill")
+"""Recipes that make a model of the shape in ``architecture``."""
+
+
+def trained_shape(train: Train, base: Path | None, task: str) -> Shape | None:
+    """The shape of the model that *train* changes; None: the *base* does not tell."""
+    if train.recipe in NEW or base is None:
+        return shape_of(train.architecture)
+    shape = base_shape(base, train.architecture.context)
+    return shape._replace(vocabulary=0) if shape and task == "classify" else shape  # no scores of tokens are kept
+
+
+def base_shape(folder: Path, context: int) -> Shape | None:
+    """The shape of the model in a Hugging Face *folder*, trained on *context* tokens at most; None: unknown."""
+    try:
+        config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+        weights = weights_in(sorted(folder.glob("*.safetensors")))
+    except (OSError, ValueError, Corrupt):
+        return None
+    sizes = [config.get(name) for name in ("num_hidden_layers", "hidden_size", "vocab_size")]
+    if not all(isinstance(one, int) for one in sizes):
+        return None
+    layers, hidden, vocabulary = sizes
+    longest = min(context, config.get("max_position_embeddings") or math.inf)
+    feed_forward = config.get("intermediate_size") or 4 * hidden
+    heads = config.get("num_attention_heads") or 1
+    return Shape(layers, hidden, heads, feed_forward, vocabulary, int(longest), weights)
+
+
+def weights_in(files: Sequence[Path]) -> int:
+    """How many numbers lie in safetensors *files*; no tensor is read."""
+    return sum(math.prod(tensor.shape) for file in files for tensor in read_header(file).tensors)
+
+
+def use_share(train: Train, shape: Shape, there: Machine) -> float:
+    """The largest share of free memory, or of free disk, that a training needs."""
+    memory = training_memory(shape, train.batch, trained_share(train)) / max(1, there.gpu or there.memory_free)
+    return max(memory, shape.weights * FLOAT * 2 / max(1, there.disk_free))
