@@ -19,6 +19,8 @@ from guideway.core.spec import Train, Tune
 from guideway.pipeline.stages import choose, data, package, stages_for, train, tune
 from guideway.pipeline.stages.tune.rows import hold_out
 
+pytestmark = pytest.mark.thorough
+
 SEARCH = {
     "learning_rate": {"low": 1e-4, "high": 1e-1, "log": True},
     "batch": {"choices": [8, 16]},
