@@ -17,7 +17,7 @@ from journey_rig import Service, eventually
 sys.path.append(str(Path(__file__).parents[1] / "pipeline" / "stages"))
 from classify_rig import make_project
 
-pytestmark = pytest.mark.journey
+pytestmark = [pytest.mark.journey, pytest.mark.thorough]
 SPEC = """guideway: 1
 name: intents
 task: classify
@@ -95,7 +95,6 @@ def test_feedback_finds_the_release_that_answered(intents):
     assert said.status_code < 300, said.text
 
 
-@pytest.mark.thorough
 def test_the_next_classifier_is_judged_by_a_canary(intents):
     before = infer(intents, "rain").headers["x-guideway-release"]
     intents.edit("masking: {email: mask}}", "masking: {email: mask}, limits: English only}")

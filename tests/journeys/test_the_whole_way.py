@@ -181,6 +181,7 @@ def test_rollback_works_while_no_controller_runs(service):
     assert not service.status()["controller"]
 
 
+@pytest.mark.thorough
 def test_drills_done_for_real_prove_their_clauses_and_leave_everything_as_it_was(service):
     first = service.release_that_answers()
     service.edit('oversight: ""', "oversight: whoever runs it")

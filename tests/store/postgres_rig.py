@@ -90,15 +90,16 @@ class Server:
                 pytest.fail(f"PostgreSQL does not start:\n{(self.folder / 'log').read_text()[-2000:]}")
             time.sleep(0.02)
 
-    def stop(self) -> None:
+    def stop(self, how: signal.Signals = signal.SIGINT) -> None:
         """Stop the server at once; whoever is connected loses the connection."""
         if self._process:
-            self._process.send_signal(signal.SIGINT)
+            self._process.send_signal(how)
             self._process.wait(30)
             self._process = None
 
     def remove(self) -> None:
-        self.stop()
+        """End without the checkpoint of an orderly shutdown: hundreds of databases are thrown away."""
+        self.stop(signal.SIGQUIT)
         shutil.rmtree(self.folder, ignore_errors=True)
 
     def _make(self) -> None:
