@@ -97,7 +97,7 @@ def training(folder: Path) -> list[Figure]:
     with (data / "train.jsonl").open("w", encoding="utf-8") as file:
         for number in range(300):
             text = " ".join(draw.choices(words, k=400))
-            file.write(json.dumps({"id": str(number), "text": text, "fields": {}}) + "\n")
+            file.write(json.dumps({"id": str(number), "text": text, "source": 0, "fields": {}}) + "\n")
     (data / "manifest.json").write_text("{}", encoding="utf-8")
     ours, bare = [], []
     for number in range(ROUNDS):

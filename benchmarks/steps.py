@@ -70,7 +70,7 @@ def bare(train: Train, out: Path) -> list[float]:
     optimizer = torch.optim.AdamW(model.parameters(), lr=1e-3, fused=True)
     moments = []
     for _ in range(train.steps):
-        ids = torch.randint(0, train.architecture.vocabulary // 2, (train.batch, train.architecture.context))
+        ids = torch.randint(0, model.config.vocab_size, (train.batch, train.architecture.context))
         loss = model(input_ids=ids, labels=ids, use_cache=False).loss
         optimizer.zero_grad(set_to_none=True)
         loss.backward()
