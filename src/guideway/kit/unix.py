@@ -1,9 +1,10 @@
-"""Names of Unix sockets that fit into the 108 bytes the kernel gives, however deep their folder lies."""
+"""Unix sockets for one user, with names that fit into the 108 bytes of the kernel however deep their folder lies."""
 
 from __future__ import annotations
 
 import contextlib
 import os
+import socket
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -20,3 +21,21 @@ def short(path: Path) -> Iterator[str]:
         yield f"/proc/self/fd/{folder}/{path.name}"
     finally:
         os.close(folder)
+
+
+@contextlib.contextmanager
+def listening(path: Path) -> Iterator[socket.socket]:
+    """A socket at *path* that listens, for us alone. Whoever comes after takes the name over."""
+    with socket.socket(socket.AF_UNIX) as one:
+        path.unlink(missing_ok=True)
+        before = os.umask(0o177)
+        try:
+            with short(path) as name:
+                one.bind(name)
+        finally:
+            os.umask(before)
+        one.listen()
+        try:
+            yield one
+        finally:
+            path.unlink(missing_ok=True)

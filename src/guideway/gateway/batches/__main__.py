@@ -31,7 +31,7 @@ from guideway.gateway.follow import FollowedFile
 from guideway.gateway.log import log
 from guideway.gateway.settings import state_file
 from guideway.kit.files import locked
-from guideway.kit.unix import short
+from guideway.kit.unix import listening
 from guideway.store import batches as rows
 from guideway.store.database import Database
 
@@ -148,25 +148,6 @@ def _server(app: object) -> uvicorn.Server:
             timeout_graceful_shutdown=5,
         )
     )
-
-
-@contextlib.contextmanager
-def listening(path: Path) -> Iterator[socket.socket]:
-    """A Unix socket at *path*, for us alone."""
-    one = socket.socket(socket.AF_UNIX)
-    try:
-        path.unlink(missing_ok=True)
-        before = os.umask(0o177)
-        try:
-            with short(path) as name:
-                one.bind(name)
-        finally:
-            os.umask(before)
-        one.listen()
-        yield one
-    finally:
-        one.close()
-        path.unlink(missing_ok=True)
 
 
 def data_port(settings: GatewaySettings, path: Path) -> Address:

@@ -14,7 +14,6 @@ import signal
 import socket
 import sys
 import time
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from http import HTTPStatus
@@ -25,7 +24,7 @@ import msgspec
 from guideway.core.errors import SpecError
 from guideway.core.route import GatewaySettings, Route
 from guideway.kit.http1 import Response, Server
-from guideway.kit.unix import short
+from guideway.kit.unix import listening
 from guideway.pipeline.explainer.desk import Desk, Model, Serving, refusal
 from guideway.pipeline.explaining import ReleaseExplainer
 
@@ -80,24 +79,6 @@ def _opened(folder: Path) -> Model:
 
 def _refused(status: int) -> Response:
     return refusal(status, HTTPStatus(status).phrase.lower(), "invalid_request")
-
-
-@contextlib.contextmanager
-def listening(path: Path) -> Iterator[socket.socket]:
-    """A Unix socket at *path*, for us alone. Whoever comes after takes the name over."""
-    with socket.socket(socket.AF_UNIX) as one:
-        path.unlink(missing_ok=True)
-        before = os.umask(0o177)
-        try:
-            with short(path) as name:
-                one.bind(name)
-        finally:
-            os.umask(before)
-        one.listen()
-        try:
-            yield one
-        finally:
-            path.unlink(missing_ok=True)
 
 
 if __name__ == "__main__":
