@@ -45,6 +45,7 @@ def _fits(file: SpecFile, home: Home) -> None:
     """
     flight = preflight(file.spec, file.root, machine(home.path), speed())
     if flight is None:
+        click.echo(f"what it needs of this machine is not known before {file.spec.train.base} is here")
         return
     click.echo(told(flight))
     require(flight)
