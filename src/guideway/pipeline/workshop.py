@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import importlib.metadata
 import importlib.util
 import sys
 import time
@@ -15,6 +14,7 @@ import msgspec
 
 from guideway.core.artifact import Digest
 from guideway.core.protocols import Clock, Stage
+from guideway.kit.installed import version_of
 from guideway.pipeline.borrow import borrow
 from guideway.pipeline.plan import Known, module_of
 from guideway.signing.keys import Signer, Verifier, chosen_name, signer, trusted
@@ -67,14 +67,10 @@ def known(database: Database, blobs: Blobs) -> Known:
     )
 
 
-@cache
 def _version(distribution: str) -> str:
     if distribution == "python":
         return ".".join(map(str, sys.version_info[:3]))
-    try:
-        return importlib.metadata.version(distribution)
-    except importlib.metadata.PackageNotFoundError:
-        return "absent"
+    return version_of(distribution) or "absent"
 
 
 def code_digest(stage: Stage) -> Digest:

@@ -6,7 +6,6 @@ import json
 import platform
 import shutil
 from collections.abc import Mapping, Sequence
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +20,7 @@ from guideway.core.spec import Spec, build_part
 from guideway.core.spec.compress import ALL_PRECISIONS
 from guideway.core.spec.guardrails import Guardrails, rules_of
 from guideway.engines import engine
+from guideway.kit.installed import version_of
 from guideway.pipeline.stages import choose
 from guideway.sealing.reshard import reshard
 
@@ -124,10 +124,5 @@ def _write(path: Path, value: Any) -> None:
 
 
 def _lock() -> list[str]:
-    lines = [f"python=={platform.python_version()}"]
-    for distribution in LOCKED:
-        try:
-            lines.append(f"{distribution}=={version(distribution)}")
-        except PackageNotFoundError:
-            continue
-    return lines
+    found = ((name, version_of(name)) for name in LOCKED)
+    return [f"python=={platform.python_version()}", *(f"{name}=={version}" for name, version in found if version)]
