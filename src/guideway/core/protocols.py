@@ -52,9 +52,10 @@ class Job(Protocol):
 class Stage(Protocol):
     """One step of the work: a pure function of its inputs and parameters. A module meets this as it stands.
 
-    Four more names may be there: ``wanted(spec)`` says whether a spec has the stage at all, ``uses`` names stages
-    whose results are inputs where the spec has them, ``code`` names modules that the result depends on, and
-    ``environment`` is a requirements file with hashes: the stage runs with what that file locks.
+    Five more names may be there: ``wanted(spec)`` says whether a spec has the stage at all, ``uses`` names stages
+    whose results are inputs where the spec has them, ``code`` names modules that the result depends on,
+    ``brings(spec)`` names libraries that only some specs need, and ``environment``, or ``environment(spec)``, is a
+    requirements file with hashes: the stage runs with what that file locks.
     """
 
     name: str

@@ -6,8 +6,8 @@ from collections.abc import Callable
 
 from guideway.core.errors import SpecError, did_you_mean
 from guideway.core.spec import SpecFile, build_part
-from guideway.engines import engine
 from guideway.pipeline.stages import STAGES
+from guideway.pipeline.stages.formats import check_precision, format_of
 from guideway.standard.overlay import check_compression, clauses_for, level_of
 from guideway.targets import TARGETS
 
@@ -19,7 +19,8 @@ def check(file: SpecFile) -> None:
         SpecError: names the line.
     """
     spec = file.spec
-    _located(file, ("serve", "engine"), lambda: engine(spec.serve.engine))
+    _located(file, ("serve", "engine"), lambda: format_of(spec))
+    _located(file, ("compress", "precision"), lambda: check_precision(spec))
     if spec.target not in TARGETS:
         raise SpecError(
             f"there is no target called '{spec.target}'",

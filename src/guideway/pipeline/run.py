@@ -89,7 +89,9 @@ class _Step(msgspec.Struct, frozen=True):
 def _step(stage: Stage, spec: Spec, parts: dict[str, str], inputs: dict[str, Artifact]) -> _Step:
     params = dict(stage.params(spec))
     recalls = getattr(stage, "recalls", lambda params: ())(params)
-    return _Step(stage.name, module_of(stage), digest_of(parts), parts, inputs, params, recalls, environment_of(stage))
+    return _Step(
+        stage.name, module_of(stage), digest_of(parts), parts, inputs, params, recalls, environment_of(stage, spec)
+    )
 
 
 def _work(step: _Step, root: Path, facts: tuple[Evidence, ...], shop: Workshop, emit: Emit) -> StepResult:

@@ -1,4 +1,4 @@
-"""The two models of a build behind one face: the trained one in torch, the compressed one in the replica."""
+"""The two models of a build behind one face: the trained one in torch, the compressed one in what serves it."""
 
 from __future__ import annotations
 
@@ -14,9 +14,10 @@ import torch
 from transformers import AutoModelForCausalLM, GenerationConfig
 
 from guideway.core.errors import GuidewayError
+from guideway.pipeline.stages.compress.sizes import weights
 from guideway.pipeline.stages.examples import Example
+from guideway.pipeline.stages.formats import open_scorer
 from guideway.pipeline.stages.threads import threads_for
-from guideway.replica.score import OnnxScorer
 
 Floats = npt.NDArray[np.floating[Any]]
 AT_ONCE = 64
@@ -91,18 +92,17 @@ class Trained:
 
 
 class Compressed:
-    """The model in a folder of the ONNX Runtime GenAI builder, run by the replica that serves it."""
+    """The export in *folder*, of whatever format, computed by what serves it."""
 
     def __init__(self, folder: Path) -> None:
-        size = sum(path.stat().st_size for path in folder.glob("*.onnx*"))
-        self._scorer = OnnxScorer(folder, threads_for(size))
+        self._scorer = open_scorer(folder, threads_for(weights(folder)))
 
     def logits(self, ids: Sequence[int]) -> Floats:
         """The logits after each of *ids*: a matrix of tokens by vocabulary."""
         return self._scorer.logits(ids)
 
     def answers(self, prompts: Sequence[Sequence[int]], max_tokens: int, stop_ids: Collection[int]) -> list[list[int]]:
-        """The greedy answer to every prompt, by the scheduler that serves."""
+        """The greedy answer to every prompt, by what serves it."""
         return self._scorer.generate_all(prompts, max_tokens, stop_ids)
 
 

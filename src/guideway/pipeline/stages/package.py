@@ -22,6 +22,7 @@ from guideway.core.spec.guardrails import Guardrails, rules_of
 from guideway.engines import engine
 from guideway.kit.installed import version_of
 from guideway.pipeline.stages import choose
+from guideway.pipeline.stages.formats import AS_TRAINED
 from guideway.sealing.reshard import reshard
 
 name = "package"
@@ -39,8 +40,8 @@ LOCKED = ("guideway", "numpy", "onnxruntime", "onnxruntime-genai", "tokenizers",
 
 
 def shipped(spec: Spec) -> str:
-    """The stage whose model ships: the compressed one, unless the engine reads safetensors."""
-    return "compress" if engine(spec.serve.engine).format == "onnx" else "train"
+    """The stage whose model ships: the compressed one, unless the engine serves what was trained."""
+    return "train" if engine(spec.serve.engine).format == AS_TRAINED else "compress"
 
 
 def params(spec: Spec) -> Mapping[str, Any]:
