@@ -21,7 +21,7 @@ class NotJson(ValueError):
 
 
 def read_json(data: bytes, *, depth: int = DEPTH, values: int = VALUES, digits: int = DIGITS) -> Any:
-    """The value of *data*: at most *depth* brackets deep, with at most *values* values, and integers of *digits* digits.
+    """The value of *data*: at most *depth* brackets deep, with at most *values* values; integers of *digits* digits.
 
     Raises:
         NotJson: not UTF-8, not JSON, cut off, too deep or too large, a key twice in one object, a number that is
