@@ -26,8 +26,9 @@ class Launch(msgspec.Struct, frozen=True):
     """How to start one model server on a port of this machine.
 
     ``argv`` is ``(interpreter, "-m", module, *arguments)`` when ``preload`` names that module: a target may
-    then fork it from a process that has the module imported already, instead of starting cold. ``terms`` is what
-    the release inside asks of the gateway.
+    then fork it from a process that has the module imported already, instead of starting cold. ``sheds`` are the
+    beginnings of names: of the environment that a target hands on, variables so called stay behind. ``terms`` is
+    what the release inside, and the server around it, ask of the gateway.
     """
 
     argv: tuple[str, ...]
@@ -35,6 +36,7 @@ class Launch(msgspec.Struct, frozen=True):
     probe: Probe
     env: tuple[tuple[str, str], ...] = ()
     preload: str | None = None
+    sheds: tuple[str, ...] = ()
     terms: Terms = Terms()
 
 

@@ -76,7 +76,7 @@ class Preparation:
         classifier = Path(terms.classifier).read_bytes() if terms.classifier else None
         self.guard = Guard(terms.guardrails, terms.system, classifier)
         self.masking = masking_of(options, terms)
-        self._system = bool(terms.system)
+        self._system, self._fields = bool(terms.system), frozenset(terms.fields)
         self._gate, self._hide = self.guard.gate, self.guard.hide
         looked_at = self.guard.looks or self.masking.looks
         self._make = partial(self._stream, self.guard, self.masking.clean) if looked_at else None
@@ -102,7 +102,7 @@ class Preparation:
         path, data = request.path, None
         if request.body and (self.guard.asks or not request.plain):
             data = (decoded if isinstance(wanted, Plain) else understood)(request.body)
-            error = data if isinstance(data, ApiError) else self.guard.check(data)
+            error = data if isinstance(data, ApiError) else self._beyond(data) or self.guard.check(data)
             if error is not None:
                 return error
         if data is not None and self.masking.asks and has_tokens(data):
@@ -131,6 +131,13 @@ class Preparation:
             self._hide,
             masked.body,
         )
+
+    def _beyond(self, data: Any) -> ApiError | None:
+        """Why *data* is refused: it has a field that the model server, but not the gateway, would understand."""
+        if not self._fields or not isinstance(data, dict):
+            return None
+        name = min(data.keys() - self._fields, default=None)
+        return None if name is None else bad_body(f"the field {name[:80]!r} is not supported by this model", name[:80])
 
     def _stream(self, rules: Guard | AnswerGuard, unmask: Make | None, channel: str) -> TextStream:
         """The way of one text: what the model says of others is concealed, the caller's own put back, rules last."""

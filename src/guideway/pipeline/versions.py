@@ -1,0 +1,24 @@
+"""Versions of what results depend on: distributions, the interpreter, and programs that are none of ours."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import sys
+from functools import cache
+
+from guideway.engines import llamacpp
+
+ABSENT = "absent"
+
+
+@cache
+def version_of(name: str) -> str:
+    """The version of the distribution *name*, of ``python``, or of the program ``llama.cpp``; or ``ABSENT``."""
+    if name == "python":
+        return ".".join(map(str, sys.version_info[:3]))
+    if name == "llama.cpp":
+        return llamacpp.version() or ABSENT
+    try:
+        return importlib.metadata.version(name)
+    except importlib.metadata.PackageNotFoundError:
+        return ABSENT
