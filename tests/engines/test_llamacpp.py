@@ -30,7 +30,10 @@ def programs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def release(tmp_path: Path) -> Path:
     """The folder of a release, as far as the engine looks into it."""
     (tmp_path / "release" / "model").mkdir(parents=True)
-    (tmp_path / "release" / "model" / "config.json").write_text(json.dumps({"max_position_embeddings": 512}))
+    model = tmp_path / "release" / "model"
+    (model / "config.json").write_text(json.dumps({"max_position_embeddings": 512}))
+    added = [{"content": "<|end|>", "special": True}, {"content": "naïve", "special": False}]
+    (model / "tokenizer.json").write_text(json.dumps({"added_tokens": added}))
     return tmp_path / "release"
 
 
@@ -79,6 +82,11 @@ def test_settings_in_the_environment_stay_behind_and_so_do_fields_that_the_gatew
     assert not "LD_LIBRARY_PATH".startswith(made.sheds)
     assert {"messages", "max_tokens", "stream_options"} <= set(made.terms.fields)
     assert not {"cache_prompt", "id_slot", "n_predict", "n_cmpl", "lora", "chat_parser"} & set(made.terms.fields)
+
+
+@pytest.mark.usefixtures("programs")
+def test_the_gateway_is_told_which_marks_the_server_would_obey_in_a_conversation(release: Path) -> None:
+    assert launch(release).terms.marks == ("<|end|>",)
 
 
 @pytest.mark.usefixtures("programs")

@@ -15,6 +15,7 @@ class Terms(msgspec.Struct, frozen=True):
     ``temperature`` and ``max_tokens`` hold where a request names none; ``classifier`` is the file of that of
     the guardrails on this host, and ``tokenizer`` that of the model, or empty. ``fields`` are all that a body may
     hold besides what plain requests do, where the model server would obey more than the gateway reads; empty: any.
+    ``marks`` are taken out of conversations, where it would take them for the beginning or the end of a turn.
     """
 
     system: str = ""
@@ -26,3 +27,4 @@ class Terms(msgspec.Struct, frozen=True):
     classifier: str = ""
     tokenizer: str = ""
     fields: tuple[str, ...] = ()
+    marks: tuple[str, ...] = ()

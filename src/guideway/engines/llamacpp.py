@@ -51,7 +51,9 @@ def launch(folder: Path, settings: ServeSettings, *, port: int, threads: int) ->
         *_defaults(settings.decoding),
         *(("--chat-template", settings.template) if settings.template else ()),
     )
-    return Launch(argv=argv, port=port, probe=one_token(settings), sheds=SHEDS, terms=Terms(fields=FIELDS))
+    return Launch(
+        argv=argv, port=port, probe=one_token(settings), sheds=SHEDS, terms=Terms(fields=FIELDS, marks=_marks(model))
+    )
 
 
 def command(model: Path, *, port: int, threads: int, slots: int) -> tuple[str, ...]:
@@ -107,6 +109,12 @@ def _defaults(decoding: Decoding) -> tuple[str, ...]:
     }
     said = (word for flag, value in numbers.items() for word in (flag, str(value)))
     return (*said, *(word for stop in decoding.stop for word in ("--reverse-prompt", stop)))
+
+
+def _marks(model: Path) -> tuple[str, ...]:
+    """The special tokens of the tokenizer: the server would obey them wherever they stand in a conversation."""
+    added = json.loads((model / "tokenizer.json").read_text(encoding="utf-8"))["added_tokens"]
+    return tuple(one["content"] for one in added if one["special"] and one["content"])
 
 
 def _context(model: Path) -> int:

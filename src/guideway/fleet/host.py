@@ -64,7 +64,8 @@ class Host:
         most = state.scale.max if state.scale else state.replicas
         threads = max(1, len(os.sched_getaffinity(0)) // most)
         launch = engine(settings.engine).launch(folder, settings, port=free_port(), threads=threads)
-        terms = msgspec.structs.replace(terms_of(folder, settings), fields=launch.terms.fields)
+        own = launch.terms
+        terms = msgspec.structs.replace(terms_of(folder, settings), fields=own.fields, marks=own.marks)
         launch = msgspec.structs.replace(launch, terms=terms)
         return launch, self.target(state.target).start(launch, self.log(state.name, id))
 
