@@ -64,5 +64,5 @@ def _needed(item: pytest.Item) -> set[str]:
     where = getattr(getattr(item, "callspec", None), "params", {}).get("where")
     found = {"PostgreSQL"} if where == "postgresql" or "postgres" in fixtures else set()
     found |= {"docker-registry"} if fixtures & {"registry", "_shared_registry", "guarded"} else set()
-    found |= {"llama.cpp"} if fixtures & {"llama", "served"} else set()
+    found |= {"llama.cpp"} if "llama" in fixtures else set()
     return found | ({"Prometheus"} if fixtures & {"prometheus", "own_prometheus"} else set())

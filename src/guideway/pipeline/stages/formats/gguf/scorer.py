@@ -20,6 +20,7 @@ from tokenizers import Tokenizer
 from guideway.core.errors import GuidewayError
 from guideway.engines.llamacpp import SLOTS
 from guideway.pipeline.stages.formats.gguf.server import Server
+from guideway.replica.text import ChatTemplateError, Text
 
 Floats = npt.NDArray[np.floating[Any]]
 LEAST = -104.0
@@ -35,6 +36,14 @@ HARD = (
     "cafe\u0301 naïve ﬁn \u00a0 👩\u200d💻 \ufeff",
 )
 """Texts that tokenizers cut differently, if they can."""
+
+
+CHAT = [
+    {"role": "user", "content": "what is `a`?"},
+    {"role": "assistant", "content": "it is b"},
+    {"role": "user", "content": " and\n\nc? "},
+]
+"""A conversation that templates write in different ways, if they can."""
 
 
 class _Score(msgspec.Struct, frozen=True, gc=False):
@@ -55,6 +64,10 @@ class _Said(msgspec.Struct, frozen=True):
     tokens: list[int]
 
 
+class _Written(msgspec.Struct, frozen=True):
+    prompt: str
+
+
 class _Cut(msgspec.Struct, frozen=True):
     tokens: list[int]
 
@@ -71,13 +84,17 @@ class GgufScorer:
         config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
         self._vocabulary, self.context = int(config["vocab_size"]), int(config["max_position_embeddings"])
         self._server = Server(folder, threads=threads, slots=SLOTS)
-        self.close = self._server.close
+        self.close, self.pid = self._server.close, self._server.pid
         self._check_words(folder)
 
     def logits(self, ids: Sequence[int]) -> Floats:
         """The log probabilities after each of *ids*: a matrix of tokens by vocabulary."""
-        scores = np.full((len(ids), self._vocabulary), LEAST, dtype=np.float32)
-        for row, length in zip(scores, range(1, len(ids) + 1), strict=True):
+        return self.logits_from(ids, 0)
+
+    def logits_from(self, ids: Sequence[int], start: int) -> Floats:
+        """The rows of ``logits`` from *start* on: what goes before is read, and its scores are not told."""
+        scores = np.full((len(ids) - start, self._vocabulary), LEAST, dtype=np.float32)
+        for row, length in zip(scores, range(start + 1, len(ids) + 1), strict=True):
             for one in self._after(ids[:length]):
                 row[one.id] = max(one.logprob, LEAST)
         return scores
@@ -104,11 +121,19 @@ class GgufScorer:
         tokenizer.encode_special_tokens = True
         for text in HARD:
             if self.tokens(text) != tokenizer.encode(text, add_special_tokens=False).ids:
-                raise GuidewayError(
-                    f"llama.cpp reads {text!r} as other tokens than the model has learned",
-                    where="serve.engine",
-                    try_this="a base whose tokenizer it knows, or engine: onnx",
-                )
+                raise _other(f"reads {text!r} as other tokens than the model has learned")
+        try:
+            expected = Text(folder).encode_chat(CHAT)
+        except ChatTemplateError:  # there is none, or it wants other turns
+            return
+        if self._tokens_of_chat() != expected:
+            raise _other("writes a conversation in another way than the chat template says")
+
+    def _tokens_of_chat(self) -> list[int]:
+        """The tokens that the server reads for ``CHAT``, by the template in the export."""
+        prompt = msgspec.json.decode(self._server.ask("/apply-template", {"messages": CHAT}), type=_Written).prompt
+        body = {"content": prompt, "add_special": True, "parse_special": True}
+        return msgspec.json.decode(self._server.ask("/tokenize", body), type=_Cut).tokens
 
     def _after(self, ids: Sequence[int]) -> list[_Score]:
         """The scores of the whole vocabulary after *ids*."""
@@ -131,3 +156,9 @@ class GgufScorer:
 
 def _greedy(prompt: Any, most: int) -> dict[str, Any]:
     return {"prompt": prompt, "n_predict": most, "temperature": 0.0, "cache_prompt": False}
+
+
+def _other(what: str) -> GuidewayError:
+    return GuidewayError(
+        f"llama.cpp {what}", where="serve.engine", try_this="a base whose tokenizer it knows, or engine: onnx"
+    )

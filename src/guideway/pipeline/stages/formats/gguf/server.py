@@ -51,6 +51,7 @@ class Server:
             stdout=self._said,
             stderr=self._said,
         )
+        self.pid = self._process.pid
         self.close = weakref.finalize(self, _end, self._process, self._said)
         self._connection = http.client.HTTPConnection("127.0.0.1", port, timeout=SILENCE)
         self._wait()
