@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import importlib.metadata
 import sys
 from functools import cache
 
 from guideway.engines import llamacpp
+from guideway.kit import installed
 
 ABSENT = "absent"
 
@@ -16,9 +16,4 @@ def version_of(name: str) -> str:
     """The version of the distribution *name*, of ``python``, or of the program ``llama.cpp``; or ``ABSENT``."""
     if name == "python":
         return ".".join(map(str, sys.version_info[:3]))
-    if name == "llama.cpp":
-        return llamacpp.version() or ABSENT
-    try:
-        return importlib.metadata.version(name)
-    except importlib.metadata.PackageNotFoundError:
-        return ABSENT
+    return (llamacpp.version() if name == "llama.cpp" else installed.version_of(name)) or ABSENT
