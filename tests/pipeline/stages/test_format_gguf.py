@@ -13,10 +13,10 @@ from gguf_rig import KINDS, VOCABULARY, make_model
 from safetensors.numpy import load_file, save_file
 from stage_rig import colour_spec, spec_of
 
-from guideway.core.errors import GuidewayError, Unavailable
+from guideway.core.errors import GuidewayError, SpecError, Unavailable
 from guideway.pipeline.stages import train
 from guideway.pipeline.stages.compress.sizes import weights
-from guideway.pipeline.stages.formats import check_programs, format_in, format_of
+from guideway.pipeline.stages.formats import check_explained, check_programs, format_in, format_of
 from guideway.pipeline.stages.formats.gguf.shapes import place_of, shape_of
 from guideway.pipeline.stages.formats.gguf.words import rule_of, words_of
 from guideway.pipeline.stages.formats.gguf.write import export
@@ -239,6 +239,13 @@ def test_without_its_programs_the_check_says_what_is_missing(tmp_path: Path, mon
     with pytest.raises(Unavailable, match="needs llama-quantize"):
         check_programs(spec_of(serve={"engine": "llamacpp"}, compress={"precision": "int4"}))
     check_programs(spec_of())
+
+
+def test_what_our_own_server_cannot_ask_is_not_explained() -> None:
+    check_explained(spec_of(explain={}))
+    check_explained(spec_of(serve={"engine": "llamacpp"}))
+    with pytest.raises(SpecError, match="what the engine llamacpp serves cannot be explained"):
+        check_explained(spec_of(serve={"engine": "llamacpp"}, explain={}))
 
 
 def test_only_a_tokenizer_made_here_for_this_engine_is_cut_in_another_way() -> None:

@@ -89,6 +89,19 @@ def check_programs(spec: Spec) -> None:
     programs(_precisions(spec))
 
 
+def check_explained(spec: Spec) -> None:
+    """Refuse explanations of an export that our own replica cannot ask.
+
+    Raises:
+        SpecError: names the engine.
+    """
+    if spec.explain is not None and not hasattr(format_of(spec), "backend"):
+        raise SpecError(
+            f"what the engine {spec.serve.engine} serves cannot be explained",
+            try_this="remove explain, or write serve.engine: onnx",
+        )
+
+
 def check_precision(spec: Spec) -> None:
     """Refuse a precision that the engine's format cannot have.
 
