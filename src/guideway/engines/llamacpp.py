@@ -12,6 +12,8 @@ import shutil
 import subprocess
 from pathlib import Path
 
+import msgspec
+
 from guideway.core.errors import SpecError, Unavailable
 from guideway.core.launch import Launch
 from guideway.core.release import Decoding, ServeSettings
@@ -24,6 +26,8 @@ SERVER, QUANTIZE = "llama-server", "llama-quantize"
 MODEL = "model.gguf"
 SLOTS = 4
 """Answers computed at once; each has room for the whole context of the model."""
+BUSY = ("llamacpp:requests_processing", "llamacpp:requests_deferred")
+"""Who is answered, and who waits: asked to end, the server breaks both off."""
 SHEDS = ("LLAMA_", "HF_", "MTMD_")
 """Beginnings of the variables that the server would take for settings: tools, keys, models from elsewhere."""
 FIELDS = (
@@ -52,7 +56,11 @@ def launch(folder: Path, settings: ServeSettings, *, port: int, threads: int) ->
         *(("--chat-template", settings.template) if settings.template else ()),
     )
     return Launch(
-        argv=argv, port=port, probe=one_token(settings), sheds=SHEDS, terms=Terms(fields=FIELDS, marks=_marks(model))
+        argv=argv,
+        port=port,
+        probe=msgspec.structs.replace(one_token(settings), busy=BUSY),
+        sheds=SHEDS,
+        terms=Terms(fields=FIELDS, marks=_marks(model)),
     )
 
 
