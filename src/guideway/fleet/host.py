@@ -28,7 +28,7 @@ from guideway.signing.keys import trusted
 from guideway.store.blobs import Blobs
 from guideway.store.home import Home
 from guideway.targets import TARGETS, target
-from guideway.targets.probe import ProbeResult, ask
+from guideway.targets.probe import ProbeResult, ask, until_quiet
 
 DRAIN = 12.0
 """Seconds that a replica gets to finish what it answers; our own takes ten."""
@@ -64,7 +64,9 @@ class Host:
         most = state.scale.max if state.scale else state.replicas
         threads = max(1, len(os.sched_getaffinity(0)) // most)
         launch = engine(settings.engine).launch(folder, settings, port=free_port(), threads=threads)
-        launch = msgspec.structs.replace(launch, terms=terms_of(folder, settings))
+        own = launch.terms
+        terms = msgspec.structs.replace(terms_of(folder, settings), fields=own.fields, marks=own.marks)
+        launch = msgspec.structs.replace(launch, terms=terms)
         return launch, self.target(state.target).start(launch, self.log(state.name, id))
 
     def probe(self, port: int, probe: Probe) -> ProbeResult:
@@ -73,7 +75,8 @@ class Host:
 
     def stop(self, state: EnvironmentState, replica: Replica) -> None:
         """Stop a replica, letting it finish what it answers. Returns when it is gone."""
-        self.target(state.target).stop(replica.process, DRAIN)
+        left = until_quiet(replica.port, replica.probe.busy, DRAIN) if replica.probe else DRAIN
+        self.target(state.target).stop(replica.process, left)
 
     def alive(self, process: Process) -> bool:
         """Does *process* run?"""

@@ -21,6 +21,7 @@ from guideway.gateway.channels import Make
 from guideway.gateway.errors import ApiError, bad_body
 from guideway.gateway.guard import AnswerGuard, Guard
 from guideway.gateway.guard.tokens import has_tokens
+from guideway.gateway.marks import without_marks
 from guideway.gateway.masking import AS_TEXT, Masking
 from guideway.gateway.masking import Prepared as Masked
 from guideway.gateway.names import decoded, understood
@@ -76,13 +77,15 @@ class Preparation:
         classifier = Path(terms.classifier).read_bytes() if terms.classifier else None
         self.guard = Guard(terms.guardrails, terms.system, classifier)
         self.masking = masking_of(options, terms)
-        self._system = bool(terms.system)
+        self._system, self._fields, self._marks = bool(terms.system), frozenset(terms.fields), terms.marks
         self._gate, self._hide = self.guard.gate, self.guard.hide
         looked_at = self.guard.looks or self.masking.looks
         self._make = partial(self._stream, self.guard, self.masking.clean) if looked_at else None
         self._neutralises = terms.guardrails.neutralise
         self._quiet = self._nothing_in if self._gate is None and self.guard.only_neutralises else None
-        self._unread = not (self.guard.asks or self.masking.asks or self.masking.is_lacking or self._system)
+        self._unread = not (
+            self.guard.asks or self.masking.asks or self.masking.is_lacking or self._system or self._marks
+        )
         self.quick = min(self.masking.quick, self.guard.quick)
         """Bytes of a body for which ``prepare`` need not run beside the loop."""
 
@@ -102,7 +105,7 @@ class Preparation:
         path, data = request.path, None
         if request.body and (self.guard.asks or not request.plain):
             data = (decoded if isinstance(wanted, Plain) else understood)(request.body)
-            error = data if isinstance(data, ApiError) else self.guard.check(data)
+            error = data if isinstance(data, ApiError) else self._beyond(data) or self.guard.check(data)
             if error is not None:
                 return error
         if data is not None and self.masking.asks and has_tokens(data):
@@ -111,6 +114,8 @@ class Preparation:
         if isinstance(masked, ApiError):
             return masked
         body = masked.body
+        if self._marks and path == _CHAT:
+            body = without_marks(self._marks, body)
         if self._system and path == _CHAT:
             body = msgspec.json.encode(self.guard.with_system(msgspec.json.decode(body)))
         watch = self.guard.answer(data) if wanted.has_tools and isinstance(data, dict) else None
@@ -131,6 +136,13 @@ class Preparation:
             self._hide,
             masked.body,
         )
+
+    def _beyond(self, data: Any) -> ApiError | None:
+        """Why *data* is refused: it has a field that the model server, but not the gateway, would understand."""
+        if not self._fields or not isinstance(data, dict):
+            return None
+        name = min(data.keys() - self._fields, default=None)
+        return None if name is None else bad_body(f"the field {name[:80]!r} is not supported by this model", name[:80])
 
     def _stream(self, rules: Guard | AnswerGuard, unmask: Make | None, channel: str) -> TextStream:
         """The way of one text: what the model says of others is concealed, the caller's own put back, rules last."""

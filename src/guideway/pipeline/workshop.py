@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import importlib.util
-import sys
 import time
 from collections.abc import Mapping
 from functools import cache
@@ -14,9 +13,9 @@ import msgspec
 
 from guideway.core.artifact import Digest
 from guideway.core.protocols import Clock, Stage
-from guideway.kit.installed import version_of
 from guideway.pipeline.borrow import borrow
 from guideway.pipeline.plan import Known, module_of
+from guideway.pipeline.versions import version_of
 from guideway.signing.keys import Signer, Verifier, chosen_name, signer, trusted
 from guideway.store import steps
 from guideway.store.blobs import Blobs
@@ -62,15 +61,9 @@ def known(database: Database, blobs: Blobs) -> Known:
         latest=lambda stage: steps.latest(database, stage),
         file_digest=lambda path: steps.file_digest(database, path),
         code_digest=code_digest,
-        version=_version,
+        version=version_of,
         borrowed=lambda said: borrow(database, said),
     )
-
-
-def _version(distribution: str) -> str:
-    if distribution == "python":
-        return ".".join(map(str, sys.version_info[:3]))
-    return version_of(distribution) or "absent"
 
 
 def code_digest(stage: Stage) -> Digest:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import platform
 import shutil
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -20,9 +19,9 @@ from guideway.core.spec import Spec, build_part
 from guideway.core.spec.compress import ALL_PRECISIONS
 from guideway.core.spec.guardrails import Guardrails, rules_of
 from guideway.engines import engine
-from guideway.kit.installed import version_of
 from guideway.pipeline.stages import choose
-from guideway.pipeline.stages.formats import AS_TRAINED
+from guideway.pipeline.stages.formats import AS_TRAINED, format_of
+from guideway.pipeline.versions import ABSENT, version_of
 from guideway.sealing.reshard import reshard
 
 name = "package"
@@ -46,7 +45,7 @@ def shipped(spec: Spec) -> str:
 
 def params(spec: Spec) -> Mapping[str, Any]:
     """The whole build part, because it goes into the release; and the versions of what made it."""
-    return {"spec": build_part(spec), "model": shipped(spec), "lock": _lock()}
+    return {"spec": build_part(spec), "model": shipped(spec), "lock": _lock(spec)}
 
 
 def sources(spec: Spec, root: Path) -> Sequence[Path]:
@@ -124,6 +123,6 @@ def _write(path: Path, value: Any) -> None:
     path.write_text(json.dumps(value, indent=1, sort_keys=True, ensure_ascii=False) + "\n", encoding="utf-8")
 
 
-def _lock() -> list[str]:
-    found = ((name, version_of(name)) for name in LOCKED)
-    return [f"python=={platform.python_version()}", *(f"{name}=={version}" for name, version in found if version)]
+def _lock(spec: Spec) -> list[str]:
+    names = ("python", *LOCKED, *format_of(spec).libraries)
+    return [f"{name}=={version_of(name)}" for name in names if version_of(name) != ABSENT]

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, cast
 
 from guideway.core.errors import SpecError, did_you_mean
 from guideway.core.spec import Spec
 from guideway.engines import engine
-from guideway.pipeline.stages.formats import onnx
+from guideway.pipeline.stages.formats import gguf, onnx
 
 if TYPE_CHECKING:
     from guideway.replica.backend import Logits
@@ -39,7 +39,8 @@ class Format(Protocol):
     ``libraries`` are distributions that make or read it beside those that every build has, and ``environment`` is the
     requirements file of stages that do so, None: they run in our own.
 
-    ``backend(folder, slots, threads)`` may be there too: formats that our own replica serves can be explained.
+    ``backend(folder, slots, threads)`` may be there too: formats that our own replica serves can be explained. And
+    ``programs(precisions)``, which raises Unavailable where one that makes or reads these is not installed.
     """
 
     name: str
@@ -59,7 +60,7 @@ class Format(Protocol):
         """Read the export in *folder*."""
 
 
-FORMATS: dict[str, Format] = {module.name: cast(Format, module) for module in (onnx,)}
+FORMATS: dict[str, Format] = {module.name: cast(Format, module) for module in (onnx, gguf)}
 
 
 def format_of(spec: Spec) -> Format:
@@ -78,6 +79,29 @@ def format_of(spec: Spec) -> Format:
     return FORMATS[name]
 
 
+def check_programs(spec: Spec) -> None:
+    """Look for the programs that the engine's format needs.
+
+    Raises:
+        Unavailable: one is not installed.
+    """
+    programs: Callable[[Sequence[str]], None] = getattr(format_of(spec), "programs", lambda _asked: None)
+    programs(_precisions(spec))
+
+
+def check_explained(spec: Spec) -> None:
+    """Refuse explanations of an export that our own replica cannot ask.
+
+    Raises:
+        SpecError: names the engine.
+    """
+    if spec.explain is not None and not hasattr(format_of(spec), "backend"):
+        raise SpecError(
+            f"what the engine {spec.serve.engine} serves cannot be explained",
+            try_this="remove explain, or write serve.engine: onnx",
+        )
+
+
 def check_precision(spec: Spec) -> None:
     """Refuse a precision that the engine's format cannot have.
 
@@ -85,12 +109,16 @@ def check_precision(spec: Spec) -> None:
         SpecError: names the precisions that it can have.
     """
     made = format_of(spec)
-    asked = spec.compress.candidates if spec.compress.precision == "auto" else (spec.compress.precision,)
-    strange = [one for one in asked if one not in made.precisions]
+    strange = [one for one in _precisions(spec) if one not in made.precisions]
     if strange:
         raise SpecError(
             f"the engine {spec.serve.engine} serves no {strange[0]}", try_this=f"one of {', '.join(made.precisions)}"
         )
+
+
+def _precisions(spec: Spec) -> tuple[str, ...]:
+    """What may be exported."""
+    return spec.compress.candidates if spec.compress.precision == "auto" else (spec.compress.precision,)
 
 
 def format_in(folder: Path) -> Format | None:

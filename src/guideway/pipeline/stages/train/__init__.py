@@ -11,6 +11,7 @@ import msgspec
 from guideway.core.errors import SpecError
 from guideway.core.protocols import Job
 from guideway.core.spec import Spec
+from guideway.engines import engine
 from guideway.kit.machine import machine
 from guideway.pipeline.shapes import trained_shape, use_share
 from guideway.pipeline.stages import choose
@@ -40,11 +41,15 @@ code = (
 
 
 def params(spec: Spec) -> Mapping[str, Any]:
-    """The whole of ``train``; the weights of the sources, if they have any; and the task, where it is to classify."""
+    """The whole of ``train``; the weights of the sources, if they have any; and the task, where it is to classify.
+
+    A tokenizer that is made here is made so that the server which will read it knows how it cuts text into words.
+    """
     plain: dict[str, Any] = msgspec.to_builtins(spec.train)
     mixture = [(one.path, one.weight) for one in spec.data.sources if one.weight]
     task = {"task": spec.task} if spec.task == "classify" else {}
-    return plain | task | ({"mixture": mixture} if mixture else {})
+    known = {"cut": "known"} if spec.train.recipe == "scratch" and engine(spec.serve.engine).format == "gguf" else {}
+    return plain | task | known | ({"mixture": mixture} if mixture else {})
 
 
 def recalls(params: Mapping[str, Any]) -> tuple[str, ...]:
