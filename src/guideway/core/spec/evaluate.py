@@ -8,6 +8,7 @@ import msgspec
 from msgspec import Meta
 
 from guideway.core.spec.part import Part, Positive, Share
+from guideway.core.spec.refusals import Refusals
 
 Kind = Literal["typos", "homoglyphs", "capitals", "truncation", "noise"]
 ALL_KINDS: tuple[Kind, ...] = ("typos", "homoglyphs", "capitals", "truncation", "noise")
@@ -55,3 +56,4 @@ class Evaluate(Part, frozen=True):
     require: tuple[Requirement, ...] = ()
     slices: tuple[Slices, ...] = ()
     perturb: Perturb = msgspec.field(default_factory=Perturb)
+    refusals: Refusals | None = None
