@@ -11,10 +11,10 @@ import msgspec
 
 from guideway.core.evidence import Evidence
 from guideway.core.spec import Spec
-from guideway.pipeline.stages import compress, data, evaluate, explain, refusals, train
+from guideway.pipeline.stages import against, compress, data, evaluate, explain, refusals, train
 
 STAGES = {module.name: module for module in (data, train, compress, evaluate)}
-EVERY = {**STAGES, explain.name: explain, refusals.name: refusals}
+EVERY = STAGES | {module.name: module for module in (against, explain, refusals)}
 
 COLOURS = {
     "sky": "blue", "grass": "green", "snow": "white", "coal": "black", "blood": "red", "lemon": "yellow",

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from typing import Annotated, Literal
 
 import msgspec
 from msgspec import Meta
 
+from guideway.core.errors import SpecError
+from guideway.core.spec.marked import Marked
 from guideway.core.spec.part import Part, Positive, Share
 from guideway.core.spec.refusals import Refusals
 
@@ -46,7 +49,8 @@ class Evaluate(Part, frozen=True):
     """What is measured on every split, and what must hold. ``examples`` bounds the rows asked per split.
 
     ``folds`` above 1 train a classifier so often again, for the spread between folds; ``class_floor`` is the share of
-    the rows of a class that it should find at least, in every class.
+    the rows of a class that it should find at least, in every class. ``against`` is the release that the new one is
+    compared with on the same rows: ``serving``, or ``release:NAME@DIGEST``; empty: none.
     """
 
     examples: Positive = 400
@@ -57,3 +61,21 @@ class Evaluate(Part, frozen=True):
     slices: tuple[Slices, ...] = ()
     perturb: Perturb = msgspec.field(default_factory=Perturb)
     refusals: Refusals | None = None
+    against: str = ""
+
+
+_AGAINST = re.compile(r"|serving|release:[a-z0-9][a-z0-9._-]*@sha256:[0-9a-f]{64}")
+
+
+def check_evaluate(asked: Evaluate, marked: Marked) -> None:
+    """Refuse what names no release.
+
+    Raises:
+        SpecError: ``against`` is neither ``serving`` nor one release.
+    """
+    if not _AGAINST.fullmatch(asked.against):
+        raise SpecError(
+            f"'{asked.against}' does not say which release",
+            where=marked.where(("evaluate", "against")),
+            try_this="write serving, or release:NAME@sha256:... with the digits that `guideway releases --json` shows",
+        )

@@ -7,6 +7,7 @@ from typing import cast
 from guideway.core.protocols import Stage
 from guideway.core.spec import Spec
 from guideway.pipeline.stages import (
+    against,
     choose,
     compress,
     data,
@@ -22,7 +23,7 @@ from guideway.pipeline.stages import (
 
 STAGES: dict[str, Stage] = {
     module.name: cast(Stage, module)
-    for module in (data, tune, choose, train, compress, evaluate, explain, guard, refusals, package, scan)
+    for module in (data, tune, choose, train, compress, evaluate, against, explain, guard, refusals, package, scan)
 }
 
 
