@@ -166,7 +166,7 @@ def _check_references(spec: Spec, marked: Marked) -> None:
             raise SpecError(
                 f"split '{name}' has either 'share' or 'values'", where=marked.where(("data", "splits", name))
             )
-    check_evaluate(spec.evaluate, marked)
+    check_evaluate(spec.evaluate, spec.data.splits, marked)
     check_train(spec.train, spec.data.splits, marked)
     check_weights([source.weight for source in spec.data.sources], spec.train, marked)
     check_tune(spec.tune, spec.train, marked)

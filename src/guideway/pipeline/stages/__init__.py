@@ -14,6 +14,7 @@ from guideway.pipeline.stages import (
     evaluate,
     explain,
     guard,
+    judge,
     package,
     refusals,
     scan,
@@ -23,7 +24,21 @@ from guideway.pipeline.stages import (
 
 STAGES: dict[str, Stage] = {
     module.name: cast(Stage, module)
-    for module in (data, tune, choose, train, compress, evaluate, against, explain, guard, refusals, package, scan)
+    for module in (
+        data,
+        tune,
+        choose,
+        train,
+        compress,
+        evaluate,
+        against,
+        judge,
+        explain,
+        guard,
+        refusals,
+        package,
+        scan,
+    )
 }
 
 
