@@ -42,6 +42,7 @@ class Job(Protocol):
         interval: Interval | None = None,
         slice: str = "",
         source: str | None = None,
+        repeatable: bool = True,
     ) -> None:
         """Leave one fact as evidence. ``about`` and ``source`` name an input, or ``out`` for the stage's own result."""
 

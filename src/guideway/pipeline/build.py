@@ -20,7 +20,7 @@ from guideway.pipeline.preflight import preflight, require
 from guideway.pipeline.run import Emit, log_of, run
 from guideway.pipeline.stages import stages_for
 from guideway.pipeline.tell import tell
-from guideway.pipeline.workshop import Workshop
+from guideway.pipeline.workshop import Workshop, for_environment
 from guideway.sealing.attest import attest
 from guideway.sealing.pack import pack
 from guideway.sealing.seal import seal
@@ -54,7 +54,7 @@ def build(file: SpecFile, shop: Workshop, emit: Emit) -> Built:
 
 def _build(file: SpecFile, shop: Workshop, emit: Emit) -> Built:
     spec = file.spec
-    results = run(spec, file.root, stages_for(spec), shop, emit)
+    results = run(spec, file.root, stages_for(spec), for_environment(shop, file.environment), emit)
     files = results["package"].artifact.files
     envelopes = [*(result.envelope for result in results.values()), _circumstances(file, shop, results)]
     draft = _draft(spec, shop, files)

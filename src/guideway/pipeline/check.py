@@ -38,6 +38,8 @@ def check(file: SpecFile) -> None:
         (("train", "base"), "train"),
         (("serve", "prompt"), "package"),
         (("serve", "guardrails", "classifier"), "guard"),
+        (("evaluate", "refusals"), "refusals"),
+        (("evaluate", "judge"), "judge"),
     ):
         _located(file, keys, lambda stage=stage: STAGES[stage].sources(spec, file.root))  # type: ignore[misc]
 

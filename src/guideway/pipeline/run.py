@@ -240,6 +240,7 @@ def _evidence(step: _Step, messages: list[Message], output: Digest, at: float) -
             inputs=tuple(sorted(artifact.digest for artifact in step.inputs.values())),
             produced_by=Producer(tool=f"guideway/{step.stage}", version=__version__, run=step.key),
             at=at,
+            repeatable=one.repeatable,
         )
         for one in messages
         if isinstance(one, Measured)

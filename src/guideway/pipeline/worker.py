@@ -48,6 +48,7 @@ class Measured(msgspec.Struct, frozen=True, tag="measured"):
     interval: Interval | None = None
     slice: str = ""
     source: str | None = None
+    repeatable: bool = True
 
 
 class Told(msgspec.Struct, frozen=True, tag="told"):
@@ -100,11 +101,12 @@ class _Job:
         interval: Interval | None = None,
         slice: str = "",
         source: str | None = None,
+        repeatable: bool = True,
     ) -> None:
         for name in (about, source):
             if name not in (None, "out", *self.inputs):
                 raise KeyError(f"evidence '{metric}' is about '{name}', which is no input of this stage")
-        self.say(Measured(metric, value, unit, about, n, interval, slice, source))
+        self.say(Measured(metric, value, unit, about, n, interval, slice, source, repeatable))
 
     def fact(self, text: str) -> None:
         self.say(Told(text))

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import msgspec
 
-from guideway.core.artifact import Digest
+from guideway.core.artifact import Artifact, Digest
 from guideway.core.protocols import Clock, Stage
 from guideway.pipeline.borrow import borrow
 from guideway.pipeline.plan import Known, module_of
@@ -42,6 +42,15 @@ def open_workshop(home: Home, clock: Clock = time.time) -> Workshop:
     blobs = Blobs(home.oci)
     own = signer(home.keys, chosen_name())
     return Workshop(home, database, blobs, own, trusted(home.keys), known(database, blobs), clock)
+
+
+def for_environment(shop: Workshop, environment: str) -> Workshop:
+    """*shop*, where what serves is what serves in *environment*."""
+
+    def borrowed(said: str) -> Artifact:
+        return borrow(shop.database, said, environment)
+
+    return msgspec.structs.replace(shop, known=msgspec.structs.replace(shop.known, borrowed=borrowed))
 
 
 def known(database: Database, blobs: Blobs) -> Known:

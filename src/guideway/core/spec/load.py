@@ -13,6 +13,7 @@ import msgspec
 from guideway.core.errors import SpecError, did_you_mean
 from guideway.core.spec.classify import check_classify
 from guideway.core.spec.compress import check_compress
+from guideway.core.spec.evaluate import check_evaluate
 from guideway.core.spec.explain import explained
 from guideway.core.spec.guardrails import check_guardrails
 from guideway.core.spec.marked import Marked, read_marked
@@ -165,6 +166,7 @@ def _check_references(spec: Spec, marked: Marked) -> None:
             raise SpecError(
                 f"split '{name}' has either 'share' or 'values'", where=marked.where(("data", "splits", name))
             )
+    check_evaluate(spec.evaluate, spec.data.splits, marked)
     check_train(spec.train, spec.data.splits, marked)
     check_weights([source.weight for source in spec.data.sources], spec.train, marked)
     check_tune(spec.tune, spec.train, marked)

@@ -14,6 +14,7 @@ from guideway.core.spec.compress import Compress
 from guideway.core.spec.evaluate import Evaluate
 from guideway.core.spec.gateway import Gateway
 from guideway.core.spec.guardrails import Guardrails
+from guideway.core.spec.judge import without_place
 from guideway.core.spec.part import Part, Positive, Share
 from guideway.core.spec.rollout import Rollout
 from guideway.core.spec.scale import Scale
@@ -204,4 +205,6 @@ LATER_KEYS = ("watch", "backup")
 def build_part(spec: Spec) -> dict[str, Any]:
     """The part of *spec* that goes into the release: no environment, no host, no time."""
     plain = msgspec.to_builtins(spec)
+    if spec.evaluate.judge:
+        plain["evaluate"]["judge"] = msgspec.to_builtins(without_place(spec.evaluate.judge))
     return {key: plain[key] for key in BUILD_KEYS if key not in OPTIONAL_KEYS or plain[key] is not None}

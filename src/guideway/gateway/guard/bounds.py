@@ -8,7 +8,7 @@ from typing import Any
 import msgspec
 
 from guideway.gateway.errors import ApiError, bad_body
-from guideway.gateway.guard.regex import costly
+from guideway.guardrails.regex import costly
 
 MAX_TOKENS = 131_072
 CHOICES = 8

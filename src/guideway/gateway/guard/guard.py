@@ -11,16 +11,16 @@ from guideway.core.guardrails import Guardrails
 from guideway.gateway.errors import ApiError
 from guideway.gateway.guard.bounds import out_of_bounds
 from guideway.gateway.guard.controls import Controls
-from guideway.gateway.guard.denied import Denied, pattern
 from guideway.gateway.guard.escapes import Escapes
 from guideway.gateway.guard.markup import Markup
-from guideway.gateway.guard.prompts import OFF_LOOP, PromptRules
 from guideway.gateway.guard.revealing import replacing, revealing, without_prompt
 from guideway.gateway.guard.said import said
 from guideway.gateway.guard.secret import Secrecy, Secret
 from guideway.gateway.guard.stream import Limit, Row, TextStream
 from guideway.gateway.guard.system import with_system
 from guideway.gateway.guard.tools import ToolGate, declared, undeclarable
+from guideway.guardrails.denied import Denied, pattern
+from guideway.guardrails.prompts import OFF_LOOP, PromptRules
 
 FOR_PROGRAMS = frozenset({"arguments", "embedding", "input", "name"})
 """Channels of an answer that programs read: they keep their markup. People may read any other, known or not."""

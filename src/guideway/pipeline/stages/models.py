@@ -27,6 +27,10 @@ AT_ONCE = 64
 class Model(Protocol):
     """What evaluation asks of a model."""
 
+    @property
+    def context(self) -> int:
+        """The longest sequence, in tokens."""
+
     def logits(self, ids: Sequence[int]) -> Floats:
         """The logits after each of *ids*: a matrix of tokens by vocabulary."""
 
@@ -96,6 +100,12 @@ class Compressed:
 
     def __init__(self, folder: Path) -> None:
         self._scorer = open_scorer(folder, threads_for(weights(folder)))
+
+    @property
+    def context(self) -> int:
+        """The longest sequence, in tokens."""
+        context: int = self._scorer.context
+        return context
 
     def logits(self, ids: Sequence[int]) -> Floats:
         """The logits after each of *ids*: a matrix of tokens by vocabulary."""

@@ -141,6 +141,7 @@ class _Quiet:
         interval: Interval | None = None,
         slice: str = "",
         source: str | None = None,
+        repeatable: bool = True,
     ) -> None:
         pass
 
