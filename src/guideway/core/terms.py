@@ -13,7 +13,8 @@ class Terms(msgspec.Struct, frozen=True):
 
     ``system`` is put before every conversation; ``masking`` is the least that is done with personal data;
     ``temperature`` and ``max_tokens`` hold where a request names none; ``classifier`` is the file of that of
-    the guardrails on this host, and ``tokenizer`` that of the model, or empty.
+    the guardrails on this host, ``outliers`` that of the reference of ordinary prompts, and ``tokenizer`` that of the
+    model, or empty.
     """
 
     system: str = ""
@@ -24,3 +25,4 @@ class Terms(msgspec.Struct, frozen=True):
     guardrails: Guardrails = Guardrails()
     classifier: str = ""
     tokenizer: str = ""
+    outliers: str = ""

@@ -125,6 +125,8 @@ def equip(settings: GatewaySettings, slot: int, seed: int) -> Equipment:
     equipment = Equipment(plane, reports, prober, folder)
     if health is not None and slot > 0:
         equipment.files = (FollowedFile(health, lambda data: _hear(plane, data), time.time_ns),)
+    if options.corrections:
+        equipment.files += (FollowedFile(Path(options.corrections), plane.corrections.set, time.time_ns),)
     _gauges(reports, plane)
     return equipment
 

@@ -34,6 +34,7 @@ def check(file: SpecFile) -> None:
         (("train", "base"), "train"),
         (("serve", "prompt"), "package"),
         (("serve", "guardrails", "classifier"), "guard"),
+        (("serve", "guardrails", "outlier"), "reference"),
     ):
         _located(file, keys, lambda stage=stage: STAGES[stage].sources(spec, file.root))  # type: ignore[misc]
 

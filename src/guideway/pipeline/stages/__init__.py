@@ -6,11 +6,23 @@ from typing import cast
 
 from guideway.core.protocols import Stage
 from guideway.core.spec import Spec
-from guideway.pipeline.stages import choose, compress, data, evaluate, explain, guard, package, scan, train, tune
+from guideway.pipeline.stages import (
+    choose,
+    compress,
+    data,
+    evaluate,
+    explain,
+    guard,
+    package,
+    reference,
+    scan,
+    train,
+    tune,
+)
 
 STAGES: dict[str, Stage] = {
     module.name: cast(Stage, module)
-    for module in (data, tune, choose, train, compress, evaluate, explain, guard, package, scan)
+    for module in (data, tune, choose, train, compress, evaluate, explain, guard, reference, package, scan)
 }
 
 
