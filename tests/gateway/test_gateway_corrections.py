@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from types import SimpleNamespace
 
 import msgspec
 import pytest
@@ -224,6 +225,7 @@ def test_a_fixed_answer_needs_no_model_and_costs_nothing(served, capsys, path, s
         assert len(reply.json()["choices"]) == 2 and reply.json()["usage"]["total_tokens"] == 0
     lines, counters = told(served, capsys)
     assert lines[0]["corrected"] == ["hours"] and lines[0]["cache"] == "corrected"
+    assert lines[0]["tokens_in"] == lines[0]["tokens_out"] == 0
     assert counters["corrections"] == {"hours": 1} and counters["usage_estimated"] == {}
 
 
@@ -276,3 +278,18 @@ def test_workers_follow_the_file(tmp_path):
     assert not followed.look() and plane_of.plane.corrections.of_answers, "a mistake changes nothing"
     path.write_bytes(b"")
     assert followed.look() and not plane_of.plane.corrections.any
+
+
+def test_a_worker_that_starts_beside_a_mistake_begins_with_what_was_good(tmp_path):
+    from guideway.gateway.equip import _corrections
+
+    def worker():
+        plane = SimpleNamespace(corrections=Corrections(lambda: NOW))
+        return plane, _corrections(plane, tmp_path / "corrections", tmp_path)
+
+    (tmp_path / "corrections").write_bytes(file_of(rule(exact="x")))
+    _, followed = worker()
+    assert followed.look()
+    (tmp_path / "corrections").write_bytes(b"{")
+    plane, followed = worker()
+    assert not followed.look() and put_right(plane.corrections, "x")[0] == "right"

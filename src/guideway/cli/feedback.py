@@ -77,14 +77,16 @@ def erase(tenant: str, path: Path, environment: str) -> None:
 @spec_option
 @environment_option
 def export(
-    out: Path, licence: str, consent: str, tenants: tuple[str, ...], days: int, path: Path, environment: str
+    *, out: Path, licence: str, consent: str, tenants: tuple[str, ...], days: int, path: Path, environment: str
 ) -> None:
     """Write what users corrected as rows for the next build: prompt, right answer, licence and consent, masked."""
     file, home = opened(path, environment)
     rights = Rights(_named("--licence", licence), _named("--consent", consent))
     if not file.spec.gateway.telemetry.prompts:
         where = file.where("gateway", "telemetry", "prompts")
-        advice = "set gateway.telemetry.prompts: true, if law and users allow it; from then on prompts are logged, masked"
+        advice = (
+            "set gateway.telemetry.prompts: true, if law and users allow it; from then on prompts are logged, masked"
+        )
         raise SpecError(f"prompts are not kept in '{environment}'", where=where, try_this=advice)
     now = time.time()
     with writing(home) as database:
@@ -96,8 +98,8 @@ def export(
         data = {"rows": len(made.rows), "licence": licence, "consent": consent}
         ledger.append(database, at=now, who="command line", what="feedback exported", subject=environment, data=data)
     write_atomic(out, b"".join(msgspec.json.encode(row) + b"\n" for row in made.rows), mode=0o600)
-    left = "".join(f"; left out: {count} {why}" for why, count in sorted(made.left_out.items()))
-    click.echo(f"{len(made.rows)} row{'' if len(made.rows) == 1 else 's'} in {out}{left}")
+    left = ", ".join(f"{count} {why}" for why, count in sorted(made.left_out.items()))
+    click.echo(f"{len(made.rows)} row{'' if len(made.rows) == 1 else 's'} in {out}{left and f'; left out: {left}'}")
 
 
 def _logged(home: Home, environment: str) -> Iterator[bytes]:

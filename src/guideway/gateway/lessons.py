@@ -22,7 +22,7 @@ ROLES = frozenset({"system", "user", "assistant"})
 
 UNSAID = "without a correction"
 UNKEPT = "whose prompt is not in the log"
-UNFIT = "that are no plain conversation"
+UNFIT = "about more than a plain conversation, or one too long for the log"
 TWICE = "said before"
 
 
@@ -49,7 +49,7 @@ class _Line(msgspec.Struct):
 
 
 def prompts_of(lines: Iterable[bytes], wanted: Collection[str]) -> dict[str, str]:
-    """The masked bodies of the requests with the ids *wanted*, from the *lines* of logs; broken lines are left alone."""
+    """The masked bodies of the requests with the ids *wanted*, from *lines* of logs; broken ones are passed over."""
     found: dict[str, str] = {}
     for line in lines:
         if b'"prompt"' not in line:

@@ -31,6 +31,7 @@ from guideway.gateway.record import Record
 from guideway.gateway.reports import operation
 from guideway.gateway.request import Peek, Request
 from guideway.gateway.routing import ServingArm
+from guideway.gateway.usage import Usage
 
 if TYPE_CHECKING:
     from guideway.gateway.cache.remote import Look
@@ -194,7 +195,7 @@ class Outward(ABC):
         """Answer with what people wrote, and ask no model: so it says nothing of one, and is no unit of a rollout."""
         record, plane = self.record, self._plane
         record.why_not = "corrected"
-        record.corrected = {correction.name}
+        record.corrected, record.usage = {correction.name}, Usage(0, 0)
         id, now = record.id.decode(), int(plane.wall())
         text = correction.answer
         self._replay(fixed_answer(record.path, self._wanted, text, id=id, created=now), "corrected")

@@ -22,9 +22,9 @@ class Record(msgspec.Struct, gc=False):
 
     ``failure`` and ``first_status`` tell of the first attempt. ``cache``: hit, shared, miss, bypass or corrected.
     ``pieces`` counts the events of a stream that were passed on. ``free``: its key has no limits, so nothing was
-    reserved. ``prompt`` is the masked one, if the policy wants it in the log. ``said`` is the answer as far as it came, while
-    its tokens may have to be counted. ``outlier`` is the share of ordinary requests that are at least as unusual, and
-    ``flagged`` says that this is told; ``corrected`` are the names of the corrections that were applied.
+    reserved. ``prompt`` is the masked one, if the policy wants it in the log. ``said`` is the answer as far as it
+    came, while its tokens may have to be counted. ``outlier`` is the share of ordinary requests that are at least as
+    unusual, and ``flagged`` says that this is told; ``corrected`` are the names of the corrections that were applied.
 
     ``kind`` says of which kind an error is, for counters. Of a unit of a rollout: ``limits`` are those of its route,
     in milliseconds, of which ``overdue`` were told to have run out before the end; ``opening`` is how the answer

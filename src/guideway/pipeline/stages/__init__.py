@@ -22,7 +22,7 @@ from guideway.pipeline.stages import (
 
 STAGES: dict[str, Stage] = {
     module.name: cast(Stage, module)
-    for module in (data, tune, choose, train, compress, evaluate, explain, guard, reference, package, scan)
+    for module in (data, reference, tune, choose, train, compress, evaluate, explain, guard, package, scan)
 }
 
 
