@@ -12,7 +12,7 @@ from pathlib import Path
 import msgspec
 
 from guideway.core.artifact import Digest
-from guideway.core.guardrails import CLASSIFIER_FILE, RULES_FILE, Guardrails, read_guardrails
+from guideway.core.guardrails import CLASSIFIER_FILE, OUTLIERS_FILE, RULES_FILE, Guardrails, read_guardrails
 from guideway.core.launch import Launch, Probe, Process, Replica
 from guideway.core.protocols import Target
 from guideway.core.release import ServeSettings
@@ -147,6 +147,7 @@ def terms_of(folder: Path, settings: ServeSettings) -> Terms:
     """What the release in *folder*, whose bytes have been verified, asks of the gateway."""
     policy = msgspec.json.decode((folder / "policy.json").read_bytes(), type=Policy)
     rules, classifier = folder / RULES_FILE, folder / CLASSIFIER_FILE
+    outliers = folder / OUTLIERS_FILE
     tokenizer = folder / "model" / "tokenizer.json"
     return Terms(
         system=settings.system,
@@ -157,4 +158,5 @@ def terms_of(folder: Path, settings: ServeSettings) -> Terms:
         guardrails=read_guardrails(rules.read_bytes()) if rules.is_file() else Guardrails(),
         classifier=str(classifier) if classifier.is_file() else "",
         tokenizer=str(tokenizer) if tokenizer.is_file() else "",
+        outliers=str(outliers) if outliers.is_file() else "",
     )

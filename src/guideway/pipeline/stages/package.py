@@ -12,7 +12,7 @@ import msgspec
 
 from guideway.core.errors import SpecError
 from guideway.core.evidence import Interval
-from guideway.core.guardrails import CLASSIFIER_FILE, RULES_FILE
+from guideway.core.guardrails import CLASSIFIER_FILE, OUTLIERS_FILE, RULES_FILE
 from guideway.core.protocols import Job
 from guideway.core.release import Decoding, ServeSettings
 from guideway.core.spec import Spec, build_part
@@ -26,7 +26,7 @@ from guideway.sealing.reshard import reshard
 
 name = "package"
 needs = ("data", "train", "compress", "guard")
-uses = ("tune", "choose")
+uses = ("tune", "choose", "reference")
 libraries: tuple[str, ...] = ()
 code = ("guideway.sealing.reshard", "guideway.sealing.tensors")
 
@@ -101,10 +101,12 @@ def settled(spec: Mapping[str, Any], compressed: Path) -> dict[str, Any]:
 
 
 def _guardrails(job: Job, asked: Guardrails) -> None:
-    """The rules, and the classifier's weights where it is one of them."""
+    """The rules, the classifier's weights where it is one of them, and which prompts are ordinary."""
     _write(job.out / RULES_FILE, msgspec.to_builtins(rules_of(asked)))
     if asked.classifier is not None:
         shutil.copyfile(job.inputs["guard"] / CLASSIFIER_FILE, job.out / CLASSIFIER_FILE)
+    if asked.outlier is not None:
+        shutil.copyfile(job.inputs["reference"] / OUTLIERS_FILE, job.out / OUTLIERS_FILE)
 
 
 def _searched(job: Job) -> None:
