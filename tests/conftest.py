@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import os
 import shutil
 from pathlib import Path
@@ -45,6 +46,7 @@ def _servers() -> dict[str, bool]:
         "PostgreSQL": any(POSTGRES.glob("*/bin/initdb")),
         "docker-registry": bool(registry),
         "Prometheus": bool(prometheus),
+        "Ray": importlib.util.find_spec("ray") is not None,
     }
 
 
@@ -54,4 +56,5 @@ def _needed(item: pytest.Item) -> set[str]:
     where = getattr(getattr(item, "callspec", None), "params", {}).get("where")
     found = {"PostgreSQL"} if where == "postgresql" or "postgres" in fixtures else set()
     found |= {"docker-registry"} if fixtures & {"registry", "_shared_registry", "guarded"} else set()
+    found |= {"Ray"} if "ray_cluster" in fixtures else set()
     return found | ({"Prometheus"} if fixtures & {"prometheus", "own_prometheus"} else set())
