@@ -35,6 +35,7 @@ def test_a_runner_is_no_part_of_a_release_and_the_processes_are(tmp_path):
         ("{processes: 2, recipe: full, base: b, privacy: {epsilon: 8}}", "{}", 4, "with privacy has one process"),
         ("{}", "{kind: ray, address: 'ray://10.0.0.5:10001'}", 5, "is not HOST:PORT"),
         ("{}", "{kind: ray, address: 'me:secret@host:6379'}", 5, "is not HOST:PORT"),
+        ("{}", "{kind: ray}", 5, "needs the address of a cluster"),
         ("{}", "{address: '10.0.0.5:6379'}", 5, "runner 'local' has no address"),
     ],
 )

@@ -17,9 +17,8 @@ _ADDRESS = re.compile(r"[^\s/@:]+:\d{1,5}")
 class Runner(Part, frozen=True):
     """``local``: processes of this machine. ``ray``: workers of a Ray cluster that this machine belongs to.
 
-    ``address`` is HOST:PORT of the cluster's head; empty: a cluster of this machine alone, gone afterwards. Each
-    process takes so many ``cpus`` and ``gpus``. After the loss of one, all begin anew at the last checkpoint, so many
-    ``restarts`` at the most.
+    ``address`` is HOST:PORT of the cluster's head. Each process takes so many ``cpus`` and ``gpus``. After the loss of
+    one, all begin anew at the last checkpoint, so many ``restarts`` at the most.
     """
 
     kind: Literal["local", "ray"] = "local"
@@ -30,11 +29,17 @@ class Runner(Part, frozen=True):
 
 
 def check_runner(runner: Runner, marked: Marked) -> None:
-    """Refuse an address that is none.
+    """Refuse a cluster without an address, and an address that is none.
 
     Raises:
         SpecError: names the line.
     """
+    if runner.kind == "ray" and not runner.address:
+        raise SpecError(
+            "runner 'ray' needs the address of a cluster",
+            where=marked.where(("runner", "kind")),
+            try_this="address: HOST:PORT, as `ray start --head` printed it",
+        )
     if runner.address and not _ADDRESS.fullmatch(runner.address):
         raise SpecError(
             f"'{runner.address}' is not HOST:PORT",

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-import secrets
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -27,8 +26,6 @@ from guideway.pipeline.worker import Broke, Message
 
 QUIET = {"RAY_USAGE_STATS_ENABLED": "0", "RAY_TRAIN_V2_ENABLED": "1", "RAY_DEDUP_LOGS": "0"}
 """Nothing is reported to anybody, and the log keeps every line."""
-ALONE = "127.0.0.2"
-"""An address of the loopback interface that Ray does not take for one to be replaced by that of the network."""
 LIBRARIES = ("peft", "safetensors", "tokenizers", "torch", "transformers")
 
 
@@ -53,16 +50,13 @@ def on_ray(job: Job, base: Path | None, size: int) -> None:
 
 @contextlib.contextmanager
 def _joined(runner: Runner) -> Iterator[None]:
-    """Belong to the cluster, or be one: this machine alone, on loopback, without a dashboard, with its own token."""
+    """Belong to the cluster. Its token is asked for unless somebody said that there is none."""
     import ray
 
     os.environ.setdefault("RAY_AUTH_MODE", "token")
-    where: dict[str, Any] = {"address": runner.address}
-    if not runner.address:
-        os.environ |= {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": secrets.token_hex(32)}
-        where = {"address": "local", "_node_ip_address": ALONE, "include_dashboard": False}
+    shipped = {"py_modules": [str(Path(guideway.__file__).parent)]}
     try:
-        ray.init(**where, runtime_env={"py_modules": [str(Path(guideway.__file__).parent)]})
+        ray.init(address=runner.address, runtime_env=shipped)
     except (ConnectionError, RuntimeError, ValueError, ray.exceptions.RayError) as error:
         raise Unavailable(
             f"the Ray cluster does not answer: {_line(error)}",
