@@ -5,6 +5,7 @@ llama.cpp is in no package source that CI has, so its tests are left out there t
 
 from __future__ import annotations
 
+import importlib.util
 import os
 import shutil
 from pathlib import Path
@@ -55,6 +56,7 @@ def _servers() -> dict[str, bool]:
         "docker-registry": bool(registry),
         "Prometheus": bool(prometheus),
         "llama.cpp": bool(shutil.which("llama-server") and shutil.which("llama-quantize")),
+        "Ray": importlib.util.find_spec("ray") is not None,
     }
 
 
@@ -65,4 +67,5 @@ def _needed(item: pytest.Item) -> set[str]:
     found = {"PostgreSQL"} if where == "postgresql" or "postgres" in fixtures else set()
     found |= {"docker-registry"} if fixtures & {"registry", "_shared_registry", "guarded"} else set()
     found |= {"llama.cpp"} if "llama" in fixtures else set()
+    found |= {"Ray"} if "ray_cluster" in fixtures else set()
     return found | ({"Prometheus"} if fixtures & {"prometheus", "own_prometheus"} else set())
