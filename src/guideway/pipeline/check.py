@@ -7,7 +7,7 @@ from collections.abc import Callable
 from guideway.core.errors import SpecError, did_you_mean
 from guideway.core.spec import SpecFile, build_part
 from guideway.pipeline.stages import STAGES
-from guideway.pipeline.stages.formats import check_precision, format_of
+from guideway.pipeline.stages.formats import check_precision, check_sizes, format_of
 from guideway.standard.overlay import check_compression, clauses_for, level_of
 from guideway.targets import TARGETS
 
@@ -21,6 +21,7 @@ def check(file: SpecFile) -> None:
     spec = file.spec
     _located(file, ("serve", "engine"), lambda: format_of(spec))
     _located(file, ("compress", "precision"), lambda: check_precision(spec))
+    _located(file, ("compress", "precision"), lambda: check_sizes(spec, file.root))
     if spec.target not in TARGETS:
         raise SpecError(
             f"there is no target called '{spec.target}'",
