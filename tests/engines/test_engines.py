@@ -34,7 +34,9 @@ def test_an_engine_starts_the_server_of_its_name(name: str) -> None:
     assert (made.port, made.preload) == (4321, module)
 
 
-@pytest.mark.parametrize(("name", "format"), [("onnx", "onnx"), ("transformers", "safetensors")])
+@pytest.mark.parametrize(
+    ("name", "format"), [("onnx", "onnx"), ("transformers", "safetensors"), ("vllm", "compressed-tensors")]
+)
 def test_an_engine_says_which_format_it_serves(name: str, format: str) -> None:
     assert (engine(name).name, engine(name).format) == (name, format)
 
@@ -115,7 +117,7 @@ def test_an_outsider_is_found_by_its_entry_point_and_loaded_only_when_named(monk
 
 def test_naming_an_engine_loads_no_model_library() -> None:
     code = (
-        "import sys; from guideway.engines import engine; engine('onnx'); engine('transformers')\n"
+        "import sys; from guideway.engines import engine; engine('onnx'); engine('transformers'); engine('vllm')\n"
         "heavy = ('torch', 'transformers', 'onnxruntime', 'numpy', 'guideway.replica')\n"
         "print([name for name in heavy if name in sys.modules])"
     )

@@ -15,7 +15,7 @@ FLOAT = 4
 """Bytes of a weight while it is trained."""
 PROCESS = 600_000_000
 """Bytes that a process with torch and transformers holds before it does anything."""
-SHIPPED = {"fp32": 4.0, "int8": 1.15, "int4": 0.65}
+SHIPPED = {"fp32": 4.0, "bf16": 2.0, "int8": 1.15, "w8a8": 1.15, "fp8": 1.15, "int4": 0.65, "w4a16": 0.65}
 """Bytes per weight of what ships; embeddings stay wider than the matrices."""
 EXPORTING = 10.0
 """Bytes per weight while a model is exported: the source, the graph, and what is written."""

@@ -39,11 +39,11 @@ class Model(Protocol):
 
 
 class Trained:
-    """The model in a Hugging Face folder, in float32, run by torch."""
+    """The model in a Hugging Face folder, run by torch: in float32, or in the *dtype* of what was made of it."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, dtype: str = "float32") -> None:
         self._model: Any = AutoModelForCausalLM.from_pretrained(
-            folder, use_safetensors=True, local_files_only=True, trust_remote_code=False, dtype=torch.float32
+            folder, use_safetensors=True, local_files_only=True, trust_remote_code=False, dtype=getattr(torch, dtype)
         ).eval()
         torch.set_num_threads(threads_for(sum(weight.numel() for weight in self._model.parameters())))
         self._model.generation_config = (

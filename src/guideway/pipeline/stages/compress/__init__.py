@@ -16,7 +16,7 @@ import msgspec
 
 from guideway.core.protocols import Job
 from guideway.core.spec import Spec
-from guideway.pipeline.stages.formats import FORMATS, format_of
+from guideway.pipeline.stages.formats import FORMATS, environment_for, export, format_of
 
 name = "compress"
 needs = ("data", "train")
@@ -51,7 +51,7 @@ code = (
 
 def environment(spec: Spec) -> Path | None:
     """Where the format of the engine is made."""
-    return format_of(spec).environment
+    return environment_for(spec)
 
 
 def brings(spec: Spec) -> tuple[str, ...]:
@@ -105,7 +105,7 @@ def run(job: Job) -> None:
 
     precision = job.params["precision"]
     job.progress(0, 10, f"exporting to {precision}")
-    FORMATS[job.params["format"]].export(job.inputs["train"], job.out, precision)
+    export(FORMATS[job.params["format"]], job.inputs["train"], job.out, precision, job.inputs["data"])
     before, after = weights(job.inputs["train"]), weights(job.out)
     job.measure("model_bytes", after, "bytes", about="out", source="train")
     job.fact(f"{precision}: {before / 1e6:.1f} MB to {after / 1e6:.1f} MB")

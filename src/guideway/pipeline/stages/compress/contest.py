@@ -18,7 +18,7 @@ from guideway.pipeline.stages.compress.race import ROUNDS, Load, gain, load_of, 
 from guideway.pipeline.stages.compress.report import Report, write_report
 from guideway.pipeline.stages.compress.sizes import packed, weights
 from guideway.pipeline.stages.examples import Voice
-from guideway.pipeline.stages.formats import FORMATS
+from guideway.pipeline.stages.formats import FORMATS, export
 from guideway.pipeline.stages.models import Compressed, Trained
 from guideway.pipeline.stages.threads import threads_for
 
@@ -71,7 +71,7 @@ def _exports(job: Job, work: Path, sources: Mapping[bool, Path]) -> Folders:
         folder = work / variant.name.replace(" ", "-")
         folder.mkdir()
         try:
-            made.export(sources[variant.pruned], folder, variant.precision)
+            export(made, sources[variant.pruned], folder, variant.precision, job.inputs["data"])
             folders[variant] = folder
         except GuidewayError as error:
             if job.params["precision"] != "auto" or (not folders and variant == variants[-1]):

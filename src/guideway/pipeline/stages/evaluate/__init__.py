@@ -11,7 +11,7 @@ import msgspec
 from guideway.core.errors import SpecError
 from guideway.core.protocols import Job
 from guideway.core.spec import Spec
-from guideway.pipeline.stages.formats import format_of
+from guideway.pipeline.stages.formats import environment_for, format_of
 from guideway.pipeline.stages.package import shipped
 from guideway.pipeline.stages.train.base import files_of
 from guideway.pipeline.stages.train.places import is_folder
@@ -44,7 +44,7 @@ code = (
 
 def environment(spec: Spec) -> Path | None:
     """Where the format of the engine is read."""
-    return format_of(spec).environment
+    return environment_for(spec)
 
 
 def brings(spec: Spec) -> tuple[str, ...]:

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any, Protocol, cast
 from guideway.core.errors import SpecError, did_you_mean
 from guideway.core.spec import Spec
 from guideway.engines import engine
-from guideway.pipeline.stages.formats import gguf, onnx
+from guideway.pipeline.shapes import NEW
+from guideway.pipeline.stages.formats import compressed_tensors, gguf, onnx
 
 if TYPE_CHECKING:
     from guideway.replica.backend import Logits
@@ -39,8 +40,11 @@ class Format(Protocol):
     ``libraries`` are distributions that make or read it beside those that every build has, and ``environment`` is the
     requirements file of stages that do so, None: they run in our own.
 
-    ``backend(folder, slots, threads)`` may be there too: formats that our own replica serves can be explained. And
-    ``programs(precisions)``, which raises Unavailable where one that makes or reads these is not installed.
+    ``backend(folder, slots, threads)`` may be there too: formats that our own replica serves can be explained; and
+    ``programs(precisions)``, which raises Unavailable where one that makes or reads these is not installed. So may
+    ``calibrated(source, out, precision, data)``, which is called instead of ``export`` with what stage data wrote.
+    ``plain`` names precisions that do without the ``environment``, and ``refuse_sizes(precision, sizes)`` raises for
+    matrices that cannot have that precision.
     """
 
     name: str
@@ -60,7 +64,7 @@ class Format(Protocol):
         """Read the export in *folder*."""
 
 
-FORMATS: dict[str, Format] = {module.name: cast(Format, module) for module in (onnx, gguf)}
+FORMATS: dict[str, Format] = {module.name: cast(Format, module) for module in (onnx, gguf, compressed_tensors)}
 
 
 def format_of(spec: Spec) -> Format:
@@ -102,6 +106,25 @@ def check_explained(spec: Spec) -> None:
         )
 
 
+def environment_for(spec: Spec) -> Path | None:
+    """The requirements file of stages that make or read the export that *spec* asks for; None: they run in ours."""
+    made = format_of(spec)
+    return None if spec.compress.precision in getattr(made, "plain", ()) else made.environment
+
+
+def export(made: Format, source: Path, out: Path, precision: str, data: Path) -> None:
+    """Export the Hugging Face folder *source* to *out*; *data*, of stage data, is for formats that calibrate.
+
+    Raises:
+        GuidewayError: this architecture or precision cannot be exported.
+    """
+    calibrated: Callable[[Path, Path, str, Path], None] | None = getattr(made, "calibrated", None)
+    if calibrated:
+        calibrated(source, out, precision, data)
+    else:
+        made.export(source, out, precision)
+
+
 def check_precision(spec: Spec) -> None:
     """Refuse a precision that the engine's format cannot have.
 
@@ -119,6 +142,22 @@ def check_precision(spec: Spec) -> None:
 def _precisions(spec: Spec) -> tuple[str, ...]:
     """What may be exported."""
     return spec.compress.candidates if spec.compress.precision == "auto" else (spec.compress.precision,)
+
+
+def check_sizes(spec: Spec, root: Path) -> None:
+    """Refuse a model whose sizes the precision cannot have, where spec or base tells them before anything runs.
+
+    Raises:
+        SpecError: names the size.
+    """
+    refuse: Callable[[str, Sequence[int]], None] | None = getattr(format_of(spec), "refuse_sizes", None)
+    if refuse is None:
+        return
+    asked, base = spec.train.architecture, root / (spec.train.base or "")
+    if spec.train.recipe in NEW or spec.train.base is None:
+        refuse(spec.compress.precision, (asked.hidden, asked.feed_forward))
+    elif (base / "config.json").is_file():
+        refuse(spec.compress.precision, compressed_tensors.sizes_of(base))
 
 
 def format_in(folder: Path) -> Format | None:
