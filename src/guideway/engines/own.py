@@ -29,7 +29,7 @@ def one_token(settings: ServeSettings) -> Probe:
     """A request for a single token: the smallest proof that a model answers."""
     asked = {"model": settings.name, "max_tokens": 1, "temperature": 0}
     if settings.task == "completion":
-        return Probe("/v1/completions", _json({**asked, "prompt": "Hello"}))
+        return Probe("/v1/completions", _json({**asked, "prompt": [1]}))  # a token, for a model without a tokenizer
     return Probe("/v1/chat/completions", _json({**asked, "messages": [{"role": "user", "content": "Hello"}]}))
 
 

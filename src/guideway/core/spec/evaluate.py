@@ -13,6 +13,10 @@ Kind = Literal["typos", "homoglyphs", "capitals", "truncation", "noise"]
 ALL_KINDS: tuple[Kind, ...] = ("typos", "homoglyphs", "capitals", "truncation", "noise")
 
 
+Pinned = Annotated[str, Meta(pattern=r"^release:[a-z0-9][a-z0-9._-]*@sha256:[0-9a-f]{64}$")]
+"""A release of this home, by name and digest."""
+
+
 class Requirement(Part, frozen=True):
     """A figure that must hold before a release is sealed. ``about`` says of which model it must speak."""
 
@@ -45,13 +49,15 @@ class Evaluate(Part, frozen=True):
     """What is measured on every split, and what must hold. ``examples`` bounds the rows asked per split.
 
     ``folds`` above 1 train a classifier so often again, for the spread between folds; ``class_floor`` is the share of
-    the rows of a class that it should find at least, in every class.
+    the rows of a class that it should find at least, in every class. ``against`` is a release with which an imported
+    classifier is compared in pairs, on the same rows.
     """
 
     examples: Positive = 400
     max_tokens: Positive = 24
     folds: Annotated[int, Meta(ge=0, le=20)] = 0
     class_floor: Share = 0.0
+    against: Pinned | None = None
     require: tuple[Requirement, ...] = ()
     slices: tuple[Slices, ...] = ()
     perturb: Perturb = msgspec.field(default_factory=Perturb)

@@ -15,6 +15,7 @@ from guideway.core.spec.classify import check_classify
 from guideway.core.spec.compress import check_compress
 from guideway.core.spec.explain import explained
 from guideway.core.spec.guardrails import check_guardrails
+from guideway.core.spec.imported import import_faults
 from guideway.core.spec.marked import Marked, read_marked
 from guideway.core.spec.model import BUILD_KEYS, ENVIRONMENT_KEYS, LATER_KEYS, NAME, Spec
 from guideway.core.spec.train import check_train, check_weights
@@ -167,6 +168,8 @@ def _check_references(spec: Spec, marked: Marked) -> None:
             )
     check_train(spec.train, spec.data.splits, marked)
     check_weights([source.weight for source in spec.data.sources], spec.train, marked)
+    for keys, what, advice in import_faults(spec):
+        raise SpecError(what, where=marked.where(keys), try_this=advice)
     check_tune(spec.tune, spec.train, marked)
     check_compress(spec.compress, spec.train, spec.serve.engine, marked)
     check_classify(spec, marked)

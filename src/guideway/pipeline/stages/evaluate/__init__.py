@@ -15,6 +15,9 @@ from guideway.pipeline.stages.package import shipped
 from guideway.pipeline.stages.train.base import files_of
 from guideway.pipeline.stages.train.places import is_folder
 
+RIVAL = "rival"
+"""The input that the release is with which a classifier is compared."""
+
 name = "evaluate"
 needs = ("data", "train", "compress")
 uses = ("choose",)
@@ -33,6 +36,7 @@ code = (
     "guideway.replica.score",
     "guideway.replica.chat",
     "guideway.replica.classifier",
+    "guideway.replica.octets",
     "guideway.replica.session",
     "guideway.replica.text",
 )
@@ -57,9 +61,14 @@ def params(spec: Spec) -> Mapping[str, Any]:
 
 
 def _of_a_classifier(spec: Spec) -> Mapping[str, Any]:
-    params = {"task": spec.task, "examples": spec.evaluate.examples, "seed": spec.data.seed}
+    params: dict[str, Any] = {"task": spec.task, "examples": spec.evaluate.examples, "seed": spec.data.seed}
     folds = {"folds": spec.evaluate.folds, "train": msgspec.to_builtins(spec.train) if spec.evaluate.folds else None}
     return params | folds | {"validation": spec.train.validation.split, "class_floor": spec.evaluate.class_floor}
+
+
+def borrows(spec: Spec) -> Mapping[str, str]:
+    """The release that an imported classifier is compared with, if there is one."""
+    return {RIVAL: spec.evaluate.against} if spec.evaluate.against else {}
 
 
 def sources(spec: Spec, root: Path) -> Sequence[Path]:
