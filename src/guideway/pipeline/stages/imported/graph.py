@@ -8,12 +8,14 @@ from __future__ import annotations
 
 import json
 import shutil
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import msgspec
 import numpy as np
 import onnx
+from numpy.typing import NDArray
 from onnx import numpy_helper
 
 from guideway.core.errors import Corrupt, SpecError
@@ -41,11 +43,14 @@ def bring_in(job: Job, path: Path, about: Imported) -> int:
     model = _read(path)
     count = _checked(model, path.name)
     labels = _labels(about, job.root)
-    settings = ClassifierSettings(labels, about.octets.size if about.octets else 0, octets=_octets(model, about, path))
+    octets = _octets(model, about, path)
     shutil.copyfile(path, job.out / GRAPH)
-    write_settings(job.out, settings)
-    _try_out(job.out, settings, path.name)
-    return count
+    for softmax in (False, True):  # graphs end with it, or leave it to whoever reads them
+        made = msgspec.structs.replace(octets, softmax=softmax)
+        write_settings(job.out, ClassifierSettings(labels, octets.size, octets=made))
+        if _says_probabilities(job.out, labels, octets.size, path.name):
+            return count
+    raise SpecError("what the graph says are no probabilities", where=path.name)
 
 
 def _read(path: Path) -> onnx.ModelProto:
@@ -63,17 +68,18 @@ def _checked(model: onnx.ModelProto, name: str) -> int:
             raise SpecError(f"the graph has the {what}, which ONNX does not define", where=name)
     count = 0
     for tensor in model.graph.initializer:
-        if tensor.data_location == onnx.TensorProto.EXTERNAL:
-            raise SpecError(
-                f"the weights of {tensor.name} lie outside the file",
-                where=name,
-                try_this="save the model with its weights inside (onnx.save without external data)",
-            )
         weights = numpy_helper.to_array(tensor)
-        if np.issubdtype(weights.dtype, np.floating) and not np.isfinite(weights).all():
+        if _broken(weights):
             raise Corrupt(f"{tensor.name} holds weights that are NaN or infinite", where=name)
         count += weights.size
     return count
+
+
+def _broken(weights: NDArray[Any]) -> bool:
+    """Is one of *weights* no number? A single infinity is no weight: graphs begin a maximum with it."""
+    if not np.issubdtype(weights.dtype, np.floating):
+        return False
+    return bool(np.isnan(weights).any() or (weights.size > 1 and np.isinf(weights).any()))
 
 
 def _octets(model: onnx.ModelProto, about: Imported, path: Path) -> Octets:
@@ -98,11 +104,9 @@ def _octets(model: onnx.ModelProto, about: Imported, path: Path) -> Octets:
             where="train.imported.octets",
             try_this="mend begin or end",
         )
-    last = next((node.op_type for node in model.graph.node if read.name in node.output), "")
-    fields = msgspec.to_builtins(about.octets)
-    return msgspec.convert(
-        {**fields, "name": fed.name, "datatype": kind, "output": read.name, "softmax": last != "Softmax"}, Octets
-    )
+    said = {"name": fed.name, "datatype": kind, "output": read.name, "softmax": False}
+    asked: dict[str, Any] = msgspec.to_builtins(about.octets)
+    return msgspec.convert(asked | said, Octets)
 
 
 def _width(fed: onnx.ValueInfoProto) -> int | None:
@@ -134,21 +138,18 @@ def _labels(about: Imported, root: Path) -> tuple[str, ...]:
     return tuple(found)
 
 
-def _try_out(out: Path, settings: ClassifierSettings, name: str) -> None:
-    """Ask the very code that serves for the class of three rows.
+def _says_probabilities(out: Path, labels: Sequence[str], size: int, name: str) -> bool:
+    """Does the code that serves get a probability for every label, for three rows that were made up?
 
     Raises:
-        SpecError: there are more or fewer outputs than labels, or they are no probabilities.
+        SpecError: the graph cannot be computed, or has more or fewer outputs than there are *labels*.
     """
-    octets = settings.octets
-    assert octets
-    rows = [[(row * 97 + place) % 256 for place in range(octets.size)] for row in range(3)]
+    rows = [[(row * 97 + place) % 256 for place in range(size)] for row in range(3)]
     try:
         found = OctetClassifier(out).probabilities(rows)
-    except (ValueError, RuntimeError) as error:
+    except Exception as error:  # of the engine, which has errors of its own
         raise SpecError(f"the graph cannot be computed: {str(error).splitlines()[0][:200]}", where=name) from None
-    if found.shape != (3, len(settings.labels)):
+    if found.shape != (len(rows), len(labels)):
         width = found.shape[-1] if found.ndim == 2 else 0
-        raise SpecError(f"the graph has {width} outputs, and there are {len(settings.labels)} labels", where=name)
-    if not (np.isfinite(found).all() and (np.abs(found.sum(axis=1) - 1) <= SUM).all() and (found >= 0).all()):
-        raise SpecError("what the graph says are no probabilities", where=name)
+        raise SpecError(f"the graph has {width} outputs, and there are {len(labels)} labels", where=name)
+    return bool((np.abs(found.sum(axis=1) - 1) <= SUM).all() and (found >= 0).all())
