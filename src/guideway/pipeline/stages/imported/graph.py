@@ -104,9 +104,8 @@ def _octets(model: onnx.ModelProto, about: Imported, path: Path) -> Octets:
             where="train.imported.octets",
             try_this="mend begin or end",
         )
-    said = {"name": fed.name, "datatype": kind, "output": read.name, "softmax": False}
-    asked: dict[str, Any] = msgspec.to_builtins(about.octets)
-    return msgspec.convert(asked | said, Octets)
+    own = {"name": fed.name, "datatype": kind, "output": read.name, "softmax": False}
+    return msgspec.convert(own | msgspec.structs.asdict(about.octets), Octets)
 
 
 def _width(fed: onnx.ValueInfoProto) -> int | None:
