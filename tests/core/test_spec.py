@@ -247,7 +247,7 @@ def test_an_environment_has_a_plain_name(tmp_path, name):
     [
         ("rollout: {strategy: cannary}", "rollout.strategy: 'cannary' is not one of all-at-once, canary, shadow"),
         ("rollout: {unit: requests}", "did you mean 'request'?"),
-        ("train: {recipe: dora}", "train.recipe: 'dora' is not one of distill, full, lora, qlora, scratch"),
+        ("train: {recipe: dora}", "train.recipe: 'dora' is not one of distill, full, import, lora, qlora, scratch"),
     ],
 )
 def test_a_word_that_is_none_of_those_that_may_stand_there_is_told_with_those_that_may(tmp_path, text, said):

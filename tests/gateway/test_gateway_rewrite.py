@@ -342,3 +342,11 @@ def test_no_bytes_whatever_break_anything_but_by_a_value_error(data: bytes) -> N
             through(rewriter(), [head + data, data + b"\n\n"])
         except ValueError:
             continue
+
+
+@pytest.mark.parametrize("name", ["logprobs", "token_ids"])
+def test_tokens_of_a_text_that_was_changed_are_not_told(name: str) -> None:
+    spoken = event({**delta({"content": "write to max@example.com "}, finish="stop"), name: [1, 2, 3]})
+    quiet = event({**delta({"content": "hello"}, finish="stop"), name: [1, 2, 3]})
+    assert chunks(through(rewriter(), [spoken, DONE]))[0]["choices"][0][name] is None
+    assert chunks(through(rewriter(), [quiet, DONE]))[0]["choices"][0][name] == [1, 2, 3]

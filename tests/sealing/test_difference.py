@@ -210,6 +210,15 @@ def test_a_client_notices_labels_that_come_and_go():
     assert difference(old, old).interface_changes == 0
 
 
+def test_a_client_notices_another_width_of_the_input_of_bytes():
+    octets = {"name": "bytes", "datatype": "INT32", "begin": 2048, "end": 2048, "least": 8}
+    old = one_side(model={"labels": ["a", "b"], "octets": octets})
+    new = one_side(model={"labels": ["a", "b"], "octets": octets | {"begin": 1024, "end": 1024}})
+    assert [(one.key, one.old, one.new) for one in difference(old, new).interface] == [
+        ("input bytes", "INT32 [2048, 2048]", "INT32 [1024, 1024]")
+    ]
+
+
 def test_without_settings_the_spec_says_what_the_interface_is():
     asked = {"name": "m", "task": "chat", "serve": {"engine": "onnx"}}
     assert difference(one_side(), one_side(spec=asked, serve=None)).interface == ()

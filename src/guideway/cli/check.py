@@ -11,7 +11,7 @@ import msgspec
 
 from guideway.cli.project import environment_option, opened, spec_option
 from guideway.core.errors import SpecError
-from guideway.core.spec import Rollout, SpecFile
+from guideway.core.spec import Rollout, SpecFile, is_import
 from guideway.core.spec.guards import rooted as rooted_guards
 from guideway.fleet.prompts import load_prompts
 from guideway.gateway.exposure import is_on, rooted, warning
@@ -45,7 +45,8 @@ def _fits(file: SpecFile, home: Home) -> None:
     """
     flight = preflight(file.spec, file.root, machine(home.path), speed())
     if flight is None:
-        click.echo(f"what it needs of this machine is not known before {file.spec.train.base} is here")
+        unknown = "for a model that is imported" if is_import(file.spec) else f"before {file.spec.train.base} is here"
+        click.echo(f"what it needs of this machine is not known {unknown}")
         return
     click.echo(told(flight))
     require(flight)

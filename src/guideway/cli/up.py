@@ -72,7 +72,7 @@ def _show(url: str | None, model: str, key: str | None, task: str, certificate: 
 def _example(url: str, model: str, task: str) -> tuple[str, str]:
     """Where to send a first request, and its body."""
     if task == "classify":
-        text = '{"name": "text", "shape": [1], "datatype": "BYTES", "data": ["Hello"]}'
+        text = '{"name": "text", "shape": [1], "datatype": "BYTES", "data": ["Hello, is anybody there?"]}'
         return f"{url.removesuffix('/v1')}/v2/models/{model}/infer", f'{{"inputs": [{text}]}}'
     if task == "completion":
         return f"{url}/completions", f'{{"model": "{model}", "prompt": "Once"}}'

@@ -10,6 +10,9 @@ import msgspec
 from guideway.core.launch import Launch, Probe
 from guideway.core.release import ServeSettings
 
+GREETING = "Hello, is anybody there?"
+"""Long enough for a classifier of bytes too, which does not judge a few."""
+
 
 def own_server(
     module: str, folder: Path, settings: ServeSettings, *, port: int, threads: int, env: tuple[tuple[str, str], ...]
@@ -29,13 +32,13 @@ def one_token(settings: ServeSettings) -> Probe:
     """A request for a single token: the smallest proof that a model answers."""
     asked = {"model": settings.name, "max_tokens": 1, "temperature": 0}
     if settings.task == "completion":
-        return Probe("/v1/completions", _json({**asked, "prompt": "Hello"}))
+        return Probe("/v1/completions", _json({**asked, "prompt": [1]}))  # a token, for a model without a tokenizer
     return Probe("/v1/chat/completions", _json({**asked, "messages": [{"role": "user", "content": "Hello"}]}))
 
 
 def one_class(settings: ServeSettings) -> Probe:
     """A request for the class of one text, with the probabilities of all classes."""
-    text = {"name": "text", "shape": [1], "datatype": "BYTES", "data": ["Hello"]}
+    text = {"name": "text", "shape": [1], "datatype": "BYTES", "data": [GREETING]}
     outputs = [{"name": name} for name in ("label", "score", "probabilities")]
     return Probe(f"/v2/models/{settings.name}/infer", _json({"inputs": [text], "outputs": outputs}), "class")
 

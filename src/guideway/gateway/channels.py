@@ -20,6 +20,8 @@ FIXED = frozenset(
 )
 """Fields that are no text."""
 _AT_ONCE = frozenset({"name"})
+_TOKENS = ("logprobs", "token_ids")
+"""Fields of a choice that say the text once more, token by token."""
 
 
 class Channels:
@@ -40,8 +42,9 @@ class Channels:
         """Change the texts of *choice*; did any? *last*: what they hold back comes with them."""
         self._changed = self.spoke = False
         self._walk(choice, (), last)
-        if self._changed and choice.get("logprobs") is not None:
-            choice["logprobs"] = None  # its tokens are the text before the change
+        for name in _TOKENS if self._changed else ():
+            if choice.get(name) is not None:
+                choice[name] = None  # its tokens are the text before the change
         return self._changed
 
     def known(self, path: Path, text: str) -> str | None:

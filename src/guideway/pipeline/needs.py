@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from guideway.core.spec import Architecture, Spec, Train, Tune
+from guideway.core.spec import Architecture, Spec, Train, Tune, is_import
 
 FLOAT = 4
 """Bytes of a weight while it is trained."""
@@ -62,6 +62,8 @@ def shape_of(asked: Architecture) -> Shape:
 def needs(spec: Spec, shape: Shape, tokens: float) -> list[Need]:
     """What each heavy stage of *spec* needs for a model of *shape*, with rows of so many *tokens* in the mean."""
     found = [_training(spec, shape, tokens), _exporting(spec, shape), _serving(spec, shape)]
+    if is_import(spec):
+        return found[1:]
     return found + ([_searching(spec.tune, spec.train.steps, found[0])] if spec.tune else [])
 
 

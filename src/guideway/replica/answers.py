@@ -17,7 +17,7 @@ class Head(msgspec.Struct, frozen=True):
     """What all pieces of one answer have in common.
 
     ``chat`` tells the two kinds apart. ``spell`` is there when log-probabilities are told. ``call`` is the id of a
-    function call, if the answer is one.
+    function call, if the answer is one. ``prompt_ids`` is there when the answer is also told in token ids.
     """
 
     id: str
@@ -26,6 +26,7 @@ class Head(msgspec.Struct, frozen=True):
     chat: bool
     spell: Spell | None = None
     call: str = ""
+    prompt_ids: tuple[int, ...] | None = None
 
     def whole(
         self,
@@ -41,17 +42,18 @@ class Head(msgspec.Struct, frozen=True):
             message |= {"content": text or None, "tool_calls": [told(self.call, *called)]}
         said = {"message": message} if self.chat else {"text": text}
         choice = {"index": 0, **said, "logprobs": self._logprobs(marks), "finish_reason": finish}
+        choice |= self._ids(marks, first=True)
         kind = "chat.completion" if self.chat else "text_completion"
         return msgspec.json.encode({**self._common(kind), "choices": [choice], "usage": usage})
 
     def piece(self, text: str, finish: str | None = None, *, first: bool = False, marks: Sequence[Mark] = ()) -> bytes:
         """One event of a stream."""
         if not self.chat:
-            return self._event([self._choice({"text": text}, finish, marks)])
+            return self._event([self._choice({"text": text}, finish, marks, first=first)])
         delta: dict[str, Any] = {"role": "assistant"} if first else {}
         if text or first:
             delta["content"] = text
-        return self._event([self._choice({"delta": delta}, finish, marks)])
+        return self._event([self._choice({"delta": delta}, finish, marks, first=first)])
 
     def call_piece(self, text: str, arguments: str, *, name: str | None, first: bool, marks: Sequence[Mark]) -> bytes:
         """One event of a stream that may be a call; *name* is told once, with the first arguments."""
@@ -60,14 +62,24 @@ class Head(msgspec.Struct, frozen=True):
             delta["content"] = text
         if name is not None or arguments:
             delta["tool_calls"] = [{"index": 0, **told(self.call, name, arguments)}]
-        return self._event([self._choice({"delta": delta}, None, marks)])
+        return self._event([self._choice({"delta": delta}, None, marks, first=first)])
 
     def usage(self, usage: Mapping[str, int]) -> bytes:
         """The event that tells the token counts."""
         return self._event([], usage=usage)
 
-    def _choice(self, said: Mapping[str, Any], finish: str | None, marks: Sequence[Mark]) -> dict[str, Any]:
-        return {"index": 0, **said, "logprobs": self._logprobs(marks) if marks else None, "finish_reason": finish}
+    def _choice(
+        self, said: Mapping[str, Any], finish: str | None, marks: Sequence[Mark], *, first: bool
+    ) -> dict[str, Any]:
+        logprobs = self._logprobs(marks) if marks else None
+        return {"index": 0, **said, "logprobs": logprobs, "finish_reason": finish, **self._ids(marks, first=first)}
+
+    def _ids(self, marks: Sequence[Mark], *, first: bool) -> dict[str, Any]:
+        """The tokens of what is said, and once those of the prompt, as vLLM tells them, if they were asked for."""
+        if self.prompt_ids is None:
+            return {}
+        said = {"token_ids": [mark.token for mark in marks]}
+        return {"prompt_token_ids": self.prompt_ids, **said} if first else said
 
     def _logprobs(self, marks: Sequence[Mark]) -> dict[str, Any] | None:
         if self.spell is None:

@@ -24,7 +24,7 @@ from guideway.replica.shapes import Asked, ChatRequest, CompletionRequest, Reque
 from guideway.replica.spelling import Spelling
 from guideway.replica.steering import Steering
 from guideway.replica.talk import Talk, streamed, whole
-from guideway.replica.text import ChatTemplateError, StopStrings, Text
+from guideway.replica.text import ChatTemplateError, NotIds, StopStrings, Text
 from guideway.replica.tools import END, MARK, Plan, plan_of
 from guideway.replica.worker import Outbox, Piece
 
@@ -102,7 +102,10 @@ class Service:
         said = [asked.prompt] if isinstance(asked.prompt, str) else asked.prompt
         match said:
             case [str() as text]:
-                prompt = await self._tokens(lambda: self._text.encode(text), text)
+                try:
+                    prompt = await self._tokens(lambda: self._text.encode(text), text)
+                except NotIds as error:
+                    raise RequestError(400, str(error), code="no_tokenizer", param="prompt") from None
             case _:
                 prompt = _known(said, self._text)
         return await self._answer(asked, prompt, asked.max_tokens)
@@ -144,7 +147,7 @@ class Service:
         message = f"the context holds {self._context} tokens; the prompt has {count} and leaves no room for an answer"
         return RequestError(400, message, code="context_length_exceeded", param="messages")
 
-    def _head(self, asked: Asked, plan: Plan | None) -> Head:
+    def _head(self, asked: Asked, plan: Plan | None, prompt: Sequence[int]) -> Head:
         chat = isinstance(asked, ChatRequest)
         return Head(
             id=f"{'chatcmpl' if chat else 'cmpl'}-{self._random_bits(96):024x}",
@@ -153,6 +156,7 @@ class Service:
             chat=chat,
             spell=None if asked.top is None else self._spelling,
             call="" if plan is None else f"call_{self._random_bits(96):024x}",
+            prompt_ids=tuple(prompt) if asked.return_token_ids else None,
         )
 
     async def _answer(
@@ -172,7 +176,7 @@ class Service:
         if form is not None and not trigger and asked.stops:
             raise RequestError(400, "stop could end an answer before it has its form", param="stop")
         steering = await self._steering(asked, form, trigger)
-        head = self._head(asked, plan)
+        head = self._head(asked, plan, prompt)
         talk = self._begin(asked, prompt, min(room, max_tokens or self._settings.decoding.max_tokens), steering)
         if not asked.stream:
             return await whole(talk, head, plan)
@@ -202,7 +206,7 @@ class Service:
             stop_ids=self._text.stop_ids,
             emit=lambda piece: self._outbox.put(pieces, piece),
             steering=steering,
-            top=asked.top,
+            top=asked.top if asked.top is not None or not asked.return_token_ids else 0,  # a mark tells the token
         )
         self._inside += 1
         self._submit(generation)

@@ -31,9 +31,14 @@ class Batcher:
     """
 
     def __init__(
-        self, compute: Callable[[Sequence[Sequence[int]]], Row], loop: asyncio.AbstractEventLoop, most: int
+        self,
+        compute: Callable[[Sequence[Sequence[int]]], Row],
+        loop: asyncio.AbstractEventLoop,
+        most: int,
+        *,
+        most_tokens: int = TOKENS,
     ) -> None:
-        self._compute, self._loop, self._most = compute, loop, most
+        self._compute, self._loop, self._most, self._tokens = compute, loop, most, most_tokens
         self._inbox: queue.SimpleQueue[_Waiting | None] = queue.SimpleQueue()
         self._thread = threading.Thread(target=self._work, name="model", daemon=True)
 
@@ -73,7 +78,7 @@ class Batcher:
             if more is None:
                 return batch, None, True
             longest = max(longest, len(more.ids))
-            if longest * (len(batch) + 1) > TOKENS:
+            if longest * (len(batch) + 1) > self._tokens:
                 return batch, more, False
             batch.append(more)
         return batch, None, False

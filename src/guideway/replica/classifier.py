@@ -5,14 +5,14 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, Protocol
 
 import msgspec
 import numpy as np
 from numpy.typing import NDArray
 from tokenizers import Tokenizer
 
-from guideway.core.errors import SpecError
+from guideway.core.errors import GuidewayError, SpecError
 from guideway.replica.session import open_session
 
 FILE = "classifier.json"
@@ -22,16 +22,41 @@ Probabilities = NDArray[np.float32]
 """One row per text, one column per class; a row sums to 1."""
 
 
+class Octets(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """The fixed input ``name`` [rows, begin + end] of a graph, how bytes become it, and its output.
+
+    ``softmax``: the output is not probabilities yet. The other keys are those of the spec.
+    """
+
+    name: str
+    datatype: Literal["INT32", "INT64"]
+    output: str
+    softmax: bool
+    begin: int
+    end: int
+    padding: int
+    block: int
+    strip: bool
+    least: int
+
+    @property
+    def size(self) -> int:
+        """How many numbers a row has."""
+        return self.begin + self.end
+
+
 class ClassifierSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """``classifier.json``: the classes in the order of the outputs, and how sure of one the model has to be.
 
     A text whose best class has less than ``threshold`` is ``out_of_scope``. A text counts up to ``max_tokens``.
+    With ``octets`` it is bytes that are classified, and no tokenizer is there.
     """
 
     labels: tuple[str, ...]
     max_tokens: int
     threshold: float = 0.0
     out_of_scope: str = ""
+    octets: Octets | msgspec.UnsetType = msgspec.UNSET
 
     def label_of(self, row: NDArray[Any]) -> str:
         """The label that a text with the probabilities *row* gets."""
@@ -52,7 +77,8 @@ def read_settings(folder: Path) -> ClassifierSettings:
         raise SpecError(f"there is no {FILE}", where=str(folder), try_this="is this a classifier?") from None
     except msgspec.DecodeError as error:
         raise SpecError(f"cannot be read: {error}", where=str(path)) from None
-    if len(set(found.labels)) < max(2, len(found.labels)) or found.max_tokens < 3 or not math.isfinite(found.threshold):
+    short = found.max_tokens < (1 if found.octets else 3)
+    if len(set(found.labels)) < max(2, len(found.labels)) or short or not math.isfinite(found.threshold):
         raise SpecError("two different labels and three tokens are the least", where=str(path))
     return found
 
@@ -61,6 +87,32 @@ def write_settings(folder: Path, settings: ClassifierSettings) -> None:
     """Write ``classifier.json`` into *folder*."""
     text = msgspec.json.format(msgspec.json.encode(settings, order="sorted"))
     (folder / FILE).write_bytes(text + b"\n")
+
+
+class Unreadable(GuidewayError):
+    """What came cannot be made the input of a classifier."""
+
+
+class Reader(Protocol):
+    """Makes the input of a classifier of a text."""
+
+    def encode(self, text: str) -> list[int]:
+        """The numbers that the model reads."""
+
+
+class Classifier(Protocol):
+    """A model that serves, with what it is and how it reads."""
+
+    @property
+    def settings(self) -> ClassifierSettings:
+        """``classifier.json``."""
+
+    @property
+    def reader(self) -> Reader:
+        """What goes before the model."""
+
+    def probabilities(self, batch: Sequence[Sequence[int]]) -> Probabilities:
+        """What each of the sequences in *batch* is."""
 
 
 class TextReader:
@@ -100,7 +152,7 @@ class OnnxClassifier:
 
     def __init__(self, folder: Path, threads: int = 1) -> None:
         self.settings = read_settings(folder)
-        self.reader = TextReader(folder, self.settings.max_tokens)
+        self.reader: TextReader = TextReader(folder, self.settings.max_tokens)
         self._session = open_session(folder / GRAPH, threads)
 
     def probabilities(self, batch: Sequence[Sequence[int]]) -> Probabilities:

@@ -15,7 +15,7 @@ from msgspec import Meta
 from guideway import __version__
 from guideway.kit.http1 import Request, Response
 from guideway.replica.batching import Batcher
-from guideway.replica.classifier import ClassifierSettings, TextReader
+from guideway.replica.classifier import ClassifierSettings, Octets, Reader, Unreadable
 
 TEXTS = 256
 """Texts in one request."""
@@ -65,7 +65,7 @@ class Classification:
     """
 
     def __init__(
-        self, name: str, settings: ClassifierSettings, reader: TextReader, batcher: Batcher, *, limit: int
+        self, name: str, settings: ClassifierSettings, reader: Reader, batcher: Batcher, *, limit: int
     ) -> None:
         self._name, self._settings, self._reader, self._batcher = name, settings, reader, batcher
         self._limit, self._inside = limit, 0
@@ -95,22 +95,30 @@ class Classification:
 
     async def _infer(self, request: Request) -> Response:
         asked = _decode(request.body)
-        texts, outputs = _texts(asked.inputs[0]), _outputs(asked.outputs)
+        rows, outputs = self._rows(asked.inputs[0]), _outputs(asked.outputs)
         if self.draining:
             raise Refused(503, "this server is stopping")
         if self._inside >= self._limit:
             raise Refused(429, "too many requests at once; come again soon")
         self._inside += 1
         try:
-            found = await self._probabilities(texts)
+            found = await self._probabilities(rows)
         finally:
             self._inside -= 1
         return _json(self._said(asked.id, found, outputs))
 
-    async def _probabilities(self, texts: Sequence[str]) -> np.ndarray[Any, np.dtype[np.float32]]:
-        """One row for each text, one column for each class."""
-        large = sum(map(len, texts)) >= LONG
-        tokens = await asyncio.to_thread(self._tokens, texts) if large else self._tokens(texts)
+    def _rows(self, tensor: Input) -> Sequence[str] | list[list[int]]:
+        """The texts of a request; or the numbers, for a classifier of bytes that is given them as they are."""
+        octets = self._settings.octets
+        return _numbers(tensor, octets) if octets and tensor.name == octets.name else _texts(tensor)
+
+    async def _probabilities(self, rows: Sequence[str] | list[list[int]]) -> np.ndarray[Any, np.dtype[np.float32]]:
+        """One row for each text, or row of numbers; one column for each class."""
+        texts = [row for row in rows if isinstance(row, str)]
+        tokens = [row for row in rows if isinstance(row, list)]
+        if texts:
+            large = sum(map(len, texts)) >= LONG
+            tokens = await asyncio.to_thread(self._tokens, texts) if large else self._tokens(texts)
         try:
             found = np.stack(await asyncio.gather(*(self._batcher.submit(ids) for ids in tokens)))
         except Exception:
@@ -120,7 +128,10 @@ class Classification:
         return found
 
     def _tokens(self, texts: Sequence[str]) -> list[list[int]]:
-        tokens = [self._reader.encode(text) for text in texts]
+        try:
+            tokens = [self._reader.encode(text) for text in texts]
+        except Unreadable as error:
+            raise Refused(400, str(error)) from None
         if not all(tokens):
             raise Refused(400, f"text {tokens.index([])} is empty")
         return tokens
@@ -154,7 +165,7 @@ class Classification:
                 "name": self._name,
                 "versions": [],
                 "platform": "onnxruntime",
-                "inputs": [{"name": "text", "datatype": "BYTES", "shape": [-1]}],
+                "inputs": self._inputs(),
                 "outputs": outputs,
                 "parameters": {
                     "labels": settings.labels,
@@ -163,6 +174,16 @@ class Classification:
                 },
             }
         )
+
+    def _inputs(self) -> list[dict[str, Any]]:
+        """What a request may bring; one of them."""
+        octets = self._settings.octets
+        text: dict[str, Any] = {"name": "text", "datatype": "BYTES", "shape": [-1]}
+        if not octets:
+            return [text]
+        said = {"begin": octets.begin, "end": octets.end, "padding": octets.padding, "block": octets.block}
+        fixed = {"name": octets.name, "datatype": octets.datatype, "shape": [-1, octets.size], "parameters": said}
+        return [text, fixed]
 
     async def _server(self, _: Request) -> Response:
         return _json({"name": "guideway", "version": __version__, "extensions": []})
@@ -201,6 +222,23 @@ def _texts(tensor: Input) -> list[str]:
     if math.prod(tensor.shape) != len(tensor.data) or any(size < 0 for size in tensor.shape):
         raise Refused(400, f"the shape {tensor.shape} does not hold {len(tensor.data)} texts")
     return tensor.data
+
+
+def _numbers(tensor: Input, octets: Octets) -> list[list[int]]:
+    """The rows of numbers of a request.
+
+    Raises:
+        Refused: the type, the shape or a number is another than the model takes.
+    """
+    size, top = octets.size, max(octets.padding, 255)
+    rows = len(tensor.data) // size
+    if tensor.datatype != octets.datatype or tensor.shape != [rows, size] or len(tensor.data) != rows * size:
+        raise Refused(400, f"the input '{octets.name}' has the datatype {octets.datatype} and the shape [rows, {size}]")
+    if not 0 < rows <= TEXTS:
+        raise Refused(400, f"a request has one row at least and {TEXTS} at most")
+    if not all(type(one) is int and 0 <= one <= top for one in tensor.data):
+        raise Refused(400, f"'data' of the input '{octets.name}' is a flat list of whole numbers from 0 to {top}")
+    return [tensor.data[at : at + size] for at in range(0, len(tensor.data), size)]
 
 
 def _outputs(asked: Sequence[Wanted] | None) -> Sequence[str]:

@@ -11,8 +11,9 @@ from collections.abc import Coroutine, Sequence
 from typing import Any
 
 from guideway.replica.batching import Batcher
-from guideway.replica.classifier import OnnxClassifier
+from guideway.replica.classifier import Classifier
 from guideway.replica.inference import Classification, refusal
+from guideway.replica.octets import open_classifier
 from guideway.replica.serve import Arguments, parse, read_settings, run, until_told
 
 
@@ -22,13 +23,15 @@ def main(argv: Sequence[str]) -> int:
 
     def load() -> Coroutine[Any, Any, int]:
         name = read_settings(arguments.release).name
-        return _serve(arguments, name, OnnxClassifier(arguments.release / "model", arguments.threads))
+        return _serve(arguments, name, open_classifier(arguments.release / "model", arguments.threads))
 
     return run(load)
 
 
-async def _serve(arguments: Arguments, name: str, model: OnnxClassifier) -> int:
-    batcher = Batcher(model.probabilities, asyncio.get_running_loop(), arguments.slots)
+async def _serve(arguments: Arguments, name: str, model: Classifier) -> int:
+    loop, octets = asyncio.get_running_loop(), model.settings.octets
+    fixed = {"most_tokens": octets.size * arguments.slots} if octets else {}  # rows are as long as they are
+    batcher = Batcher(model.probabilities, loop, arguments.slots, **fixed)
     limit = arguments.slots + arguments.queue
     batcher.start()
     await until_told(arguments, name, Classification(name, model.settings, model.reader, batcher, limit=limit), refusal)

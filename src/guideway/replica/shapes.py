@@ -147,6 +147,7 @@ class Asked(msgspec.Struct, kw_only=True):
     logit_bias: Biases | None = None
     frequency_penalty: Penalty | None = None
     presence_penalty: Penalty | None = None
+    return_token_ids: bool | None = None
 
     @property
     def top(self) -> int | None:

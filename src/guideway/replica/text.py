@@ -9,17 +9,33 @@ from typing import Any
 
 from tokenizers import Tokenizer
 
-from guideway.core.errors import SpecError
+from guideway.core.errors import GuidewayError, SpecError
 from guideway.replica.chat import ChatTemplateError, render_chat
 
-__all__ = ["ChatTemplateError", "Reader", "StopStrings", "Text", "own_template", "render_chat", "stop_ids"]
+__all__ = [
+    "IDS_ONLY",
+    "ChatTemplateError",
+    "NotIds",
+    "Reader",
+    "StopStrings",
+    "Text",
+    "own_template",
+    "render_chat",
+    "stop_ids",
+]
 
+IDS_ONLY = "token_ids_only"
+"""A key of tokenizer_config.json: the model came without a tokenizer, and its texts are numbers."""
 PREFIX = 16
 """Tokens from which keeping a prefix is worth it."""
 _OPENINGS = ("a", "Z", "7", " b", "\n", "\n\n", "{", "<", "-", '"', "é", "水")
 """Texts that have nothing in common: what their conversations share is not theirs."""
 BROKEN = "\N{REPLACEMENT CHARACTER}"
 """What stands for bytes that are no character, or not yet: some tokenizers write one per byte, some one in all."""
+
+
+class NotIds(GuidewayError):
+    """A text was given to a model that came without a tokenizer."""
 
 
 class Text:
@@ -38,12 +54,22 @@ class Text:
         self.template = template or own_template(folder)
         self.special = _special_tokens(folder)
         self.stop_ids = stop_ids(folder)
+        self.ids_only = bool(_json(folder / "tokenizer_config.json").get(IDS_ONLY))
         added = self.tokenizer.get_added_tokens_decoder().values()
         self._marks = tuple(token.content for token in added if token.special and token.content)
         self._longest = max((len(token) for token in self.tokenizer.get_vocab()), default=1)
 
     def encode(self, text: str) -> list[int]:
-        """Token ids of a plain text, with what the tokenizer puts around one; never empty if it has an end token."""
+        """Token ids of a plain text, with what the tokenizer puts around one; never empty if it has an end token.
+
+        Raises:
+            NotIds: the model has no tokenizer, and *text* is more than token ids.
+        """
+        if self.ids_only and any(self.tokenizer.token_to_id(word) is None for word in text.split()):
+            raise NotIds(
+                f"this model has no tokenizer: a text is token ids from 0 to {self.tokenizer.get_vocab_size() - 1}",
+                try_this="send the token ids as a list",
+            )
         ids: list[int] = self.tokenizer.encode(text).ids
         return ids or self._end()
 

@@ -280,8 +280,17 @@ def _interface(one: Side) -> dict[str, Any]:
         "model": serve.get("name", one.spec.get("name")),
         "task": serve.get("task", one.spec.get("task")),
         "out_of_scope": classifier.get("out_of_scope") or None,
+        **_fed(classifier.get("octets")),
         **{f"label {label}": "there" for label in (labels if isinstance(labels, list | tuple) else ())},
     }
+
+
+def _fed(octets: Any) -> dict[str, Any]:
+    """The input of a classifier of bytes, for clients that make it themselves."""
+    if not isinstance(octets, dict):
+        return {}
+    width = [octets.get("begin"), octets.get("end")]
+    return {f"input {octets.get('name')}": f"{octets.get('datatype')} {width}", "least bytes": octets.get("least")}
 
 
 def _parameters(one: Side) -> dict[str, Any]:

@@ -3,6 +3,7 @@
 from guideway.core.spec.compress import Compress, Prune
 from guideway.core.spec.evaluate import Evaluate, Perturb, Requirement, Slices
 from guideway.core.spec.gateway import Gateway
+from guideway.core.spec.imported import Imported, Octets, is_graph, is_import
 from guideway.core.spec.load import SpecFile, load, state_url
 from guideway.core.spec.model import (
     Data,
@@ -31,7 +32,9 @@ __all__ = [
     "Evaluate",
     "Explain",
     "Gateway",
+    "Imported",
     "Lora",
+    "Octets",
     "Perturb",
     "Privacy",
     "Prune",
@@ -50,6 +53,8 @@ __all__ = [
     "Tune",
     "Validation",
     "build_part",
+    "is_graph",
+    "is_import",
     "json_schema",
     "load",
     "state_url",

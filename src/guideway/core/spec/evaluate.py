@@ -19,6 +19,9 @@ Kind = Literal["typos", "homoglyphs", "capitals", "truncation", "noise"]
 ALL_KINDS: tuple[Kind, ...] = ("typos", "homoglyphs", "capitals", "truncation", "noise")
 
 
+"""A release of this home, by name and digest."""
+
+
 class Requirement(Part, frozen=True):
     """A figure that must hold before a release is sealed. ``about`` says of which model it must speak."""
 

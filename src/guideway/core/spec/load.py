@@ -16,6 +16,7 @@ from guideway.core.spec.compress import check_compress
 from guideway.core.spec.evaluate import check_evaluate
 from guideway.core.spec.explain import explained
 from guideway.core.spec.guardrails import check_guardrails
+from guideway.core.spec.imported import import_faults
 from guideway.core.spec.marked import Marked, read_marked
 from guideway.core.spec.model import BUILD_KEYS, ENVIRONMENT_KEYS, LATER_KEYS, NAME, Spec
 from guideway.core.spec.runner import check_runner
@@ -171,6 +172,8 @@ def _check_references(spec: Spec, marked: Marked) -> None:
     check_train(spec.train, spec.data.splits, marked)
     check_runner(spec.runner, marked)
     check_weights([source.weight for source in spec.data.sources], spec.train, marked)
+    for keys, what, advice in import_faults(spec):
+        raise SpecError(what, where=marked.where(keys), try_this=advice)
     check_tune(spec.tune, spec.train, marked)
     check_compress(spec.compress, spec.train, spec.serve.engine, marked)
     check_classify(spec, marked)

@@ -8,6 +8,7 @@ from typing import Annotated, Literal
 from msgspec import Meta
 
 from guideway.core.errors import SpecError, did_you_mean
+from guideway.core.spec.imported import Imported
 from guideway.core.spec.marked import Marked
 from guideway.core.spec.part import Part, Positive, Share
 
@@ -68,7 +69,8 @@ class Train(Part, frozen=True):
     """``scratch`` makes a small Llama with its own BPE tokenizer; the other recipes start from the folder in ``base``.
 
     ``full`` changes all its weights, ``lora`` learns adapters and merges them, and ``distill`` teaches a new Llama of
-    the shape in ``architecture`` what ``teacher``, or else the base, knows.
+    the shape in ``architecture`` what ``teacher``, or else the base, knows. ``import`` trains nothing: the base, a
+    folder or one file, ships as it came, and ``imported`` says what is known of it.
 
     A step learns from ``accumulate`` batches of ``batch`` rows. ``validate_every`` and ``checkpoint_every`` count
     steps; where they are not set, they are a tenth of all. ``patience`` ends training after so many validations
@@ -76,9 +78,10 @@ class Train(Part, frozen=True):
     same, however many rows it has. ``processes`` share the rows of every batch; where they run is said in ``runner``.
     """
 
-    recipe: Literal["scratch", "full", "lora", "qlora", "distill"] = "scratch"
+    recipe: Literal["scratch", "full", "lora", "qlora", "distill", "import"] = "scratch"
     base: str | None = None
     teacher: str | None = None
+    imported: Imported | None = None
     architecture: Architecture = Architecture()
     lora: Lora = Lora()
     distill: Distill = Distill()
@@ -127,11 +130,11 @@ def _check_base(train: Train, marked: Marked) -> None:
         )
     if train.recipe == "distill" and not (train.teacher or train.base):
         raise SpecError("recipe 'distill' needs a teacher", where=where, try_this="set train.teacher to a folder")
-    if train.recipe in ("full", "lora") and not train.base:
+    if train.recipe in ("full", "lora", "import") and not train.base:
         raise SpecError(
             f"recipe '{train.recipe}' needs a base model",
             where=where,
-            try_this="set train.base to a Hugging Face folder",
+            try_this="set train.base to a Hugging Face folder" + (" or a file" if train.recipe == "import" else ""),
         )
     if train.teacher and train.recipe != "distill":
         raise SpecError(

@@ -17,6 +17,7 @@ from guideway.core.spec.tune import MOST_VALUES, Dimension, Tune, applied, is_wh
 FIXED: Mapping[str, str] = {
     "base": "it says what is trained, not how",
     "teacher": "it says what is trained, not how",
+    "imported": "it says where weights come from, not how they are learned",
     "privacy": "what may be told of a row is no parameter",
     "recipe": "it says what is trained, not how",
     "seed": "a seed that happens to be lucky is no parameter",

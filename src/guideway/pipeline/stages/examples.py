@@ -61,6 +61,8 @@ class Voice:
 
     def encode(self, text: str) -> list[int]:
         """Token ids of *text*, nothing added."""
+        if self.text.ids_only:
+            return self.text.encode(text)
         ids: list[int] = self._plain.encode(text, add_special_tokens=False).ids
         return ids
 

@@ -32,6 +32,8 @@ code = ("guideway.sealing.reshard", "guideway.sealing.tensors")
 
 REPORTS = ("report.html", "report.json", "report.md", "report.zh.html")
 """What stages leave for people beside a model; a release takes none of it."""
+IMPORTED = "imported.json"
+"""Where a model that nobody here trained comes from."""
 TUNED = "tuned.json"
 """What training took from a search, beside the spec that it goes before."""
 LOCKED = ("guideway", "numpy", "onnxruntime", "onnxruntime-genai", "tokenizers", "torch", "transformers")
@@ -83,6 +85,9 @@ def run(job: Job) -> None:
     (job.out / "environment.lock").write_text("\n".join(job.params["lock"]) + "\n", encoding="utf-8")
     (job.out / "data").mkdir()
     shutil.copyfile(job.inputs["data"] / "manifest.json", job.out / "data" / "manifest.json")
+    if (record := job.inputs["train"] / IMPORTED).is_file():
+        (job.out / "model" / IMPORTED).unlink(missing_ok=True)
+        shutil.copyfile(record, job.out / IMPORTED)
     if "tune" in job.inputs:
         shutil.copyfile(job.inputs["choose"] / choose.FILE, job.out / TUNED)
         _searched(job)

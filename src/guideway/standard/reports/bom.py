@@ -157,6 +157,8 @@ def _pedigree(dossier: Dossier) -> dict[str, Any]:
     if base:
         ancestor = {"type": "machine-learning-model", "bom-ref": "base", "name": clean(str(base))}
         notes = "taught by this model, from random weights" if distilled else "fine-tuned from the base model"
+        if setting(dossier, "train", "recipe") == "import":
+            notes = "taken over as it came; nothing was trained here"
         return {"pedigree": {"ancestors": [ancestor], "notes": notes}}
     if setting(dossier, "train", "recipe") == "scratch":
         return {"pedigree": {"notes": "trained from random weights; there is no base model"}}

@@ -17,7 +17,7 @@ from guideway.pipeline.stages.classify.threshold import choose_threshold
 from guideway.pipeline.stages.evaluate.splits import split_names
 from guideway.pipeline.stages.examples import rows_of
 from guideway.pipeline.stages.intervals import bootstrap, wilson
-from guideway.replica.classifier import Probabilities, TextReader, read_settings, write_settings
+from guideway.replica.classifier import Probabilities, Reader, read_settings, write_settings
 
 ROWS = 2000
 """Held-out rows on which source and export are compared."""
@@ -73,7 +73,7 @@ def _divergence(before: Probabilities, after: Probabilities) -> np.ndarray[tuple
     return np.asarray(np.maximum(found, 0.0))
 
 
-def _held_out(data: Path, reader: TextReader, labels: tuple[str, ...]) -> list[Case]:
+def _held_out(data: Path, reader: Reader, labels: tuple[str, ...]) -> list[Case]:
     """Rows of every split, as many of each; training rows when nothing is held out."""
     names = split_names(data) or ["train"]
     rows = [row for name in names for row in sample_of(data / f"{name}.jsonl", ROWS // len(names))]

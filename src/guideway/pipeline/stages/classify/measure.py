@@ -37,7 +37,7 @@ def measure(job: Job) -> None:
     for report in reports:
         _leave(job, report)
     job.progress(len(names), len(names) + 1, "cross-validation")
-    more = cross_validated(job, bench.known, bench.shipped.settings.labels)
+    more = [] if bench.shipped.settings.octets else cross_validated(job, bench.known, bench.shipped.settings.labels)
     for about, score in more:
         job.measure(score.metric, score.value, score.unit, about=about, n=score.n, interval=score.interval)
     if not names:
@@ -51,12 +51,18 @@ class _Bench:
     def __init__(self, job: Job) -> None:
         self._data, self._examples, self._seed = job.inputs["data"], job.params["examples"], job.params["seed"]
         self.shipped = Shipped(job.inputs["compress"])
-        self._trained = load_classifier(job.inputs["train"])
+        self._trained = None if self.shipped.settings.octets else load_classifier(job.inputs["train"])
         job.progress(0, 1, "the baseline learns")
         train = self._cases(rows_of(self._data / "train.jsonl"))
         self.known = [case for case in train if case.target >= 0]
-        self._baseline = Baseline([case.text for case in self.known], _targets(self.known))
+        self._baseline = self._learnt()
         self._thresholds = {"train": self._of_trained(job), "compress": self.shipped.settings.threshold}
+
+    def _learnt(self) -> Baseline | None:
+        """The baseline; None: words say nothing of bytes, or there are no rows that it could learn from."""
+        if self._trained is None or not self.known:
+            return None
+        return Baseline([case.text for case in self.known], _targets(self.known))
 
     def split(self, name: str) -> SplitReport:
         """Every figure of one split."""
@@ -64,7 +70,8 @@ class _Bench:
         report = SplitReport(name, len(cases))
         inside = np.array([case.target >= 0 for case in cases], dtype=bool)
         targets = _targets(cases)[inside]
-        said = self._baseline.classes([case.text for case in cases if case.target >= 0]) if inside.any() else targets
+        within = [case for case in cases if case.target >= 0]
+        said = self._baseline.classes([case.text for case in within]) if self._baseline and within else None
         for about in ("train", "compress"):
             found = self._ask(about, cases)
             report.figures[about] = self._figures(found[inside], targets, said) if inside.any() else []
@@ -78,21 +85,29 @@ class _Bench:
         return report
 
     def _ask(self, about: str, cases: Sequence[Case]) -> Probabilities:
-        return self.shipped.probabilities(cases) if about == "compress" else probabilities(self._trained, cases)
+        if about == "compress" or self._trained is None:  # a graph ships as it came
+            return self.shipped.probabilities(cases)
+        return probabilities(self._trained, cases)
 
-    def _figures(self, found: Probabilities, targets: Ints, said: Ints) -> list[Score]:
+    def _figures(self, found: Probabilities, targets: Ints, said: Ints | None) -> list[Score]:
         """Of rows that belong to a class; the threshold plays no part here."""
         best, n = found.argmax(axis=1), len(targets)
         right: Bools = best == targets
-        baseline: Bools = said == targets
-        hits, theirs = int(right.sum()), int(baseline.sum())
+        hits = int(right.sum())
         wide: Floats = found.astype(np.float64)
-        return [
+        own = [
             share("accuracy", hits, n),
             share("error_rate", n - hits, n),
             scores.macro_f1(targets, best, found.shape[1], self._seed),
             scores.log_loss(wide, targets, self._seed),
             scores.calibration_error(wide.max(axis=1), right, self._seed),
+        ]
+        return own if said is None else [*own, *self._beside(right, said == targets)]
+
+    def _beside(self, right: Bools, baseline: Bools) -> list[Score]:
+        """How the baseline does on the same rows."""
+        n, theirs = len(right), int(baseline.sum())
+        return [
             share("baseline_accuracy", theirs, n),
             share("baseline_error_rate", n - theirs, n),
             scores.paired_difference(right, baseline, self._seed),
@@ -111,7 +126,7 @@ class _Bench:
     def _of_trained(self, job: Job) -> float:
         """The threshold that the trained model would have: chosen as that of what ships, on the same rows."""
         split = job.params["validation"]
-        if not (self.shipped.settings.out_of_scope and split):
+        if self._trained is None or not (self.shipped.settings.out_of_scope and split):
             return 0.0
         cases = self._cases(rows_of(self._data / f"{split}.jsonl"))
         return threshold_of(probabilities(self._trained, cases), cases)
@@ -179,9 +194,11 @@ def _leave(job: Job, report: SplitReport) -> None:
                 )
     ships = {one.metric: one.value for one in report.figures["compress"]}
     if "accuracy" in ships:
-        job.fact(
-            f"accuracy {ships['accuracy']:.1%} on {report.split} "
-            f"(TF-IDF and logistic regression {ships['baseline_accuracy']:.1%})"
-        )
+        beside = [
+            f"{what} {ships[metric]:.1%}"
+            for metric, what in (("baseline_accuracy", "TF-IDF and logistic regression"),)
+            if metric in ships
+        ]
+        job.fact(f"accuracy {ships['accuracy']:.1%} on {report.split}" + (f" ({', '.join(beside)})" if beside else ""))
     if "out_of_scope_recall" in ships:
         job.fact(f"finds {ships['out_of_scope_recall']:.1%} of what is out of scope on {report.split}")

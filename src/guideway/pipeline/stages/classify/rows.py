@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from guideway.pipeline.stages.examples import rows_of
-from guideway.replica.classifier import TextReader
+from guideway.replica.classifier import Reader
 
 OUTSIDE = -1
 """The number of what belongs to no class."""
@@ -29,7 +29,7 @@ def manifest_of(data: Path) -> dict[str, Any]:
     return found
 
 
-def cases_of(rows: Iterable[Mapping[str, Any]], reader: TextReader, classes: Sequence[str]) -> list[Case]:
+def cases_of(rows: Iterable[Mapping[str, Any]], reader: Reader, classes: Sequence[str]) -> list[Case]:
     """*rows* of a data set as a classifier of *classes* sees them."""
     number = {label: at for at, label in enumerate(classes)}
     return [

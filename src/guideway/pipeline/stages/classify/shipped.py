@@ -9,7 +9,8 @@ import numpy as np
 
 from guideway.pipeline.stages.classify.rows import Case
 from guideway.pipeline.stages.threads import threads_for
-from guideway.replica.classifier import GRAPH, OnnxClassifier, Probabilities
+from guideway.replica.classifier import GRAPH, Probabilities
+from guideway.replica.octets import open_classifier
 
 AT_ONCE = 32
 """Texts computed at once."""
@@ -19,7 +20,7 @@ class Shipped:
     """The export in *folder*."""
 
     def __init__(self, folder: Path) -> None:
-        self._model = OnnxClassifier(folder, threads_for((folder / GRAPH).stat().st_size))
+        self._model = open_classifier(folder, threads_for((folder / GRAPH).stat().st_size))
         self.settings, self.reader = self._model.settings, self._model.reader
 
     def probabilities(self, cases: Sequence[Case]) -> Probabilities:

@@ -15,7 +15,7 @@ from typing import Any
 import msgspec
 
 from guideway.core.protocols import Job
-from guideway.core.spec import Spec
+from guideway.core.spec import Spec, is_graph
 from guideway.pipeline.stages.formats import FORMATS, environment_for, export, format_of
 
 name = "compress"
@@ -44,6 +44,7 @@ code = (
     "guideway.replica.score",
     "guideway.replica.chat",
     "guideway.replica.classifier",
+    "guideway.replica.octets",
     "guideway.replica.session",
     "guideway.replica.text",
 )
@@ -66,6 +67,8 @@ def params(spec: Spec) -> Mapping[str, Any]:
     """
     asked = spec.compress
     params: dict[str, Any] = {"precision": asked.precision}
+    if is_graph(spec):
+        return params | {"graph": True}
     if spec.task == "classify":
         outside = "" if spec.data.learn_out_of_scope else spec.data.out_of_scope
         return params | {"task": spec.task, "out_of_scope": outside, "validation": spec.train.validation.split}
@@ -90,6 +93,11 @@ def run(job: Job) -> None:
     Raises:
         Refused: no candidate keeps to the limits.
     """
+    if job.params.get("graph"):
+        from guideway.pipeline.stages.compress.passed import pass_on
+
+        pass_on(job)
+        return
     if job.params.get("task") == "classify":
         from guideway.pipeline.stages.classify.compress import compress
 

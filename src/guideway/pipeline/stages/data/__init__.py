@@ -11,7 +11,7 @@ import msgspec
 
 from guideway.core.errors import SpecError
 from guideway.core.protocols import Job
-from guideway.core.spec import Data, Spec
+from guideway.core.spec import Data, Spec, is_import
 from guideway.pipeline.stages.data.read import format_of
 from guideway.pipeline.stages.data.sort import Found, sort_rows
 from guideway.pipeline.stages.data.split import check_splits
@@ -23,11 +23,14 @@ libraries: tuple[str, ...] = ()
 
 
 def params(spec: Spec) -> Mapping[str, Any]:
-    """The whole of ``data`` but the weights, which training heeds; and the task, which says what a row looks like."""
+    """The whole of ``data`` but the weights, which training heeds; and the task, which says what a row looks like.
+
+    Where the model is imported, nothing here is what it was trained on.
+    """
     plain: dict[str, Any] = msgspec.to_builtins(spec.data)
     for source in plain["sources"]:
         del source["weight"]
-    return plain | {"task": spec.task}
+    return plain | {"task": spec.task} | ({"imported": True} if is_import(spec) else {})
 
 
 def sources(spec: Spec, root: Path) -> Sequence[Path]:
@@ -43,10 +46,10 @@ def sources(spec: Spec, root: Path) -> Sequence[Path]:
 def run(job: Job) -> None:
     """Write ``train.jsonl``, one file per split, ``rejected.jsonl`` and ``manifest.json`` to ``job.out``."""
     plain = dict(job.params)
-    task = plain.pop("task")
+    task, imported = plain.pop("task"), plain.pop("imported", False)
     data = msgspec.convert(plain, Data)
     check_splits(data.splits)
-    tally = sort_rows(job, data, task, _found(data, job.root))
+    tally = sort_rows(job, data, task, _found(data, job.root), imported=imported)
     check(tally)
     report(job, tally)
 

@@ -51,6 +51,9 @@ def about_labels(tally: Tally) -> dict[str, Any]:
 
 def report_labels(job: Job, tally: Tally) -> None:
     """Leave the evidence: how many classes, how small the smallest is, and how many texts have two labels."""
+    if tally.imported:
+        job.measure("classes", len(tally.classes), "classes", about="out", n=tally.counts["kept"])
+        return
     sizes = {label: tally.labels[label][TRAIN] for label in tally.classes}
     smallest, kept = min(sizes, key=lambda label: (sizes[label], label)), tally.counts["kept"]
     job.measure("classes", len(sizes), "classes", about="out", n=sum(sizes.values()))

@@ -37,13 +37,15 @@ class Found(NamedTuple):
     number: int
 
 
-def sort_rows(job: Job, data: Data, task: str, files: list[Found]) -> Tally:
+def sort_rows(job: Job, data: Data, task: str, files: list[Found], *, imported: bool = False) -> Tally:
     """Read *files* and write every row to the file it belongs to: ``train``, a split, or ``rejected``.
+
+    *imported*: nothing is trained on these rows.
 
     Raises:
         GuidewayError: a file is empty.
     """
-    tally = Tally(data, task, files)
+    tally = Tally(data, task, files, imported=imported)
     tally.chosen = _strata(job, data, task, files)
     with contextlib.ExitStack() as stack:
         names = (TRAIN, *data.splits, "rejected")
@@ -61,8 +63,8 @@ def sort_rows(job: Job, data: Data, task: str, files: list[Found]) -> Tally:
 class Tally:
     """What one pass has seen. Sixteen bytes per row and prompt stay in memory, never the text."""
 
-    def __init__(self, data: Data, task: str, files: list[Found]) -> None:
-        self.data, self.task, self.files = data, task, files
+    def __init__(self, data: Data, task: str, files: list[Found], *, imported: bool = False) -> None:
+        self.data, self.task, self.files, self.imported = data, task, files, imported
         self.counts: Counter[str] = Counter(read=0, kept=0, duplicates=0, empty=0, rejected=0)
         self.rows: Counter[str] = Counter()
         self.characters: Counter[str] = Counter()
@@ -100,9 +102,10 @@ class Tally:
 
     @property
     def classes(self) -> list[str]:
-        """The labels to learn, in order."""
+        """The labels to learn, in order; all that there are, where the model is imported."""
         outside = "" if self.data.learn_out_of_scope else self.data.out_of_scope
-        return sorted(label for label, rows in self.labels.items() if rows[TRAIN] and label != outside)
+        there = (label for label, rows in self.labels.items() if rows[TRAIN] or self.imported)
+        return sorted(label for label in there if label != outside)
 
     def overlap(self, name: str) -> int:
         """Prompts of the split *name* that stand in the training rows too, whatever their case and white space."""

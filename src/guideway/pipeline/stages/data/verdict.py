@@ -36,7 +36,7 @@ def check(tally: Tally) -> None:
         raise GuidewayError("every row is empty", where=tally.files[0].shown, try_this="mend the names of the fields")
     for name in tally.data.splits:
         _check_split(name, tally)
-    if not tally.rows[TRAIN]:
+    if not tally.rows[TRAIN] and not (tally.imported and tally.task == "classify"):
         raise GuidewayError("nothing is left to train on", where="data.splits", try_this="hold out less")
     if tally.task == "classify":
         check_labels(tally)
@@ -49,11 +49,14 @@ def report(job: Job, tally: Tally) -> None:
     counts, rows = tally.counts, tally.rows
     for name in (TRAIN, *tally.data.splits):
         job.measure("rows", rows[name], "rows", about="out", n=rows[name], slice=name)
-    for name in tally.data.splits:
+    for name in tally.data.splits if not tally.imported else ():
         job.measure("exact_overlap", tally.overlap(name), "rows", about="out", n=rows[name], slice=name)
     for metric, count in (("rejected_rows", "rejected"), ("duplicate_rows", "duplicates")):
         job.measure(metric, counts[count] / counts["read"], "share", about="out", n=counts["read"])
-    _describe(job, tally)
+    if tally.imported:
+        job.fact("what the model was trained on is not known: clauses about it stay UNKNOWN")
+    else:
+        _describe(job, tally)
     if tally.task == "classify":
         report_labels(job, tally)
     job.fact(", ".join(f"{rows[name]:,} {name}" for name in (TRAIN, *tally.data.splits)))
@@ -105,6 +108,7 @@ def manifest(tally: Tally, out: Path) -> dict[str, Any]:
         },
         "seed": tally.data.seed,
         "fields": sorted(tally.fields),
+        **({"trained_on": "unknown: the model is imported, and these rows only judge it"} if tally.imported else {}),
         **(about_labels(tally) if tally.task == "classify" else {}),
     }
 

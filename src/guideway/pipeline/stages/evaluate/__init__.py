@@ -37,6 +37,7 @@ code = (
     "guideway.replica.score",
     "guideway.replica.chat",
     "guideway.replica.classifier",
+    "guideway.replica.octets",
     "guideway.replica.session",
     "guideway.replica.text",
 )
@@ -71,7 +72,7 @@ def params(spec: Spec) -> Mapping[str, Any]:
 
 
 def _of_a_classifier(spec: Spec) -> Mapping[str, Any]:
-    params = {"task": spec.task, "examples": spec.evaluate.examples, "seed": spec.data.seed}
+    params: dict[str, Any] = {"task": spec.task, "examples": spec.evaluate.examples, "seed": spec.data.seed}
     folds = {"folds": spec.evaluate.folds, "train": msgspec.to_builtins(spec.train) if spec.evaluate.folds else None}
     return params | folds | {"validation": spec.train.validation.split, "class_floor": spec.evaluate.class_floor}
 

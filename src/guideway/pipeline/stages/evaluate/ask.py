@@ -28,6 +28,7 @@ class Asker:
         template = (job.root / params["template"]).read_text(encoding="utf-8") if params["template"] else ""
         self._data, self._examples = job.inputs["data"], params["examples"]
         self._voice = Voice(job.inputs["train"], template=template, system=params["system"])
+        self.ids_only = self._voice.text.ids_only
         self._context, self._max_tokens, self._stop = context, params["max_tokens"], params["stop"]
 
     def rows(self, split: str) -> list[dict[str, Any]]:

@@ -61,6 +61,9 @@ def _robustness(
     say: Callable[[float], None],
 ) -> None:
     asked, ships = msgspec.convert(job.params["perturb"], Perturb), job.params["ships"]
+    if bench.asker.ids_only:
+        job.fact("prompts of token ids cannot be misspelt, so damage was not measured")
+        return
     rows = in_turns(splits, asked.examples)
     drops = robustness(bench.scores, rows, asked.kinds, about=ships, seed=bench.seed, say=say)
     found.robustness = drops

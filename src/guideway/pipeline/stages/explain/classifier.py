@@ -13,16 +13,25 @@ from guideway.core.errors import SpecError
 from guideway.pipeline.stages.classify.rows import OUTSIDE, Case
 from guideway.pipeline.stages.classify.shipped import Shipped
 from guideway.pipeline.stages.explain.attribution import Floats, Token
+from guideway.replica.classifier import TextReader
 
 if TYPE_CHECKING:
     from guideway.pipeline.stages.explain.class_gradients import Differentiable
 
 
 class ShippedClassifier:
-    """The export in *folder*, and the folder of the trained classifier it was made from, where that is at hand."""
+    """The export in *folder*, and the folder of the trained classifier it was made from, where that is at hand.
+
+    Raises:
+        SpecError: it reads bytes, and no texts.
+    """
 
     def __init__(self, folder: Path, trained: Path | None = None) -> None:
         self._shipped, self._trained = Shipped(folder), trained
+        reader = self._shipped.reader
+        if not isinstance(reader, TextReader):
+            raise SpecError("a classifier of bytes has no words to explain", where=folder.name)
+        self._reader: TextReader = reader
         self.labels: Sequence[str] = self._shipped.settings.labels
 
     def scores(self, texts: Sequence[str]) -> Floats:
@@ -39,7 +48,8 @@ class ShippedClassifier:
         Raises:
             SpecError: it is not at hand.
         """
-        return self._differentiable.weights(self._cases([text])[0], self._shipped.reader.spans(text), tokens, column)
+        spans = self._reader.spans(text)
+        return self._differentiable.weights(self._cases([text])[0], spans, tokens, column)
 
     @cached_property
     def _differentiable(self) -> Differentiable:
@@ -53,4 +63,4 @@ class ShippedClassifier:
         return Differentiable(self._trained)
 
     def _cases(self, texts: Sequence[str]) -> list[Case]:
-        return [Case(self._shipped.reader.encode(text), OUTSIDE, text, "") for text in texts]
+        return [Case(self._reader.encode(text), OUTSIDE, text, "") for text in texts]

@@ -1,4 +1,7 @@
-"""Train: a small Llama from scratch or taught by a larger model; or a Hugging Face folder, whole or by adapters."""
+"""Train: a small Llama from scratch or taught by a larger model; or a Hugging Face folder, whole or by adapters.
+
+Or nothing at all: a model that was trained elsewhere is taken over as it came.
+"""
 
 from __future__ import annotations
 
@@ -16,12 +19,24 @@ from guideway.kit.machine import Machine, machine
 from guideway.pipeline.shapes import trained_shape, use_share
 from guideway.pipeline.stages import choose
 from guideway.pipeline.stages.train.base import files_of, refuse_unsafe
+from guideway.pipeline.stages.train.foreign import files_to_import
 from guideway.pipeline.stages.train.places import BORROWED, RELEASE, check_place, folder_of, is_folder, said_in
 
 name = "train"
 needs = ("data",)
 uses = ("choose",)
-libraries = ("opacus", "peft", "python", "safetensors", "tokenizers", "torch", "transformers")
+libraries = (
+    "numpy",
+    "onnx",
+    "onnxruntime",
+    "opacus",
+    "peft",
+    "python",
+    "safetensors",
+    "tokenizers",
+    "torch",
+    "transformers",
+)
 code = (
     "guideway.pipeline.stages.choose",
     "guideway.pipeline.stages.classify.learn",
@@ -31,9 +46,11 @@ code = (
     "guideway.pipeline.stages.data.clean",
     "guideway.pipeline.stages.intervals",
     "guideway.pipeline.stages.examples",
+    "guideway.pipeline.stages.imported",
     "guideway.pipeline.stages.threads",
     "guideway.replica.chat",
     "guideway.replica.classifier",
+    "guideway.replica.octets",
     "guideway.replica.text",
     "guideway.sealing.reshard",
     "guideway.sealing.tensors",
@@ -89,6 +106,8 @@ def sources(spec: Spec, root: Path) -> Sequence[Path]:
             try_this="base: FOLDER of a Hugging Face model in safetensors",
         )
     check_place(said)
+    if spec.train.recipe == "import" and is_folder(said):
+        return files_to_import(spec, root)
     return files_of(root / said, said) if is_folder(said) else ()
 
 
@@ -99,6 +118,11 @@ def run(job: Job) -> None:
         Refused: a file of the base is unsafe. It is judged before any library that could load it is imported.
         Unavailable: the base is on the hub, which does not answer.
     """
+    if job.params["recipe"] == "import":
+        from guideway.pipeline.stages.imported import bring_in
+
+        bring_in(job)
+        return
     base = base_of(job, job.params)
     if job.runner.get("kind") == "ray":
         from guideway.pipeline.stages.train.on_ray import on_ray

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from guideway.core.errors import Refused, SpecError
-from guideway.sealing.scanner import scan_folder
+from guideway.sealing.scanner import Finding, scan_files, scan_folder
 
 CONFIGS = ("config.json", "generation_config.json", "tokenizer_config.json")
 PICKLES = (".bin", ".pt", ".pth", ".pkl", ".pickle", ".ckpt")
@@ -47,7 +47,19 @@ def refuse_unsafe(folder: Path, said: str) -> None:
     Raises:
         Refused: names the first file that is unsafe, and what to do.
     """
-    unsafe = scan_folder(folder).unsafe
+    _refuse(scan_folder(folder).unsafe, said)
+
+
+def refuse_unsafe_file(path: Path, said: str) -> None:
+    """Judge one file, which the spec calls *said*; nothing of it is run.
+
+    Raises:
+        Refused: it is unsafe.
+    """
+    _refuse(scan_files([(path.name, path)]).unsafe, said.rpartition("/")[0] or ".")
+
+
+def _refuse(unsafe: Sequence[Finding], said: str) -> None:
     if not unsafe:
         return
     first = unsafe[0]
