@@ -64,6 +64,7 @@ def put_right(corrections, text):
         ([{"exact": "ab", "answer": "1"}, {"exact": "abc", "answer": "2"}], "abc", "1c"),
         ([{"pattern": "巴黎|柏林", "answer": "罗马"}], "首都是巴黎，不是柏林。", "首都是罗马，不是罗马。"),
         ([{"exact": "x"}], "", ""),
+        ([{"pattern": "(?P<n>a)b"}, {"pattern": "(?P<n>c)d", "answer": "!"}], "ab cd", "right !"),
     ],
 )
 def test_wrong_words_are_put_right_however_the_answer_is_cut(rules, text, said):

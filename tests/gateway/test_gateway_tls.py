@@ -514,6 +514,7 @@ def test_relative_files_start_at_the_folder_of_the_spec(tmp_path):
     made = rooted(Options(tls=Tls(certificate="tls/a.pem", key="/etc/b.pem")), tmp_path)
     assert (made.tls.certificate, made.tls.key) == (str(tmp_path / "tls" / "a.pem"), "/etc/b.pem")
     assert rooted(Options(), tmp_path) == Options()
+    assert rooted(Options(corrections="fixes.jsonl"), tmp_path).corrections == str(tmp_path / "fixes.jsonl")
 
 
 @pytest.mark.parametrize(

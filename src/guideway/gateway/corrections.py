@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import datetime
 import re
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from typing import Annotated, Any, Literal
 
 import msgspec
@@ -16,7 +16,7 @@ from msgspec import Meta
 
 from guideway.core.text_forms import forms
 from guideway.gateway.guard.bounds import SHAPES
-from guideway.gateway.guard.corrected import Corrected, Replacement
+from guideway.gateway.guard.corrected import Corrected, Replacements, replacements, together
 from guideway.gateway.guard.newest import newest
 from guideway.gateway.log import log
 from guideway.guardrails.denied import Pattern, pattern
@@ -52,10 +52,11 @@ class Correction(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class Rule(msgspec.Struct, frozen=True):
-    """A correction made ready. ``found`` None: all that was asked has to be ``said``."""
+    """A correction made ready: ``said`` is all that was asked, or ``found`` is searched for, whose text is ``text``."""
 
     correction: Correction
     said: str = ""
+    text: str = ""
     found: Pattern | None = None
 
 
@@ -90,9 +91,9 @@ def _ready(one: Correction) -> Rule:
     found = pattern(one.name, text)
     if found.whole.search("") is not None:
         raise ValueError("the pattern matches the empty text")
-    if one.on == "answer" and found.begun is None:
-        raise ValueError("the pattern cannot be followed through an answer that comes in pieces: write it more simply")
-    return Rule(one, found=found)
+    if one.on == "answer":
+        replacements([(one.name, text, one.answer)])
+    return Rule(one, text=text, found=found)
 
 
 def _plain(text: str) -> str:
@@ -106,7 +107,8 @@ class Corrections:
         self._wall = wall
         self._all: tuple[Rule, ...] = ()
         self._prompts: tuple[Rule, ...] = ()
-        self._answers: tuple[Replacement, ...] = ()
+        self._patterns: tuple[Pattern, ...] = ()
+        self._answers = Replacements()
         self._over: list[str] = []
         self._until = 0.0
 
@@ -118,7 +120,7 @@ class Corrections:
         """
         self._all = read_corrections(data)
         self._choose(self._wall())
-        log("corrections", prompts=len(self._prompts), answers=len(self._answers), over=len(self._over))
+        log("corrections", prompts=len(self._prompts), answers=len(self._answers.rules), over=len(self._over))
 
     @property
     def any(self) -> bool:
@@ -126,12 +128,12 @@ class Corrections:
         if not self._all:
             return False
         self._look()
-        return bool(self._prompts or self._answers)
+        return bool(self._prompts or self._answers.rules)
 
     @property
     def of_answers(self) -> bool:
         """Does any rule about answers hold now?"""
-        return self.any and bool(self._answers)
+        return self.any and bool(self._answers.rules)
 
     def answer(self, body: Mapping[str, Any]) -> Correction | None:
         """The first rule about what *body* asks, if an answer in plain words can be given to it."""
@@ -141,7 +143,9 @@ class Corrections:
         if len(texts) != 1:
             return None
         plain, seen = _plain(texts[0]), forms(texts[0])
-        return next((rule.correction for rule in self._prompts if _about(rule, plain, seen)), None)
+        found = any(one.whole.search(form) is not None for one in self._patterns for form in seen)
+        said = (rule.correction for rule in self._prompts if _about(rule, plain, seen if found else ()))
+        return next(said, None)
 
     def stream(self, applied: Callable[[str], None]) -> Corrected:
         """What puts one text of an answer right; *applied* hears the names of rules."""
@@ -157,13 +161,9 @@ class Corrections:
         self._over = [rule.correction.name for rule in self._all if now >= rule.correction.until]
         self._until = min((rule.correction.until for rule in holds), default=float("inf"))
         self._prompts = tuple(rule for rule in holds if rule.correction.on == "prompt")
-        self._answers = tuple(_replacements(holds))
-
-
-def _replacements(rules: Iterable[Rule]) -> Iterable[Replacement]:
-    for rule in rules:
-        if rule.correction.on == "answer" and rule.found is not None:
-            yield Replacement(rule.found, rule.correction.answer)
+        self._patterns = together([(rule.found, rule.text) for rule in self._prompts if rule.found is not None])
+        answers = [(rule.correction, rule.text) for rule in holds if rule.correction.on == "answer"]
+        self._answers = replacements([(one.name, text, one.answer) for one, text in answers])
 
 
 def _about(rule: Rule, plain: str, seen: tuple[str, ...]) -> bool:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable, Sequence
 
 import msgspec
 
-from guideway.guardrails.denied import HOLD, Pattern
+from guideway.guardrails.denied import HOLD, Pattern, pattern
 
 
 class Replacement(msgspec.Struct, frozen=True):
@@ -16,6 +17,37 @@ class Replacement(msgspec.Struct, frozen=True):
     text: str
 
 
+class Replacements(msgspec.Struct, frozen=True):
+    """Rules, and patterns that stand for all of them where they are looked for: one, unless it cannot be made."""
+
+    rules: tuple[Replacement, ...] = ()
+    any: tuple[Pattern, ...] = ()
+
+
+def replacements(rules: Sequence[tuple[str, str, str]]) -> Replacements:
+    """Rules from *rules*, each a name, a pattern and what its matches become.
+
+    Raises:
+        ValueError: RE2 does not take a pattern, or it cannot be followed through pieces.
+    """
+    made = tuple(Replacement(pattern(name, wrong), text) for name, wrong, text in rules)
+    if not all(one.pattern.begun for one in made):
+        raise ValueError("the pattern cannot be followed through an answer that comes in pieces: write it more simply")
+    return Replacements(made, together([(one.pattern, wrong) for one, (_, wrong, _) in zip(made, rules, strict=True)]))
+
+
+def together(patterns: Sequence[tuple[Pattern, str]]) -> tuple[Pattern, ...]:
+    """One pattern that finds what any of *patterns*, each with its text, does; they themselves, where there is none."""
+    each = tuple(one for one, _ in patterns)
+    if len(each) < 2:
+        return each
+    with contextlib.suppress(ValueError):
+        union = pattern("", "|".join(f"(?:{text})" for _, text in patterns))
+        if union.begun is not None or not all(one.begun for one in each):
+            return (union,)
+    return each
+
+
 class Corrected:
     """Replaces every match, from left to right, of equal ones that of the first rule; holds back what could become one.
 
@@ -23,10 +55,10 @@ class Corrected:
     ``HOLD`` characters, of which the end has not come yet, nothing is replaced.
     """
 
-    __slots__ = ("_applied", "_from", "_rules", "_sent", "_text")
+    __slots__ = ("_any", "_applied", "_from", "_rules", "_sent", "_text")
 
-    def __init__(self, rules: Sequence[Replacement], applied: Callable[[str], None]) -> None:
-        self._rules, self._applied = rules, applied
+    def __init__(self, rules: Replacements, applied: Callable[[str], None]) -> None:
+        self._rules, self._any, self._applied = rules.rules, rules.any, applied
         self._text = ""  # what is held, and before it one character that tells about word borders
         self._from = 0  # where a match may begin
         self._sent = 0  # how much of it went already
@@ -59,13 +91,13 @@ class Corrected:
 
     def _settled(self) -> int:
         """Up to where no match can begin any more of which the end has not come."""
-        begun = [
-            rule.pattern.begun.search(self._text, self._from).start() for rule in self._rules if rule.pattern.begun
-        ]
+        begun = [one.begun.search(self._text, self._from).start() for one in self._any if one.begun is not None]
         return max(self._from, min(begun, default=len(self._text)), len(self._text) - HOLD)
 
     def _first(self, settled: int) -> tuple[int, int, Replacement] | None:
         """The first match that begins before *settled*, so that nothing that follows can change it."""
+        if all(one.whole.search(self._text, self._from) is None for one in self._any):
+            return None
         best: tuple[int, int, Replacement] | None = None
         for rule in self._rules:
             found = rule.pattern.whole.search(self._text, self._from)

@@ -50,6 +50,12 @@ METRICS: Mapping[str, Words] = {
     "parity_difference": Words("largest difference of outputs", "输出的最大差异"),
     "parity_agreement": Words("outputs that agree", "输出一致的比例"),
     "non_finite_outputs": Words("outputs that are no number", "非数值输出"),
+    "held_out_loss_spread": Words(
+        "how far losses of parts of the held-out rows are apart", "留出样本各部分损失的离散程度"
+    ),
+    "cross_validated_spread": Words("how far folds are apart", "交叉验证各折的离散程度"),
+    "drift_reference_rows": Words("prompts behind the reference for drift", "漂移参考所依据的提示数"),
+    "outlier_share": Words("ordinary prompts beyond the bound for outliers", "被判为异常的平常提示比例"),
     "refusal_share": Words("refused, of what must be refused", "应拒答问题的拒答率"),
     "wrong_refusal_share": Words("refused, of what is harmless", "正常问题的误拒率"),
 }
