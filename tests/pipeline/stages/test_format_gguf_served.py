@@ -22,21 +22,14 @@ from stage_rig import Pass, colour_rows, colour_spec, run_stage, write_jsonl
 from tokenizers import Tokenizer
 
 from guideway.core.errors import GuidewayError
-from guideway.engines import llamacpp
 from guideway.kit.process import is_alive
 from guideway.pipeline.stages.formats import gguf, open_scorer
-from guideway.pipeline.stages.formats.gguf.scorer import GgufScorer
+from guideway.pipeline.stages.formats.gguf.score import GgufScorer
 from guideway.pipeline.stages.models import Trained, log_softmax
 
 PROMPTS = [[1 + (7 * number + 3 * place) % 350 for place in range(3 + number)] for number in range(10)]
 LIMITS = {"int8": (0.02, 0.15), "int4": (0.2, 0.5)}
 """Nats, and the share of other first choices, of random weights, whose scores lie close."""
-
-
-@pytest.fixture(scope="session")
-def llama() -> str:
-    """The version of llama.cpp; tests that ask for it are left out where there is none."""
-    return llamacpp.version()
 
 
 class Pair(NamedTuple):
