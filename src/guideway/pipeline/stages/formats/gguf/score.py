@@ -137,7 +137,8 @@ class GgufScorer:
 
     def _after(self, ids: Sequence[int]) -> list[_Score]:
         """The scores of the whole vocabulary after *ids*."""
-        body = _greedy(ids, 1) | {"n_probs": self._vocabulary, "cache_prompt": True, "id_slot": 0}
+        asked = {"n_probs": self._vocabulary, "cache_prompt": True, "id_slot": 0}
+        body = _greedy(ids, 1) | asked | {"ignore_eos": True}  # it tells no scores of a token that ends the answer
         return (
             msgspec.json.decode(self._server.ask("/completion", body), type=_Scored)
             .completion_probabilities[0]
