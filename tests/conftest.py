@@ -12,6 +12,8 @@ from pathlib import Path
 
 import pytest
 
+from guideway.engines import llamacpp
+
 POSTGRES = Path("/usr/lib/postgresql")
 OPTIONAL = frozenset({"llama.cpp"})
 """Servers that CI need not have."""
@@ -46,6 +48,12 @@ def _lacking() -> set[str]:
     """The servers whose tests are left out."""
     lacks = {server for server, here in _servers().items() if not here}
     return lacks & OPTIONAL if os.environ.get("CI") else lacks
+
+
+@pytest.fixture(scope="session")
+def llama() -> str:
+    """The version of llama.cpp; tests that ask for it are left out where there is none."""
+    return llamacpp.version()
 
 
 def _servers() -> dict[str, bool]:

@@ -126,9 +126,10 @@ def test_without_the_program_one_line_says_what_to_install(release: Path, monkey
     assert llamacpp.version() == ""
 
 
-@pytest.mark.usefixtures("programs")
-def test_the_version_is_what_the_program_says() -> None:
+def test_the_version_is_what_the_program_says(programs: Path) -> None:
     assert llamacpp.version() == "7123-0a1b2c3d"
+    (programs / "llama-server").write_text("#!/bin/sh\necho 'version: 0.5.0-dev (build 1, commit 0c1e5709)'\n")
+    assert llamacpp.version() == "0.5.0-dev-0c1e5709"
 
 
 def test_a_program_that_says_no_version_has_an_unknown_one(programs: Path) -> None:

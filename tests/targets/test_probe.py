@@ -15,7 +15,7 @@ PROBE = Probe("/v1/chat/completions", '{"max_tokens": 1}')
 
 
 class Answering:
-    """A server that gives one answer, and keeps what it was asked; it gives *more*, in turn, to who reads it."""
+    """Gives one answer, and keeps what it was asked; to who reads it gives *more* too, one after the other."""
 
     def __init__(self, status: int, body: bytes, *more: bytes) -> None:
         asked: list[tuple[str, bytes]] = []

@@ -96,12 +96,12 @@ def program(name: str) -> str:
 
 
 def version() -> str:
-    """What ``llama-server`` says that it is, as ``NUMBER-COMMIT``; empty where there is none."""
+    """What ``llama-server`` says that it is, as ``VERSION-COMMIT``; empty where there is none."""
     found = shutil.which(SERVER)
     if found is None:
         return ""
     said = subprocess.run([found, "--version"], capture_output=True, text=True, errors="replace", check=False)
-    told = re.search(r"^version: (\S+)(?: \((\w+)\))?", said.stderr + said.stdout, re.MULTILINE)
+    told = re.search(r"^version: (\S+)(?: \((?:build \d+, commit )?(\w+)\))?", said.stderr + said.stdout, re.MULTILINE)
     return "-".join(filter(None, told.groups())) if told else "unknown"
 
 

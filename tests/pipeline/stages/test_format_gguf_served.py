@@ -5,6 +5,7 @@ Of seeded random models, greedy. In float32 every token is the same; with fewer 
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import subprocess
@@ -22,21 +23,14 @@ from stage_rig import Pass, colour_rows, colour_spec, run_stage, write_jsonl
 from tokenizers import Tokenizer
 
 from guideway.core.errors import GuidewayError
-from guideway.engines import llamacpp
 from guideway.kit.process import is_alive
 from guideway.pipeline.stages.formats import gguf, open_scorer
-from guideway.pipeline.stages.formats.gguf.scorer import GgufScorer
+from guideway.pipeline.stages.formats.gguf.score import GgufScorer
 from guideway.pipeline.stages.models import Trained, log_softmax
 
 PROMPTS = [[1 + (7 * number + 3 * place) % 350 for place in range(3 + number)] for number in range(10)]
 LIMITS = {"int8": (0.02, 0.15), "int4": (0.2, 0.5)}
 """Nats, and the share of other first choices, of random weights, whose scores lie close."""
-
-
-@pytest.fixture(scope="session")
-def llama() -> str:
-    """The version of llama.cpp; tests that ask for it are left out where there is none."""
-    return llamacpp.version()
 
 
 class Pair(NamedTuple):
@@ -120,14 +114,13 @@ def test_any_text_is_read_as_the_tokens_that_the_model_learned(pair: Pair, sourc
     assert pair.exported.tokens(text) == tokenizer.encode(text, add_special_tokens=False).ids
 
 
-def test_a_server_that_reads_other_tokens_is_found_out(
-    llama: str, source: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(
-        "guideway.pipeline.stages.formats.gguf.words.RULES", {("digits", "bytes and words"): "llama-bpe"}
-    )
+def test_a_server_that_reads_other_tokens_is_found_out(llama: str, source: Path, tmp_path: Path) -> None:
+    gguf.export(source, tmp_path, "int8")
+    said = json.loads((tmp_path / "tokenizer.json").read_text())
+    said["model"]["merges"] = []
+    (tmp_path / "tokenizer.json").write_text(json.dumps(said))
     with pytest.raises(GuidewayError, match="as other tokens than the model has learned"):
-        opened(tmp_path, source, "fp32")
+        open_scorer(tmp_path, 1)
 
 
 def test_a_file_that_is_no_model_is_one_clear_line(llama: str, source: Path, tmp_path: Path) -> None:

@@ -11,7 +11,7 @@ from guideway.core.errors import Unavailable
 from guideway.engines.llamacpp import MODEL, QUANTIZE, SERVER, program
 
 if TYPE_CHECKING:
-    from guideway.pipeline.stages.formats.gguf.scorer import GgufScorer
+    from guideway.pipeline.stages.formats.gguf.score import GgufScorer
 
 name = "gguf"
 mark = MODEL
@@ -48,6 +48,6 @@ def export(source: Path, out: Path, precision: str) -> None:
 
 def scorer(folder: Path, threads: int) -> GgufScorer:
     """The export in *folder*, on the server that serves it."""
-    from guideway.pipeline.stages.formats.gguf.scorer import GgufScorer
+    from guideway.pipeline.stages.formats.gguf.score import GgufScorer
 
     return GgufScorer(folder, threads)

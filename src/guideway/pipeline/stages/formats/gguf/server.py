@@ -62,15 +62,23 @@ class Server:
         Raises:
             GuidewayError: it refuses, or is gone.
         """
+        sent = msgspec.json.encode(body)
         try:
-            self._connection.request("POST", path, msgspec.json.encode(body), {"Content-Type": "application/json"})
-            response = self._connection.getresponse()
-            found = response.read()
-        except (OSError, http.client.HTTPException) as error:
-            raise GuidewayError(f"llama-server ended: {self._last_words() or type(error).__name__}") from None
-        if response.status != http.client.OK:
+            status, found = self._post(path, sent)
+        except (OSError, http.client.HTTPException):  # it closes connections that were silent for some seconds
+            self._connection.close()
+            try:
+                status, found = self._post(path, sent)
+            except (OSError, http.client.HTTPException) as error:
+                raise GuidewayError(f"llama-server ended: {self._last_words() or type(error).__name__}") from None
+        if status != http.client.OK:
             raise GuidewayError(f"llama-server refuses to measure: {found[:200].decode(errors='replace')}")
         return found
+
+    def _post(self, path: str, sent: bytes) -> tuple[int, bytes]:
+        self._connection.request("POST", path, sent, {"Content-Type": "application/json"})
+        response = self._connection.getresponse()
+        return response.status, response.read()
 
     def _wait(self) -> None:
         """Until the model is loaded."""

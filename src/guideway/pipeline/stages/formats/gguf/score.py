@@ -85,7 +85,10 @@ class GgufScorer:
         self._vocabulary, self.context = int(config["vocab_size"]), int(config["max_position_embeddings"])
         self._server = Server(folder, threads=threads, slots=SLOTS)
         self.close, self.pid = self._server.close, self._server.pid
-        self._check_words(folder)
+        tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))
+        tokenizer.encode_special_tokens = True
+        self._plain = tokenizer.encode("a", add_special_tokens=False).ids[0]
+        self._check_words(folder, tokenizer)
 
     def logits(self, ids: Sequence[int]) -> Floats:
         """The log probabilities after each of *ids*: a matrix of tokens by vocabulary."""
@@ -116,9 +119,7 @@ class GgufScorer:
         body = {"content": text, "add_special": False, "parse_special": False}
         return msgspec.json.decode(self._server.ask("/tokenize", body), type=_Cut).tokens
 
-    def _check_words(self, folder: Path) -> None:
-        tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))
-        tokenizer.encode_special_tokens = True
+    def _check_words(self, folder: Path, tokenizer: Tokenizer) -> None:
         for text in HARD:
             if self.tokens(text) != tokenizer.encode(text, add_special_tokens=False).ids:
                 raise _other(f"reads {text!r} as other tokens than the model has learned")
@@ -137,7 +138,9 @@ class GgufScorer:
 
     def _after(self, ids: Sequence[int]) -> list[_Score]:
         """The scores of the whole vocabulary after *ids*."""
-        body = _greedy(ids, 1) | {"n_probs": self._vocabulary, "cache_prompt": True, "id_slot": 0}
+        asked = {"n_probs": self._vocabulary, "cache_prompt": True, "id_slot": 0}
+        # It tells no scores beside a token that ends the answer, or is half a character: so a plain one is taken.
+        body = _greedy(ids, 1) | asked | {"logit_bias": [[self._plain, 1e6]]}
         return (
             msgspec.json.decode(self._server.ask("/completion", body), type=_Scored)
             .completion_probabilities[0]
