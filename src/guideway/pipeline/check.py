@@ -7,7 +7,7 @@ from collections.abc import Callable
 from guideway.core.errors import SpecError, did_you_mean
 from guideway.core.spec import SpecFile, build_part
 from guideway.pipeline.stages import STAGES
-from guideway.pipeline.stages.formats import check_precision, check_sizes, format_of
+from guideway.pipeline.stages.formats import check_explained, check_precision, check_sizes, format_of
 from guideway.standard.overlay import check_compression, clauses_for, level_of
 from guideway.targets import TARGETS
 
@@ -22,6 +22,7 @@ def check(file: SpecFile) -> None:
     _located(file, ("serve", "engine"), lambda: format_of(spec))
     _located(file, ("compress", "precision"), lambda: check_precision(spec))
     _located(file, ("compress", "precision"), lambda: check_sizes(spec, file.root))
+    _located(file, ("explain",), lambda: check_explained(spec))
     if spec.target not in TARGETS:
         raise SpecError(
             f"there is no target called '{spec.target}'",

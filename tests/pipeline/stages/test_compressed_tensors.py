@@ -15,7 +15,14 @@ from guideway.core.spec import load
 from guideway.pipeline.environment import interpreter_for
 from guideway.pipeline.plan import environment_of
 from guideway.pipeline.stages import compress, evaluate, package
-from guideway.pipeline.stages.formats import check_precision, check_sizes, compressed_tensors, format_in, format_of
+from guideway.pipeline.stages.formats import (
+    check_explained,
+    check_precision,
+    check_sizes,
+    compressed_tensors,
+    format_in,
+    format_of,
+)
 
 SHAPE = {"layers": 1, "hidden": 128, "heads": 2, "kv_heads": 1, "feed_forward": 256}
 
@@ -98,6 +105,13 @@ def test_the_sizes_of_a_base_are_those_that_count(tmp_path):
     spec = vllm("w4a16", train={"recipe": "full", "base": "base"})
     with pytest.raises(SpecError, match="one of 192"):
         check_sizes(spec, tmp_path)
+
+
+def test_explanations_of_what_our_own_server_does_not_read_are_refused_at_once():
+    with pytest.raises(SpecError, match="models of the engine vllm are not explained"):
+        check_explained(vllm("bf16", explain={}))
+    check_explained(colour_spec(explain={}))
+    check_explained(colour_spec(explain={}, serve={"engine": "transformers"}))
 
 
 def test_other_engines_take_models_of_any_size(tmp_path):

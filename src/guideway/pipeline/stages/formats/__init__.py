@@ -116,6 +116,17 @@ def check_precision(spec: Spec) -> None:
         )
 
 
+def check_explained(spec: Spec) -> None:
+    """Refuse explanations of a model that ships in a format which our own server does not read.
+
+    Raises:
+        SpecError: names the engine.
+    """
+    ships = engine(spec.serve.engine).format != AS_TRAINED
+    if spec.explain and ships and not hasattr(format_of(spec), "backend"):
+        raise SpecError(f"models of the engine {spec.serve.engine} are not explained", try_this="remove it")
+
+
 def check_sizes(spec: Spec, root: Path) -> None:
     """Refuse a model whose sizes the precision cannot have, where spec or base tells them before anything runs.
 
