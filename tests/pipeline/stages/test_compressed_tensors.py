@@ -108,7 +108,7 @@ def test_the_sizes_of_a_base_are_those_that_count(tmp_path):
 
 
 def test_explanations_of_what_our_own_server_does_not_read_are_refused_at_once():
-    with pytest.raises(SpecError, match="models of the engine vllm are not explained"):
+    with pytest.raises(SpecError, match="what the engine vllm serves cannot be explained"):
         check_explained(vllm("bf16", explain={}))
     check_explained(colour_spec(explain={}))
     check_explained(colour_spec(explain={}, serve={"engine": "transformers"}))

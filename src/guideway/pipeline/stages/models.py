@@ -27,6 +27,10 @@ AT_ONCE = 64
 class Model(Protocol):
     """What evaluation asks of a model."""
 
+    @property
+    def context(self) -> int:
+        """The longest sequence, in tokens."""
+
     def logits(self, ids: Sequence[int]) -> Floats:
         """The logits after each of *ids*: a matrix of tokens by vocabulary."""
 
@@ -97,13 +101,30 @@ class Compressed:
     def __init__(self, folder: Path) -> None:
         self._scorer = open_scorer(folder, threads_for(weights(folder)))
 
+    @property
+    def context(self) -> int:
+        """The longest sequence, in tokens."""
+        context: int = self._scorer.context
+        return context
+
     def logits(self, ids: Sequence[int]) -> Floats:
         """The logits after each of *ids*: a matrix of tokens by vocabulary."""
         return self._scorer.logits(ids)
 
+    def logits_from(self, ids: Sequence[int], start: int) -> Floats:
+        """The rows of ``logits`` from *start* on."""
+        return logits_from(self._scorer, ids, start)
+
     def answers(self, prompts: Sequence[Sequence[int]], max_tokens: int, stop_ids: Collection[int]) -> list[list[int]]:
         """The greedy answer to every prompt, by what serves it."""
         return self._scorer.generate_all(prompts, max_tokens, stop_ids)
+
+
+def logits_from(model: Any, ids: Sequence[int], start: int) -> Floats:
+    """The rows of ``model.logits(ids)`` from *start* on, and only these where it can compute them alone."""
+    alone = getattr(model, "logits_from", None)
+    found: Floats = alone(ids, start) if alone else model.logits(ids)[start:]
+    return found
 
 
 def log_softmax(logits: Floats) -> npt.NDArray[np.float64]:
@@ -121,5 +142,5 @@ def log_softmax(logits: Floats) -> npt.NDArray[np.float64]:
 
 def losses(model: Model, example: Example) -> npt.NDArray[np.float64]:
     """The loss of each predicted token of *example*, in nats."""
-    logs = log_softmax(model.logits(example.ids[:-1])[example.start - 1 :])
+    logs = log_softmax(logits_from(model, example.ids[:-1], example.start - 1))
     return -logs[np.arange(example.predicted), example.ids[example.start :]]

@@ -22,6 +22,7 @@ name = "compress"
 needs = ("data", "train")
 libraries = ("numpy", "onnx", "onnx-ir", "onnxruntime", "onnxruntime-genai", "tokenizers", "torch", "transformers")
 code = (
+    "guideway.engines.llamacpp",
     "guideway.pipeline.stages.classify.compress",
     "guideway.pipeline.stages.classify.export",
     "guideway.pipeline.stages.classify.model",

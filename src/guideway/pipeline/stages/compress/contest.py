@@ -139,5 +139,6 @@ def _leave(job: Job, candidates: list[Candidate], choice: Choice) -> None:
     job.fact(said(choice))
 
 
-def _measure(job: Job, figure: Figure, metric: str, **about: str) -> None:
-    job.measure(metric, figure.value, figure.unit, n=figure.n, interval=figure.interval, **about)
+def _measure(job: Job, figure: Figure, metric: str, *, about: str, slice: str = "", source: str | None = None) -> None:
+    value, around = figure.value, figure.interval
+    job.measure(metric, value, figure.unit, about=about, n=figure.n, interval=around, slice=slice, source=source)

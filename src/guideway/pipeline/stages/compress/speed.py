@@ -43,7 +43,7 @@ class Round(msgspec.Struct, frozen=True):
 def play(scorer: Scorer, task: Task) -> Round:
     """Answer every prompt with one token, which costs the prompts alone, and with all; the shortest of each."""
     first, whole = (_shortest(scorer, task.prompts, tokens) for tokens in (1, 1 + task.more))
-    return Round(first, whole, _peak())
+    return Round(first, whole, _peak(getattr(scorer, "pid", "self")))
 
 
 def _shortest(scorer: Scorer, prompts: Sequence[Sequence[int]], tokens: int) -> int:
@@ -55,9 +55,9 @@ def _shortest(scorer: Scorer, prompts: Sequence[Sequence[int]], tokens: int) -> 
     return min(spent)
 
 
-def _peak() -> int:
-    """The most memory that this process ever held, in bytes; of this program alone, whoever started it."""
-    for line in Path("/proc/self/status").read_text(encoding="ascii", errors="replace").splitlines():
+def _peak(process: int | str) -> int:
+    """The most memory that *process* ever held, in bytes; of this program alone, whoever started it."""
+    for line in Path(f"/proc/{process}/status").read_text(encoding="ascii", errors="replace").splitlines():
         if line.startswith("VmHWM:"):
             return int(line.split()[1]) * 1024
     return 0

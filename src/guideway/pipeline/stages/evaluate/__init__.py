@@ -21,6 +21,7 @@ needs = ("data", "train", "compress")
 uses = ("choose",)
 libraries = ("jinja2", "numpy", "onnxruntime", "scikit-learn", "tokenizers", "torch", "transformers")
 code = (
+    "guideway.engines.llamacpp",
     "guideway.pipeline.stages.choose",
     "guideway.pipeline.stages.classify",
     "guideway.pipeline.stages.compress.sizes",

@@ -10,7 +10,7 @@ from guideway.core.errors import SpecError, did_you_mean
 from guideway.core.spec import Spec
 from guideway.engines import engine
 from guideway.pipeline.shapes import NEW
-from guideway.pipeline.stages.formats import compressed_tensors, onnx
+from guideway.pipeline.stages.formats import compressed_tensors, gguf, onnx
 
 if TYPE_CHECKING:
     from guideway.replica.backend import Logits
@@ -41,6 +41,7 @@ class Format(Protocol):
     requirements file of stages that do so, None: they run in our own.
 
     ``backend(folder, slots, threads)`` may be there too: formats that our own replica serves can be explained; and
+    ``programs(precisions)``, which raises Unavailable where one that makes or reads these is not installed. So may
     ``calibrated(source, out, precision, data)``, which is called instead of ``export`` with what stage data wrote.
     ``plain`` names precisions that do without the ``environment``, and ``refuse_sizes(precision, sizes)`` raises for
     matrices that cannot have that precision.
@@ -63,7 +64,7 @@ class Format(Protocol):
         """Read the export in *folder*."""
 
 
-FORMATS: dict[str, Format] = {module.name: cast(Format, module) for module in (onnx, compressed_tensors)}
+FORMATS: dict[str, Format] = {module.name: cast(Format, module) for module in (onnx, gguf, compressed_tensors)}
 
 
 def format_of(spec: Spec) -> Format:
@@ -80,6 +81,29 @@ def format_of(spec: Spec) -> Format:
             try_this=did_you_mean(asked, (*FORMATS, AS_TRAINED)),
         )
     return FORMATS[name]
+
+
+def check_programs(spec: Spec) -> None:
+    """Look for the programs that the engine's format needs.
+
+    Raises:
+        Unavailable: one is not installed.
+    """
+    programs: Callable[[Sequence[str]], None] = getattr(format_of(spec), "programs", lambda _asked: None)
+    programs(_precisions(spec))
+
+
+def check_explained(spec: Spec) -> None:
+    """Refuse explanations of an export that our own replica cannot ask.
+
+    Raises:
+        SpecError: names the engine.
+    """
+    if spec.explain is not None and not hasattr(format_of(spec), "backend"):
+        raise SpecError(
+            f"what the engine {spec.serve.engine} serves cannot be explained",
+            try_this="remove explain, or write serve.engine: onnx",
+        )
 
 
 def environment_for(spec: Spec) -> Path | None:
@@ -108,23 +132,16 @@ def check_precision(spec: Spec) -> None:
         SpecError: names the precisions that it can have.
     """
     made = format_of(spec)
-    asked = spec.compress.candidates if spec.compress.precision == "auto" else (spec.compress.precision,)
-    strange = [one for one in asked if one not in made.precisions]
+    strange = [one for one in _precisions(spec) if one not in made.precisions]
     if strange:
         raise SpecError(
             f"the engine {spec.serve.engine} serves no {strange[0]}", try_this=f"one of {', '.join(made.precisions)}"
         )
 
 
-def check_explained(spec: Spec) -> None:
-    """Refuse explanations of a model that ships in a format which our own server does not read.
-
-    Raises:
-        SpecError: names the engine.
-    """
-    ships = engine(spec.serve.engine).format != AS_TRAINED
-    if spec.explain and ships and not hasattr(format_of(spec), "backend"):
-        raise SpecError(f"models of the engine {spec.serve.engine} are not explained", try_this="remove it")
+def _precisions(spec: Spec) -> tuple[str, ...]:
+    """What may be exported."""
+    return spec.compress.candidates if spec.compress.precision == "auto" else (spec.compress.precision,)
 
 
 def check_sizes(spec: Spec, root: Path) -> None:
