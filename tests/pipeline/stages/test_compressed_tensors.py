@@ -169,7 +169,7 @@ def test_llm_compressor_makes_it_in_the_locked_environment(colours, tmp_path, en
         [environment, "-P", "-c", QUANTISE, *map(str, folders)],
         capture_output=True,
         text=True,
-        timeout=400,
+        timeout=900,
         check=False,
     )
     assert made.returncode == 0, made.stderr[-2000:]
