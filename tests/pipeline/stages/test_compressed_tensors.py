@@ -15,7 +15,14 @@ from guideway.core.spec import load
 from guideway.pipeline.environment import interpreter_for
 from guideway.pipeline.plan import environment_of
 from guideway.pipeline.stages import compress, evaluate, package
-from guideway.pipeline.stages.formats import check_precision, check_sizes, compressed_tensors, format_in, format_of
+from guideway.pipeline.stages.formats import (
+    check_explained,
+    check_precision,
+    check_sizes,
+    compressed_tensors,
+    format_in,
+    format_of,
+)
 
 SHAPE = {"layers": 1, "hidden": 128, "heads": 2, "kv_heads": 1, "feed_forward": 256}
 
@@ -100,6 +107,13 @@ def test_the_sizes_of_a_base_are_those_that_count(tmp_path):
         check_sizes(spec, tmp_path)
 
 
+def test_explanations_of_what_our_own_server_does_not_read_are_refused_at_once():
+    with pytest.raises(SpecError, match="what the engine vllm serves cannot be explained"):
+        check_explained(vllm("bf16", explain={}))
+    check_explained(colour_spec(explain={}))
+    check_explained(colour_spec(explain={}, serve={"engine": "transformers"}))
+
+
 def test_other_engines_take_models_of_any_size(tmp_path):
     check_sizes(spec_of(train={"architecture": SHAPE | {"hidden": 62}}), tmp_path)
 
@@ -155,7 +169,7 @@ def test_llm_compressor_makes_it_in_the_locked_environment(colours, tmp_path, en
         [environment, "-P", "-c", QUANTISE, *map(str, folders)],
         capture_output=True,
         text=True,
-        timeout=400,
+        timeout=900,
         check=False,
     )
     assert made.returncode == 0, made.stderr[-2000:]
