@@ -64,7 +64,7 @@ def needs(spec: Spec, shape: Shape, tokens: float) -> list[Need]:
     found = [_training(spec, shape, tokens), _exporting(spec, shape), _serving(spec, shape)]
     if is_import(spec):
         return found[1:]
-    return found + ([_searching(spec.tune, spec.train.steps, found[0])] if spec.tune else [])
+    return found + ([_searching(spec.tune, spec.train, shape, found[0].operations)] if spec.tune else [])
 
 
 def training_memory(shape: Shape, batch: int, trained_share: float = 1.0) -> float:
@@ -105,11 +105,15 @@ def _training(spec: Spec, shape: Shape, each: float) -> Need:
     return Need("train", memory, shape.weights * FLOAT * 2, operations, why, spec.train.processes)
 
 
-def _searching(tune: Tune, steps: int, training: Need) -> Need:
-    """A search of models as large as the spec's own; trials that are ended early only make it shorter."""
-    whole = tune.trials * (tune.steps or steps) / steps + 2 * tune.repeats
+def _searching(tune: Tune, train: Train, shape: Shape, operations: float) -> Need:
+    """A search of models as large as the spec's own; trials that are ended early only make it shorter.
+
+    A trial has one process of this machine, wherever the training runs; *operations* are those of one training.
+    """
+    whole = tune.trials * (tune.steps or train.steps) / train.steps + 2 * tune.repeats
     why = f"{tune.trials} trials, {tune.parallel} at once, then {2 * tune.repeats} trainings of defaults and best"
-    return Need("tune", training.memory * tune.parallel, 0.0, training.operations * whole, why)
+    each = training_memory(shape, train.batch, trained_share(train))
+    return Need("tune", each * tune.parallel, 0.0, operations * whole, why)
 
 
 def _exporting(spec: Spec, shape: Shape) -> Need:

@@ -132,7 +132,8 @@ def _advice(spec: Spec, shape: Shape, flight: Flight) -> str:
     training = flight.needs[0]
     most = max(flight.needs, key=lambda one: one.memory)
     if most.stage == "tune" and most.memory > training.memory:
-        return f"tune.parallel: {max(1, int(flight.free(most) / training.memory))}"
+        each = most.memory / spec.tune.parallel if spec.tune else most.memory
+        return f"tune.parallel: {max(1, int(flight.free(most) / each))}"
     if most.stage not in ("train", "tune"):
         return f"a machine with {size(most.memory)} of free memory, or compress.precision: int4"
     batch = fitting_batch(shape, spec.train.batch, flight.free(training))

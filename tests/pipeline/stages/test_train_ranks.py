@@ -69,6 +69,15 @@ def test_a_training_elsewhere_needs_no_memory_for_it_here():
     assert there.memory < here.memory / 10 and there.operations == here.operations
 
 
+def test_a_search_needs_one_process_a_trial_here_wherever_the_training_runs():
+    tune = {"search": {"batch": {"choices": [8, 16]}}, "parallel": 2}
+    plain, spread = (
+        needs(spec_of(tune=tune, **more), shape_of(Train().architecture), 10.0)[-1]
+        for more in ({}, {"train": {"processes": 8}, "runner": {"kind": "ray", "address": "a:1"}})
+    )
+    assert plain == spread and plain.stage == "tune"
+
+
 def test_the_newest_checkpoint_that_is_whole_is_found_without_reading_it_into_memory(tmp_path):
     checkpoints = Checkpoints(tmp_path)
     assert checkpoints.newest_file() is None

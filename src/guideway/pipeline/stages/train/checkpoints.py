@@ -48,6 +48,10 @@ class Checkpoints:
         finally:
             part.unlink(missing_ok=True)
         sync_folder(self.folder)
+        self.thin()
+
+    def thin(self) -> None:
+        """Remove all but the newest."""
         for old in self._all()[KEPT:]:
             old.unlink()
 

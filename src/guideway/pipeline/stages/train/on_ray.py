@@ -159,9 +159,11 @@ class _Delivery:
     """Takes what the workers send and puts it where it belongs."""
 
     def __init__(self, job: Job) -> None:
+        from guideway.pipeline.stages.train.checkpoints import Checkpoints
         from guideway.pipeline.stages.train.ray_post import OUT, RESUME, Inbox
 
         make_folder(job.resume)
+        self._checkpoints = Checkpoints(job.resume)
         self._job = job
         self._inboxes = {RESUME: Inbox(job.resume), OUT: Inbox(job.out)}
         self.broken: Broke | None = None
@@ -171,6 +173,7 @@ class _Delivery:
         inbox = self._inboxes.get(piece.kind)
         if inbox:
             inbox.add(piece)
+            self._checkpoints.thin()
             return
         message = msgspec.json.decode(piece.data, type=Message)
         if isinstance(message, Broke):

@@ -12,8 +12,6 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import ray
-
 from guideway.core.errors import Corrupt
 
 PIECE = 64 << 20
@@ -114,17 +112,19 @@ class Shipped(NamedTuple):
 
 def ship(folders: Mapping[str, Path]) -> dict[str, list[Shipped]]:
     """Put every file below *folders* into the object store."""
+    import ray
+
     return {
-        name: [_shipped(path, folder) for path in sorted(folder.rglob("*")) if path.is_file()]
+        name: [_shipped(path, folder, ray.put) for path in sorted(folder.rglob("*")) if path.is_file()]
         for name, folder in folders.items()
     }
 
 
-def _shipped(path: Path, folder: Path) -> Shipped:
+def _shipped(path: Path, folder: Path, put: Callable[[bytes], Any]) -> Shipped:
     hasher, pieces = hashlib.sha256(), []
     for piece in pieces_of(path, "", ""):
         hasher.update(piece.data)
-        pieces.append(ray.put(piece.data))
+        pieces.append(put(piece.data))
     return Shipped(path.relative_to(folder).as_posix(), hasher.hexdigest(), pieces)
 
 
@@ -134,19 +134,21 @@ def unpack(shipped: Mapping[str, list[Shipped]], below: Path) -> dict[str, Path]
     Raises:
         Corrupt: a file is not what was shipped.
     """
+    import ray
+
     for name, files in shipped.items():
         (below / name).mkdir(parents=True)
         for one in files:
-            _write(one, below / name / one.path)
+            _write(one, below / name / one.path, ray.get)
     return {name: below / name for name in shipped}
 
 
-def _write(one: Shipped, path: Path) -> None:
+def _write(one: Shipped, path: Path, get: Callable[[Any], bytes]) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     hasher = hashlib.sha256()
     with path.open("wb") as file:
         for reference in one.pieces:
-            data = ray.get(reference)
+            data = get(reference)
             hasher.update(data)
             file.write(data)
     if hasher.hexdigest() != one.digest:
@@ -155,6 +157,7 @@ def _write(one: Shipped, path: Path) -> None:
 
 def send_to(post: Any) -> Callable[[Piece], None]:
     """Send a piece through *post*, and wait until it is there: the order is that of sending."""
+    import ray
 
     def send(piece: Piece) -> None:
         ray.get(post.put.remote(piece))
