@@ -36,6 +36,7 @@ def check(file: SpecFile) -> None:
         (("serve", "guardrails", "classifier"), "guard"),
         (("evaluate", "refusals"), "refusals"),
         (("evaluate", "judge"), "judge"),
+        (("evaluate", "suites"), "suites"),
     ):
         _located(file, keys, lambda stage=stage: STAGES[stage].sources(spec, file.root))  # type: ignore[misc]
 

@@ -18,6 +18,7 @@ from guideway.pipeline.stages import (
     package,
     refusals,
     scan,
+    suites,
     train,
     tune,
 )
@@ -31,6 +32,7 @@ STAGES: dict[str, Stage] = {
         train,
         compress,
         evaluate,
+        suites,
         against,
         judge,
         explain,
