@@ -75,6 +75,8 @@ def test_what_looks_like_a_special_token_in_a_question_cannot_end_a_turn(speaker
         (1.0, [1, 1, 1], 0.0, "wilson"),
         (0.5, [0.25, 0.75], 0.1, "bootstrap"),
         (3.0, [(1.0, 2), (2.0, 3)], 0.5, "normal"),
+        (np.exp(0.6), [(-1.0, 2), (-2.0, 3)], "N/A", "bootstrap"),
+        (0.6 / np.log(2), [(-1.0, 2), (-2.0, 3)], "N/A", "bootstrap"),
         (0.9, [0.0, 1.0], 0.2, "normal"),
         (0.4, [], 0.1, "normal"),
     ],
