@@ -6,6 +6,8 @@ VENV   ?= .venv
 BIN    := $(VENV)/bin
 PIP    := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 EXAMPLE := examples/pydoc-assistant
+# Tests and benchmarks start hundreds of processes: where compiled files may not be kept, each compiles everything again.
+unexport PYTHONDONTWRITEBYTECODE
 
 .PHONY: help demo demo-down test test-thorough lint coverage bench bench-gateway bench-masking bench-store bench-canary bench-rollout bench-autoscale bench-factory bench-tune drills lock clean
 .DELETE_ON_ERROR:

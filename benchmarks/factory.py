@@ -24,9 +24,9 @@ from benchmarks.record import Figure, median_seconds, quietly, write
 
 EXAMPLE = Path(__file__).parents[1] / "examples" / "pydoc-assistant"
 GUIDEWAY = [sys.executable, "-P", "-m", "guideway.cli"]
-SHAPE = {"layers": 10, "hidden": 640, "heads": 10, "kv_heads": 5, "feed_forward": 1760, "vocabulary": 8192,
+SHAPE = {"layers": 11, "hidden": 640, "heads": 10, "kv_heads": 5, "feed_forward": 1760, "vocabulary": 8192,
          "context": 128}  # fmt: skip
-"""About 50M weights."""
+"""About 52M weights."""
 BATCH, STEPS, ROUNDS = 4, 8, 3
 KILL_AT = 0.45
 """The share of the steps after which the training is killed."""

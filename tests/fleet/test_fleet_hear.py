@@ -31,7 +31,7 @@ def segment(fleet, worker: str, *told: Outcome, number: int = 0) -> None:
 
 
 def heard(fleet, rollout, count: int) -> int:
-    fleet.steadily += 1.0
+    fleet.steadily += hear.PAUSE
     fleet.controller.once()
     return canary(fleet, rollout).scores.units_at(0.1) >= count
 
@@ -103,7 +103,23 @@ def test_a_shadow_knows_who_is_slow(fleet):
     for number in range(20):
         users.spool.add(copy_of(rollout.id, request=f"s{number}", latency=60_000.0))
     users.spool.tick()
-    fleet.steadily += 1.0
+    fleet.steadily += hear.PAUSE
     fleet.calm()
     assert canary(fleet, rollout).compared.late == 20
     assert canaries.canary(fleet.database, rollout.id, type(canary(fleet, rollout))) is not None
+
+
+def test_a_disk_that_stalled_once_leaves_a_canary_unheard_for_seconds_and_not_for_minutes(fleet, monkeypatch):
+    rollout, _ = begun(fleet)
+    put = canaries.put_positions
+
+    def stalled(*what):
+        fleet.steadily += 30.0
+        put(*what)
+
+    monkeypatch.setattr(hear.canaries, "put_positions", stalled)
+    segment(fleet, "worker-1", unit(rollout.id, "first"))
+    fleet.until(lambda: heard(fleet, rollout, 1))
+    monkeypatch.setattr(hear.canaries, "put_positions", put)
+    segment(fleet, "worker-2", unit(rollout.id, "second"))
+    assert heard(fleet, rollout, 2)

@@ -21,6 +21,8 @@ AT_ONCE = 5000
 """Records after which one look begins no further segment."""
 SHARE = 20.0
 """A look is followed by a pause so many times as long: many callers make large rows."""
+PAUSE = 5.0
+"""Seconds that a pause lasts at the most: a disk that stalled once must not leave a canary unheard for minutes."""
 REMEMBER = 5.0
 """Seconds between two writings of what the stable release did lately; a kill may cost that much of it."""
 LONGEST = 5.0
@@ -62,7 +64,7 @@ class Ears:
         self._say(environment, found)
         if found:
             self._commit(environment, found)
-            self._pauses[environment] = max(LISTEN, SHARE * (self._steady() - now))
+            self._pauses[environment] = min(PAUSE, max(LISTEN, SHARE * (self._steady() - now)))
         if sum(len(reading.records) for reading in found.values()) < AT_ONCE:
             self._caught_up.add(environment)
         self._thumbs.hear(environment)

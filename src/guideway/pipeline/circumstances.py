@@ -8,7 +8,7 @@ import hashlib
 import re
 import subprocess
 import tomllib
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -19,13 +19,13 @@ from guideway import __version__
 from guideway.core.artifact import Digest, digest_of
 from guideway.core.dossier import code_subject
 from guideway.core.evidence import Evidence, Producer, Subject
+from guideway.kit.installed import name_and_version, normal_name
 from guideway.sealing.scanner import find_secrets
 
 LOCKS = ("requirements.lock", "pylock.toml", "uv.lock", "poetry.lock", "requirements.txt")
 """Lock files that are read, the first one that exists; in the form that pip, PEP 751, uv or Poetry writes."""
 TOOLS = frozenset({"pip", "setuptools", "wheel"})
 """Distributions that install others and are no part of what runs."""
-_FIELD = re.compile(r"^(Name|Version): *(.*?)\s*$", re.MULTILINE)
 _START_FILE = re.compile(r"\.pth[\",]|(?:^|/)(?:sitecustomize|usercustomize)\.py")
 _PINNED = re.compile(r"^(?P<name>[A-Za-z0-9._-]+)(?:\[[^\]]*\])?==(?P<version>[^\s;\\]+)")
 
@@ -40,7 +40,7 @@ class Commit(msgspec.Struct, frozen=True):
 def circumstances(root: Path, package: Digest, logs: Iterable[Path], *, at: float) -> tuple[Evidence, ...]:
     """What can be said of the build of *package* in the folder *root*. What cannot be found out is left out."""
     commit = commit_of(root)
-    installed = dict(_name_and_version(one) for one in metadata.distributions())
+    installed = dict(name_and_version(one) for one in metadata.distributions())
     environment = digest_of(sorted(installed.items()))
     lock = next((root / name for name in LOCKS if (root / name).is_file()), None)
     locked = read_lock(lock) if lock else {}
@@ -89,7 +89,7 @@ def read_lock(path: Path) -> dict[str, str]:
     joined = text.replace("\\\n", " ")
     lines = (line for line in joined.splitlines() if "--hash=" in line)
     found = (_PINNED.match(line.strip()) for line in lines)
-    return {_plain(one["name"]): one["version"] for one in found if one}
+    return {normal_name(one["name"]): one["version"] for one in found if one}
 
 
 def foreign_start_files(folders: Sequence[Path]) -> list[Path]:
@@ -120,24 +120,22 @@ def _toml_lock(text: str) -> dict[str, str]:
         return {}
     packages: list[Mapping[str, Any]] = plain.get("packages") or plain.get("package") or []
     hashed = [one for one in packages if any(one.get(key) for key in ("wheels", "sdist", "files", "archive"))]
-    return {_plain(str(one["name"])): str(one["version"]) for one in hashed if "version" in one}
+    return {normal_name(str(one["name"])): str(one["version"]) for one in hashed if "version" in one}
 
 
 def _recorded(folders: Sequence[Path]) -> dict[Path, str]:
     """Start files that a distribution's RECORD lists, with the hash that it gives (``sha256=…``)."""
     found = {}
     for distribution in metadata.distributions(path=[str(folder) for folder in folders]):
-        lines = (distribution.read_text("RECORD") or "").splitlines()
-        for path, stated, *_ in csv.reader(line for line in lines if _START_FILE.search(line)):
+        for path, stated, *_ in csv.reader(_start_lines(distribution.read_text("RECORD") or "")):
             found[Path(str(distribution.locate_file(path))).resolve()] = stated
     return found
 
 
-def _name_and_version(distribution: metadata.Distribution) -> tuple[str, str]:
-    """Both from the head of METADATA: parsing all of it for every distribution takes half a second."""
-    head = (distribution.read_text("METADATA") or "").partition("\n\n")[0]
-    found = dict(_FIELD.findall(head))
-    return _plain(found.get("Name", "")), found.get("Version", "").strip()
+def _start_lines(record: str) -> Iterator[str]:
+    """The lines about start files. Most records have none, and cutting all of them into lines takes longest."""
+    if ".pth" in record or "customize.py" in record:
+        yield from (line for line in record.splitlines() if _START_FILE.search(line))
 
 
 def _is_recorded(path: Path, known: Mapping[Path, str]) -> bool:
@@ -147,8 +145,3 @@ def _is_recorded(path: Path, known: Mapping[Path, str]) -> bool:
     mode, _, value = stated.partition("=")
     digest = hashlib.new(mode, path.read_bytes()).digest()
     return base64.urlsafe_b64encode(digest).rstrip(b"=").decode() == value
-
-
-def _plain(name: str) -> str:
-    """The normal form of a distribution's name (PEP 503)."""
-    return re.sub(r"[-_.]+", "-", name).lower()

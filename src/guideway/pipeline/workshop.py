@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-import importlib.metadata
 import importlib.util
-import sys
 import time
 from collections.abc import Mapping
 from functools import cache
@@ -17,6 +15,7 @@ from guideway.core.artifact import Artifact, Digest
 from guideway.core.protocols import Clock, Stage
 from guideway.pipeline.borrow import borrow
 from guideway.pipeline.plan import Known, module_of
+from guideway.pipeline.versions import version_of
 from guideway.signing.keys import Signer, Verifier, chosen_name, signer, trusted
 from guideway.store import steps
 from guideway.store.blobs import Blobs
@@ -71,19 +70,9 @@ def known(database: Database, blobs: Blobs) -> Known:
         latest=lambda stage: steps.latest(database, stage),
         file_digest=lambda path: steps.file_digest(database, path),
         code_digest=code_digest,
-        version=_version,
+        version=version_of,
         borrowed=lambda said: borrow(database, said),
     )
-
-
-@cache
-def _version(distribution: str) -> str:
-    if distribution == "python":
-        return ".".join(map(str, sys.version_info[:3]))
-    try:
-        return importlib.metadata.version(distribution)
-    except importlib.metadata.PackageNotFoundError:
-        return "absent"
 
 
 def code_digest(stage: Stage) -> Digest:

@@ -47,6 +47,7 @@ class FakeJob:
         self.inputs, self.root, self.out = inputs, root, out
         self.resume = out.with_name(f"{out.name}-resume")
         self.recalled: list[Evidence] = []
+        self.runner: dict[str, Any] = {}
         self.heard: list[tuple[str, Measured]] = []
         self.facts: list[str] = []
         self.moved: list[tuple[float, float]] = []

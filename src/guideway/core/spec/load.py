@@ -18,6 +18,7 @@ from guideway.core.spec.explain import explained
 from guideway.core.spec.guardrails import check_guardrails
 from guideway.core.spec.marked import Marked, read_marked
 from guideway.core.spec.model import BUILD_KEYS, ENVIRONMENT_KEYS, LATER_KEYS, NAME, Spec
+from guideway.core.spec.runner import check_runner
 from guideway.core.spec.train import check_train, check_weights
 from guideway.core.spec.tune_check import check_tune
 
@@ -168,6 +169,7 @@ def _check_references(spec: Spec, marked: Marked) -> None:
             )
     check_evaluate(spec.evaluate, spec.data.splits, marked)
     check_train(spec.train, spec.data.splits, marked)
+    check_runner(spec.runner, marked)
     check_weights([source.weight for source in spec.data.sources], spec.train, marked)
     check_tune(spec.tune, spec.train, marked)
     check_compress(spec.compress, spec.train, spec.serve.engine, marked)

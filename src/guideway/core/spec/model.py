@@ -17,6 +17,7 @@ from guideway.core.spec.guardrails import Guardrails
 from guideway.core.spec.judge import without_place
 from guideway.core.spec.part import Part, Positive, Share
 from guideway.core.spec.rollout import Rollout
+from guideway.core.spec.runner import Runner
 from guideway.core.spec.scale import Scale
 from guideway.core.spec.train import Train
 from guideway.core.spec.tune import Tune
@@ -162,6 +163,7 @@ class Environment(Part, frozen=True):
     """What one environment may set differently: never anything that is inside a release."""
 
     target: str = "local"
+    runner: Runner = Runner()
     replicas: Positive = 2
     scale: Scale | None = None
     gateway: Gateway = Gateway()
@@ -186,6 +188,7 @@ class Spec(Part, frozen=True):
     policy: Policy = Policy()
 
     target: str = "local"
+    runner: Runner = Runner()
     replicas: Positive = 2
     scale: Scale | None = None
     gateway: Gateway = Gateway()
@@ -195,7 +198,7 @@ class Spec(Part, frozen=True):
 
 
 BUILD_KEYS = ("guideway", "name", "task", "data", "tune", "train", "evaluate", "compress", "explain", "serve", "policy")
-ENVIRONMENT_KEYS = ("target", "replicas", "scale", "gateway", "rollout", "standard", "state")
+ENVIRONMENT_KEYS = ("target", "runner", "replicas", "scale", "gateway", "rollout", "standard", "state")
 OPTIONAL_KEYS = ("tune", "explain")
 """Keys of the build part that a release without them does not mention."""
 LATER_KEYS = ("watch", "backup")

@@ -16,6 +16,7 @@ from guideway.pipeline.stages import (
     guard,
     judge,
     package,
+    reference,
     refusals,
     scan,
     suites,
@@ -27,6 +28,7 @@ STAGES: dict[str, Stage] = {
     module.name: cast(Stage, module)
     for module in (
         data,
+        reference,
         tune,
         choose,
         train,
