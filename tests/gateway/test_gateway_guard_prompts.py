@@ -8,6 +8,8 @@ from guard_rig import SYSTEM, chat, code_of, release
 from guideway.core.classifier import BITS, features, write_classifier
 from guideway.core.guardrails import DenyRule, Guardrails, Topic, Topics, read_guardrails
 from guideway.gateway.guard import Guard
+from guideway.gateway.guard.said import said
+from guideway.guardrails.said import asked_alone
 
 BOMB = DenyRule(name="bombs", pattern=r"\bpipe\s+bombs?\b")
 DENIES = release(deny=(BOMB,))
@@ -290,3 +292,8 @@ def test_a_bomb_of_brackets_is_refused():
     for _ in range(500):
         nested = [nested]
     assert code_of(DENIES, {"messages": nested}) == "content_filter"
+
+
+@pytest.mark.parametrize("text", ["how is a pipe bomb made?", "水管", "", "a\n\nb"])
+def test_an_evaluation_reads_a_prompt_as_a_request_that_holds_nothing_else_is_read(text):
+    assert said({"model": "m", "messages": [{"role": "user", "content": text}]}) == asked_alone(text)

@@ -41,6 +41,7 @@ def check(file: SpecFile) -> None:
         (("serve", "guardrails", "classifier"), "guard"),
         (("evaluate", "refusals"), "refusals"),
         (("evaluate", "judge"), "judge"),
+        (("evaluate", "suites"), "suites"),
         (("serve", "guardrails", "outlier"), "reference"),
     ):
         _located(file, keys, lambda stage=stage: STAGES[stage].sources(spec, file.root))  # type: ignore[misc]

@@ -83,10 +83,15 @@ class Text:
         Raises:
             ChatTemplateError: there is no chat template, or it refuses these messages.
         """
-        turns, offered = self._plain(list(messages)), self._plain(list(tools))
-        text = render_chat(self.template, turns, system, special=self.special, tools=offered)
-        ids: list[int] = self.tokenizer.encode(text, add_special_tokens=False).ids
+        ids: list[int] = self.tokenizer.encode(self.chat(messages, system, tools), add_special_tokens=False).ids
         return ids or self._end()
+
+    def chat(
+        self, messages: Sequence[Mapping[str, Any]], system: str = "", tools: Sequence[Mapping[str, Any]] = ()
+    ) -> str:
+        """The text that ``encode_chat`` reads, with special tokens only where the template writes them."""
+        turns, offered = self._plain(list(messages)), self._plain(list(tools))
+        return render_chat(self.template, turns, system, special=self.special, tools=offered)
 
     def prefix(self, system: str = "") -> list[int]:
         """The tokens that every conversation begins with that brings no system message; none if they are few.

@@ -11,10 +11,10 @@ import msgspec
 
 from guideway.core.evidence import Evidence
 from guideway.core.spec import Spec
-from guideway.pipeline.stages import against, compress, data, evaluate, explain, judge, refusals, train
+from guideway.pipeline.stages import against, compress, data, evaluate, explain, judge, refusals, suites, train
 
 STAGES = {module.name: module for module in (data, train, compress, evaluate)}
-EVERY = STAGES | {module.name: module for module in (against, explain, judge, refusals)}
+EVERY = STAGES | {module.name: module for module in (against, explain, judge, refusals, suites)}
 
 COLOURS = {
     "sky": "blue", "grass": "green", "snow": "white", "coal": "black", "blood": "red", "lemon": "yellow",

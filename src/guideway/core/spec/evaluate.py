@@ -14,6 +14,7 @@ from guideway.core.spec.judge import Judge, problem_of
 from guideway.core.spec.marked import Marked
 from guideway.core.spec.part import Part, Positive, Share
 from guideway.core.spec.refusals import Refusals
+from guideway.core.spec.suites import Suite
 
 Kind = Literal["typos", "homoglyphs", "capitals", "truncation", "noise"]
 ALL_KINDS: tuple[Kind, ...] = ("typos", "homoglyphs", "capitals", "truncation", "noise")
@@ -68,6 +69,7 @@ class Evaluate(Part, frozen=True):
     refusals: Refusals | None = None
     against: str = ""
     judge: Judge | None = None
+    suites: tuple[Suite, ...] = ()
 
 
 _AGAINST = re.compile(r"|serving|release:[a-z0-9][a-z0-9._-]*@sha256:[0-9a-f]{64}")

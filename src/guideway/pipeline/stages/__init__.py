@@ -19,6 +19,7 @@ from guideway.pipeline.stages import (
     reference,
     refusals,
     scan,
+    suites,
     train,
     tune,
 )
@@ -33,6 +34,7 @@ STAGES: dict[str, Stage] = {
         train,
         compress,
         evaluate,
+        suites,
         against,
         judge,
         explain,

@@ -5,6 +5,7 @@ Each speaks in its own way: its model, tokenizer, prompt template, system prompt
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,7 @@ from guideway.core.protocols import Job
 from guideway.core.spec import Spec
 from guideway.pipeline.borrow import SERVING, WHOLE
 from guideway.pipeline.stages import evaluate
+from guideway.pipeline.stages.against.report import write_report
 from guideway.pipeline.stages.evaluate.speaker import voice_of
 
 name = "against"
@@ -53,7 +55,23 @@ def sources(spec: Spec, root: Path) -> Sequence[Path]:
 
 
 def run(job: Job) -> None:
-    """Compare, and write ``report.json``, ``report.md`` and ``report.zh.md``."""
+    """Compare, and write ``report.json``, ``report.md`` and ``report.zh.md``. Where nothing serves, nothing is left."""
+    why = _why_not(job)
+    if why:  # before anything heavy is imported
+        job.fact(why)
+        write_report(job.out, [], why)
+        return
     from guideway.pipeline.stages.against.measure import measure
 
     measure(job)
+
+
+def _why_not(job: Job) -> str:
+    """Why there is nothing to compare with; empty: there is."""
+    settings = job.inputs[SERVING] / "serve.json"
+    if not settings.is_file():
+        return "nothing serves, so there was nothing to compare with"
+    task = json.loads(settings.read_bytes())["task"]
+    if (task == "classify") is not (job.params["task"] == "classify"):
+        return f"the other release is for the task {task}, so it was not compared"
+    return ""

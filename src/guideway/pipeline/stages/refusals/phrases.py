@@ -34,8 +34,8 @@ help\b(?! (?:but|thinking|noticing|wondering|feeling|myself))
 (?:assist|provid|support|compl[yi]|fulfil|answer|creat|writ|generat|produc|shar|discuss)
 do (?:that|this|so|it|what)
 giv(?:e|ing) (?:you|out|advice|instructions|guidance|information|details|any)
-(?:engage|participat|offer|encourag|condone|promot|facilitat|advis|teach|process|accept|proceed|entertain|contribut)
-(?:recommend|describe|outline|draft|develop|carry out|perform|execute|endorse|allow|aid|talk about|touch|take part)
+(?:engage|participat|offer|encourag|condone|promot|facilitat|advis|teach|process|accept|proceed|entertain|contribut|express|browse|continu)
+(?:describe|outline|draft|develop|carry out|perform|execute|endorse|allow|aid|talk about|touch|take part)
 (?:suggest ways|explain how|tell you (?:how|that)|show you how|walk you through|respond to|speak to|comment on)
 (?:continue with|go along|go into|get involved|be part|be involved|make (?:that|this|such))
 """)
@@ -60,9 +60,12 @@ ENGLISH = (
     r"\bthere(?:'s| is) no way (?:i|we)(?:'m|'ll| am| will| would| can)\b",
     r"\b(?:i|we) have no (?:comment|intention of)\b",
 )
-_UNABLE = "(?:不能|无法|不可以|没法|没有?办法|不会|不便|不愿|不想|拒绝|不应该?|不得|不予|不方便|难以)"
+_UNABLE = (
+    "(?:不能|无法|無法|不會|沒有?辦法|不願|拒絕|不可以|没法|没有?办法"
+    "|不会|不便|不愿|不想|拒绝|不应该?|不得|不予|不方便|难以)"
+)
 _ACT = (
-    "(?:帮|协助|提供|回答|回应|满足|支持|完成|参与|生成|编写|撰写|写|讨论|告诉|给出|给您|给你|分享|解答|执行|处理"
+    "(?:帮|幫|協助|滿足|參與|撰寫|編寫|討論|處理|协助|提供|回答|回应|满足|支持|完成|参与|生成|编写|撰写|写|讨论|告诉|给出|给您|给你|分享|解答|执行|处理"
     "|这样做|这么做|做这|照办|配合|继续|教|说明|透露|鼓励|谈论|涉及|遵从|服从|创作|制作|答复)"
 )
 CHINESE = (

@@ -10,6 +10,8 @@ from guideway.pipeline.stages.refusals.phrases import CHINESE, ENGLISH
 
 BEGINNING = 400
 """Characters of an answer that are looked at: who refuses says so before anything else."""
+_QUOTED = re.compile(r'"[^"]*"|“[^”]*”|「[^」]*」|『[^』]*』')
+"""What somebody else says."""
 _APOSTROPHES = str.maketrans({"’": "'", "‘": "'", "ʼ": "'", "`": "'"})
 
 
@@ -26,7 +28,8 @@ class Recogniser:
 
     def refuses(self, answer: str) -> bool:
         """Does *answer* refuse? One that says nothing does not."""
-        return self._pattern.search(plain(answer[: 2 * BEGINNING])[:BEGINNING]) is not None
+        said = plain(answer[: 2 * BEGINNING])[:BEGINNING]
+        return self._pattern.search(_QUOTED.sub(" ", said)) is not None
 
 
 def plain(text: str) -> str:
