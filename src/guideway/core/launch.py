@@ -14,12 +14,14 @@ class Probe(msgspec.Struct, frozen=True, omit_defaults=True):
     """A request that proves meaning: the replica is ready when the answer holds what a model computed.
 
     ``body`` is JSON text posted to ``path``; the answer must be 200. ``proves`` says what must be in it: for ``token``
-    ``usage.completion_tokens >= 1``, for ``class`` a label and probabilities (`core.proof.no_class`).
+    ``usage.completion_tokens >= 1``, for ``class`` a label and probabilities (`core.proof.no_class`), for
+    ``embedding`` one of ``width`` numbers (`core.proof.no_embedding`).
     """
 
     path: str
     body: str
-    proves: Literal["token", "class"] = "token"
+    proves: Literal["token", "class", "embedding"] = "token"
+    width: int = 0
 
 
 class Launch(msgspec.Struct, frozen=True):

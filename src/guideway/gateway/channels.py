@@ -16,9 +16,21 @@ LIMIT = 1024
 """How many texts one choice may have."""
 
 FIXED = frozenset(
-    {"finish_reason", "format", "id", "index", "logprobs", "object", "role", "status", "stop_reason", "type"}
+    {
+        "embedding",
+        "finish_reason",
+        "format",
+        "id",
+        "index",
+        "logprobs",
+        "object",
+        "role",
+        "status",
+        "stop_reason",
+        "type",
+    }
 )
-"""Fields that are no text."""
+"""Fields that are no text; an embedding is numbers, in base64 too."""
 _AT_ONCE = frozenset({"name"})
 
 

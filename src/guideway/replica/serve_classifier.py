@@ -12,7 +12,8 @@ from typing import Any
 
 from guideway.replica.batching import Batcher
 from guideway.replica.classifier import OnnxClassifier
-from guideway.replica.inference import Classification, refusal
+from guideway.replica.inference import Classification
+from guideway.replica.oip import refusal
 from guideway.replica.serve import Arguments, parse, read_settings, run, until_told
 
 

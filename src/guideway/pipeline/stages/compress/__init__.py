@@ -27,6 +27,11 @@ code = (
     "guideway.pipeline.stages.classify.rows",
     "guideway.pipeline.stages.classify.shipped",
     "guideway.pipeline.stages.classify.threshold",
+    "guideway.pipeline.stages.embed.compress",
+    "guideway.pipeline.stages.embed.export",
+    "guideway.pipeline.stages.embed.model",
+    "guideway.pipeline.stages.embed.rows",
+    "guideway.pipeline.stages.embed.shipped",
     "guideway.pipeline.stages.evaluate.splits",
     "guideway.pipeline.stages.data.clean",
     "guideway.pipeline.stages.examples",
@@ -41,6 +46,7 @@ code = (
     "guideway.replica.score",
     "guideway.replica.chat",
     "guideway.replica.classifier",
+    "guideway.replica.embedder",
     "guideway.replica.session",
     "guideway.replica.text",
 )
@@ -49,13 +55,16 @@ code = (
 def params(spec: Spec) -> Mapping[str, Any]:
     """The precision; with candidates the limits too, for they choose; with pruning also how the model was trained.
 
-    Else limits are judged later and change nothing. A classifier has what its threshold is set by.
+    Else limits are judged later and change nothing. A classifier has what its threshold is set by,
+    and embeddings what turns their cosines into probabilities.
     """
     asked = spec.compress
     params: dict[str, Any] = {"precision": asked.precision}
     if spec.task == "classify":
         outside = "" if spec.data.learn_out_of_scope else spec.data.out_of_scope
         return params | {"task": spec.task, "out_of_scope": outside, "validation": spec.train.validation.split}
+    if spec.task == "embed":
+        return params | {"task": spec.task, "temperature": spec.train.contrast.temperature}
     if asked.precision == "auto":
         params["candidates"] = asked.candidates
     if asked.precision == "auto" or asked.prune:
@@ -76,10 +85,8 @@ def run(job: Job) -> None:
     Raises:
         Refused: no candidate keeps to the limits.
     """
-    if job.params.get("task") == "classify":
-        from guideway.pipeline.stages.classify.compress import compress
-
-        compress(job)
+    if job.params.get("task") in ("classify", "embed"):
+        _of_an_encoder(job)
         return
     if "prune" in job.params:
         from guideway.pipeline.stages.compress.contest import contest
@@ -97,3 +104,12 @@ def run(job: Job) -> None:
     job.measure("model_bytes", after, "bytes", about="out", source="train")
     job.fact(f"{precision}: {before / 1e6:.1f} MB to {after / 1e6:.1f} MB")
     measure_distance(job)
+
+
+def _of_an_encoder(job: Job) -> None:
+    if job.params["task"] == "classify":
+        from guideway.pipeline.stages.classify.compress import compress
+    else:
+        from guideway.pipeline.stages.embed.compress import compress
+
+    compress(job)
