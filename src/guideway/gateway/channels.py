@@ -16,21 +16,9 @@ LIMIT = 1024
 """How many texts one choice may have."""
 
 FIXED = frozenset(
-    {
-        "embedding",
-        "finish_reason",
-        "format",
-        "id",
-        "index",
-        "logprobs",
-        "object",
-        "role",
-        "status",
-        "stop_reason",
-        "type",
-    }
+    {"finish_reason", "format", "id", "index", "logprobs", "object", "role", "status", "stop_reason", "type"}
 )
-"""Fields that are no text; an embedding is numbers, in base64 too."""
+"""Fields that are no text."""
 _AT_ONCE = frozenset({"name"})
 
 

@@ -17,6 +17,7 @@ import msgspec
 from guideway.core.spec.gateway import Gateway
 from guideway.core.terms import Terms
 from guideway.gateway.affinity import prefix_of
+from guideway.gateway.cache.repeatable import COMPUTED
 from guideway.gateway.channels import Make
 from guideway.gateway.errors import ApiError, bad_body
 from guideway.gateway.guard import AnswerGuard, Guard
@@ -90,8 +91,9 @@ class Preparation:
         """What a replica is sent for *request*, or why it is refused. Rules judge what the client wrote itself."""
         if self._unread and request.plain and not wanted.stream:
             prefix, digest = prefix_of(request.path, request.body, affinity) if affinity else 0, self.masking.digest
+            make = None if request.path in COMPUTED else self._make
             return Prepared(
-                request.body, False, prefix, (), digest, self._make, self._gate, self._quiet, self._hide, request.body
+                request.body, False, prefix, (), digest, make, self._gate, self._quiet, self._hide, request.body
             )
         try:
             return self._read(request, wanted, affinity)
@@ -118,6 +120,8 @@ class Preparation:
         make = self._make
         if masked.restores or watch is not None:
             make = partial(self._stream, watch or self.guard, masked.stream)
+        if path in COMPUTED:
+            make = None  # an answer of numbers has no text, and may be megabytes
         strip = bool(wanted.stream) and wanted.stream_options is None and path in _STREAMED
         return Prepared(
             asking_for_usage(body) if strip else body,
