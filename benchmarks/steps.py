@@ -25,6 +25,7 @@ class Timed:
         self.inputs: Mapping[str, Path] = {"data": data}
         self.root, self.out, self.resume = data, out, out.with_suffix(".resume")
         self.recalled: Sequence[Evidence] = ()
+        self.runner: Mapping[str, Any] = {}
         self.told: list[tuple[float, float]] = []
 
     def progress(self, done: float, total: float, note: str = "") -> None:

@@ -1,7 +1,11 @@
-"""Tests that need a server run where it is installed. In CI a missing one fails; elsewhere it is told aloud."""
+"""Tests that need a server run where it is installed. In CI a missing one fails; elsewhere it is told aloud.
+
+llama.cpp is in no package source that CI has, so its tests are left out there too where it is missing, as loudly.
+"""
 
 from __future__ import annotations
 
+import importlib.util
 import os
 import shutil
 from pathlib import Path
@@ -9,13 +13,15 @@ from pathlib import Path
 import pytest
 
 POSTGRES = Path("/usr/lib/postgresql")
+OPTIONAL = frozenset({"llama.cpp"})
+"""Servers that CI need not have."""
 MISSING = pytest.StashKey[dict[str, int]]()
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Leave out what asks for a server that this machine lacks; never in CI, where the test then fails."""
-    lacks = {server for server, here in _servers().items() if not here}
-    if os.environ.get("CI") or not lacks:
+    """Leave out what asks for a server that this machine lacks; in CI only optional ones, and the others fail there."""
+    lacks = _lacking()
+    if not lacks:
         return
     left_out = {item: needed & lacks for item in items if (needed := _needed(item)) & lacks}
     config.hook.pytest_deselected(items=list(left_out))
@@ -32,10 +38,14 @@ def pytest_report_collectionfinish(config: pytest.Config) -> list[str]:
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
     """The same at the end, where a quiet run is read; with several workers the servers are looked for again."""
-    if not os.environ.get("CI"):
-        for server, here in _servers().items():
-            if not here:
-                terminalreporter.write_line(f"{server} is not installed: its tests were left out", yellow=True)
+    for server in sorted(_lacking()):
+        terminalreporter.write_line(f"{server} is not installed: its tests were left out", yellow=True)
+
+
+def _lacking() -> set[str]:
+    """The servers whose tests are left out."""
+    lacks = {server for server, here in _servers().items() if not here}
+    return lacks & OPTIONAL if os.environ.get("CI") else lacks
 
 
 def _servers() -> dict[str, bool]:
@@ -45,6 +55,8 @@ def _servers() -> dict[str, bool]:
         "PostgreSQL": any(POSTGRES.glob("*/bin/initdb")),
         "docker-registry": bool(registry),
         "Prometheus": bool(prometheus),
+        "llama.cpp": bool(shutil.which("llama-server") and shutil.which("llama-quantize")),
+        "Ray": importlib.util.find_spec("ray") is not None,
     }
 
 
@@ -54,4 +66,6 @@ def _needed(item: pytest.Item) -> set[str]:
     where = getattr(getattr(item, "callspec", None), "params", {}).get("where")
     found = {"PostgreSQL"} if where == "postgresql" or "postgres" in fixtures else set()
     found |= {"docker-registry"} if fixtures & {"registry", "_shared_registry", "guarded"} else set()
+    found |= {"llama.cpp"} if "llama" in fixtures else set()
+    found |= {"Ray"} if "ray_cluster" in fixtures else set()
     return found | ({"Prometheus"} if fixtures & {"prometheus", "own_prometheus"} else set())

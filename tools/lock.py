@@ -19,7 +19,7 @@ ROOT = Path(__file__).parents[1]
 APART = ("torch",)
 EXTRAS = ("dev", "train")
 NOT_OURS = ("guideway", "pip", "setuptools", "wheel", "triton")
-LINUX = re.compile(r"-(?:(?:py2\.)?py3|cp3\d+)-(?:none|abi3|cp3\d+t?)-(?:any|.*(?:many|musl)linux.*)\.whl$")
+LINUX = re.compile(r"-(?:(?:py2\.)?py3\d*|cp3\d+)-(?:none|abi3|cp3\d+t?)-(?:any|.*(?:many|musl)linux.*)\.whl$")
 ACCEPT = "application/vnd.pypi.simple.v1+json"
 
 

@@ -42,6 +42,20 @@ def test_a_guard_whose_file_is_missing_is_refused(tmp_path, key):
     sound(load(tmp_path / "guideway.yaml", "dev", {}))
 
 
+def test_corrections_that_cannot_be_read_are_refused(tmp_path):
+    text = "gateway:\n  corrections: fixes.jsonl\n"
+    assert refused(tmp_path, text).startswith("guideway.yaml:5: fixes.jsonl cannot be read: No such file")
+    (tmp_path / "fixes.jsonl").write_text("\n{}\n")
+    assert refused(tmp_path, text).startswith(
+        "fixes.jsonl: no correction: line 2: Object missing required field `name`"
+    )
+    (tmp_path / "fixes.jsonl").write_text(
+        '{"name": "a", "on": "answer", "exact": "x", "answer": "y", "author": "ann", "reason": "x is wrong",'
+        ' "expires": "2099-12-31"}'
+    )
+    sound(load(tmp_path / "guideway.yaml", "dev", {}))
+
+
 OVERLAY = "environments:\n  prod:\n"
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 
 import msgspec
 import pytest
@@ -83,3 +84,52 @@ def test_who_said_nothing_is_no_erasure_that_looks_done(project, home):
 def test_a_tenant_must_be_named(project):
     said = project("feedback", "erase")
     assert (said.returncode, len(said.stderr.splitlines())) == (2, 1)
+
+
+RIGHTS = ("--licence", "CC-BY-4.0", "--consent", "terms of 2026")
+
+
+def keeps_prompts(project, home, *lines):
+    """Set telemetry.prompts, and put *lines* into the log of the gateway, the first into the older file."""
+    spec = project.folder / "guideway.yaml"
+    text = spec.read_text(encoding="utf-8")
+    assert "\ngateway:\n" in text
+    spec.write_text(text.replace("\ngateway:\n", "\ngateway:\n  telemetry: {prompts: true}\n"), encoding="utf-8")
+    folder = home.logs / "dev"
+    folder.mkdir(parents=True, exist_ok=True)
+    for name, line in zip(("gateway.log.1", "gateway.log"), lines, strict=True):
+        (folder / name).write_text(line + "\n", encoding="utf-8")
+
+
+def logged(request, text):
+    body = json.dumps({"model": "poet", "messages": [{"role": "user", "content": text}]})
+    return json.dumps({"event": "request", "id": request, "prompt": body})
+
+
+def test_corrections_become_rows_for_the_next_build(project, home):
+    now = time.time()
+    recent = msgspec.structs.replace(A, at=now)
+    waits(home, recent, msgspec.structs.replace(recent, request="b" * 48, owner="other", correction="7"), A)
+    waits(home, msgspec.structs.replace(recent, request="c" * 48))
+    keeps_prompts(project, home, logged("a" * 48, "six times seven?"), logged("b" * 48, "one more than six?"))
+    said = project("feedback", "export", "-o", "rows.jsonl", *RIGHTS)
+    assert (said.returncode, said.stdout) == (0, "2 rows in rows.jsonl; left out: 1 whose prompt is not in the log\n")
+    out = project.folder / "rows.jsonl"
+    rows = [json.loads(line) for line in out.read_text(encoding="utf-8").splitlines()]
+    assert sorted(row["messages"][-1]["content"] for row in rows) == ["42", "7"]
+    assert out.stat().st_mode & 0o777 == 0o600
+    said = project("feedback", "export", "-o", "rows.jsonl", *RIGHTS, "--tenant", "other")
+    assert said.stdout == "1 row in rows.jsonl\n"
+    with Database(home.database) as database:
+        assert [line.data["rows"] for line in ledger.entries(database, what="feedback exported")] == [2, 1]
+
+
+def test_prompts_that_are_not_kept_by_order_are_not_exported(project, home):
+    waits(home, msgspec.structs.replace(A, at=time.time()))
+    said = project("feedback", "export", "-o", "rows.jsonl", *RIGHTS)
+    assert said.returncode == 2 and "prompts are not kept in 'dev'" in said.stderr
+    assert not (project.folder / "rows.jsonl").exists()
+    assert project("feedback", "export", "-o", "rows.jsonl", "--licence", "MIT").returncode == 2
+    assert (
+        "--licence says nothing" in project("feedback", "export", "-o", "x", "--licence", " ", "--consent", "y").stderr
+    )

@@ -44,6 +44,8 @@ def test_a_base_may_ship_untrained(tmp_path):
         (EMBED.replace("base: base}", "base: base, privacy: {epsilon: 3.0}}"), "guideway.yaml:5: embeddings cannot"),
         (EMBED.replace("rows.jsonl}", "rows.jsonl, weight: 2.0}"), "guideway.yaml:4: pairs have no weights"),
         (EMBED + "evaluate: {folds: 3}\n", "guideway.yaml:6: 'evaluate.folds' is for classifiers"),
+        (EMBED + "evaluate: {against: serving}\n", "guideway.yaml:6: embeddings are compared with their base alone"),
+        (EMBED.replace("base: base}", "base: base, processes: 2}"), "guideway.yaml:5: embeddings are learnt by one"),
         (CHAT + "train: {contrast: {temperature: 0.1}}\n", "guideway.yaml:4: 'train.contrast' is for embeddings"),
         (CHAT + "train: {steps: 0}\n", "guideway.yaml:4: train.steps: must be at least 1"),
     ],

@@ -13,17 +13,19 @@ from guideway.core.errors import SpecError
 from guideway.core.launch import Launch
 from guideway.core.protocols import Engine
 from guideway.core.release import ServeSettings
-from guideway.engines import ENGINES, engine
+from guideway.engines import engine
 
 SETTINGS = ServeSettings(name="helper", task="chat", engine="onnx")
 FOLDER = Path("/releases/1")
+OWN = ("onnx", "transformers")
+"""Engines on our own model server."""
 
 
 def launch(name: str, settings: ServeSettings = SETTINGS) -> Launch:
     return engine(name).launch(FOLDER, settings, port=4321, threads=2)
 
 
-@pytest.mark.parametrize("name", ["onnx", "transformers"])
+@pytest.mark.parametrize("name", OWN)
 def test_an_engine_starts_the_server_of_its_name(name: str) -> None:
     made = launch(name)
     module = f"guideway.replica.serve_{name}"
@@ -32,13 +34,15 @@ def test_an_engine_starts_the_server_of_its_name(name: str) -> None:
     assert (made.port, made.preload) == (4321, module)
 
 
-@pytest.mark.parametrize(("name", "format"), [("onnx", "onnx"), ("transformers", "safetensors")])
+@pytest.mark.parametrize(
+    ("name", "format"), [("onnx", "onnx"), ("transformers", "safetensors"), ("vllm", "compressed-tensors")]
+)
 def test_an_engine_says_which_format_it_serves(name: str, format: str) -> None:
     assert (engine(name).name, engine(name).format) == (name, format)
 
 
-def test_the_servers_that_engines_name_exist() -> None:
-    for name in ENGINES:
+def test_the_servers_that_our_own_engines_name_exist() -> None:
+    for name in OWN:
         module = launch(name).preload
         assert module is not None
         assert (
@@ -65,7 +69,7 @@ def test_a_classifier_has_a_server_of_its_own_and_is_ready_when_it_names_a_class
     assert [one["name"] for one in json.loads(made.probe.body)["inputs"]] == ["text"]
 
 
-@pytest.mark.parametrize("name", ["onnx", "transformers"])
+@pytest.mark.parametrize("name", OWN)
 def test_no_engine_reports_to_anyone_or_imports_from_where_it_stands(name: str) -> None:
     env = dict(launch(name).env)
     quiet = {"onnx": "ORT_DISABLE_TELEMETRY", "transformers": "HF_HUB_DISABLE_TELEMETRY"}[name]
@@ -77,7 +81,7 @@ def test_the_same_question_gives_the_same_launch() -> None:
     assert launch("onnx") == launch("onnx")
 
 
-@pytest.mark.parametrize(("name", "advice"), [("onx", "did you mean 'onnx'"), ("zzz", "known: onnx, transformers")])
+@pytest.mark.parametrize(("name", "advice"), [("onx", "did you mean 'onnx'"), ("zzz", "known: ")])
 def test_an_unknown_engine_is_an_error_with_advice(name: str, advice: str) -> None:
     with pytest.raises(SpecError, match=f"no engine called '{name}'") as caught:
         engine(name)
@@ -113,7 +117,7 @@ def test_an_outsider_is_found_by_its_entry_point_and_loaded_only_when_named(monk
 
 def test_naming_an_engine_loads_no_model_library() -> None:
     code = (
-        "import sys; from guideway.engines import engine; engine('onnx'); engine('transformers')\n"
+        "import sys; from guideway.engines import engine; engine('onnx'); engine('transformers'); engine('vllm')\n"
         "heavy = ('torch', 'transformers', 'onnxruntime', 'numpy', 'guideway.replica')\n"
         "print([name for name in heavy if name in sys.modules])"
     )

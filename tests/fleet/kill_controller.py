@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Literal, NamedTuple
 
 import msgspec
+from kill_counts import witness
 
 from guideway.core.launch import Launch, Probe
 from guideway.core.rollout import Phase
@@ -131,6 +132,8 @@ class Reaper:
         self.home, self.points = home, {one.name: one for one in POINTS}
 
     def at(self, moment: Moment, database: Database | None = None, release: str = "") -> None:
+        if moment == "committed" and database:
+            witness(self.home, database)
         with contextlib.suppress(FileNotFoundError):
             fate = msgspec.json.decode((self.home.path / "fate.json").read_bytes(), type=Fate)
             point = self.points[fate.point]

@@ -1,26 +1,27 @@
 """Is every unit counted exactly once? What a canary has counted is compared with what the workers wrote.
 
 Outcomes and positions are committed together, so one look at both rows says which records must be in the count. The
-segments are kept by links of our own: whoever has read one to its end removes it.
+controller itself looks after each of its commits: whoever looks from outside may find an end and nothing before it.
+The segments are kept by links of our own: whoever has read one to its end removes it.
 """
 
 from __future__ import annotations
 
-import sqlite3
-import threading
+import contextlib
 from collections.abc import Iterator
+from pathlib import Path
 
 import msgspec
 
 from guideway.core.outcome import Outcome
-from guideway.core.rollout import Phase, Rollout
+from guideway.core.rollout import Phase
+from guideway.kit.files import write_atomic
 from guideway.kit.frames import frames
 from guideway.rollout.canary import Canary
+from guideway.store import canaries, fleet
+from guideway.store.database import Database
 from guideway.store.home import Home
 from guideway.store.outcomes import MAGIC, SUFFIX
-
-EVERY = 0.05
-"""Seconds between two looks."""
 
 
 class Snapshot(msgspec.Struct):
@@ -31,29 +32,47 @@ class Snapshot(msgspec.Struct):
     positions: dict[str, int]
 
 
+def witness(home: Home, database: Database) -> None:
+    """Keep how the newest rollout is counted now, while it is counted for, and the segments that there are."""
+    kept = home.path / "kept"
+    newest = next(iter(fleet.rollouts(database, "dev", limit=1)), None) if kept.is_dir() else None
+    canary = canaries.canary(database, newest.id, Canary) if newest and not newest.phase.final else None
+    if newest is None or canary is None:
+        return
+    _link(home.environment("dev") / "outcomes", kept)
+    before, positions = _last(kept, newest.id), canaries.positions(database, "dev")
+    for name in before.positions.keys() - positions.keys() if before else ():  # read to its end, and removed
+        positions[name] = (kept / name).stat().st_size
+    told = msgspec.msgpack.encode(Snapshot(newest.phase, canary, positions))
+    write_atomic(_file(kept, newest.id), told, durable=False)
+
+
+def _link(spool: Path, kept: Path) -> None:
+    for segment in spool.glob(f"*{SUFFIX}"):
+        if not segment.name.startswith("."):
+            with contextlib.suppress(FileExistsError):
+                (kept / segment.name).hardlink_to(segment)
+
+
+def _last(kept: Path, rollout: str) -> Snapshot | None:
+    file = _file(kept, rollout)
+    return msgspec.msgpack.decode(file.read_bytes(), type=Snapshot) if file.is_file() else None
+
+
+def _file(kept: Path, rollout: str) -> Path:
+    return kept / f"{rollout}.seen"
+
+
 class Counts:
-    """Looks again and again while it is entered, and keeps the last look at each rollout that was still counted for."""
+    """Has the controllers of *home* bear witness from now on, and checks what they saw."""
 
     def __init__(self, home: Home) -> None:
-        self.home, self.spool = home, home.environment("dev") / "outcomes"
         self.kept = home.path / "kept"
         self.kept.mkdir(exist_ok=True)
-        self.last: dict[str, Snapshot] = {}
-        self.looks = 0
-        self._over = threading.Event()
-        self._thread = threading.Thread(target=self._run, daemon=True)
-
-    def __enter__(self) -> Counts:
-        self._thread.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._over.set()
-        self._thread.join(30)
 
     def check(self, rollout: str) -> tuple[int, list[str]]:
         """How many units the workers had written by the last look, and what is wrong with how they were counted."""
-        last = self.last.get(rollout)
+        last = _last(self.kept, rollout)
         if last is None:
             return 0, ["nobody saw it counted"]
         written = Canary()
@@ -69,35 +88,6 @@ class Counts:
         data = (self.kept / name).read_bytes()[:position]
         for payload, _ in frames(data, len(MAGIC)):
             yield msgspec.msgpack.decode(payload, type=Outcome)
-
-    def _run(self) -> None:
-        with sqlite3.connect(self.home.database, timeout=30.0, isolation_level=None) as database:
-            while not self._over.wait(EVERY):
-                self._link()
-                self._look(database)
-        database.close()
-
-    def _link(self) -> None:
-        for segment in self.spool.glob(f"*{SUFFIX}"):
-            kept = self.kept / segment.name
-            if not segment.name.startswith(".") and not kept.exists():
-                kept.hardlink_to(segment)
-
-    def _look(self, database: sqlite3.Connection) -> None:
-        database.execute("BEGIN")
-        rollout = database.execute("SELECT body FROM rollouts ORDER BY created DESC, id DESC LIMIT 1").fetchone()
-        canaries = database.execute("SELECT rollout, body FROM canaries").fetchall()
-        positions = dict(database.execute("SELECT segment, position FROM spools").fetchall())
-        database.execute("COMMIT")
-        self.looks += 1
-        now = msgspec.json.decode(rollout[0], type=Rollout)
-        body = dict(canaries).get(now.id)
-        if now.phase.final or body is None:
-            return
-        before = self.last[now.id].positions if now.id in self.last else {}
-        for name in before.keys() - positions.keys():  # it was read to its end, and removed
-            positions[name] = (self.kept / name).stat().st_size
-        self.last[now.id] = Snapshot(now.phase, msgspec.msgpack.decode(body, type=Canary), positions)
 
 
 def _told(canary: Canary) -> dict[str, tuple]:

@@ -230,7 +230,7 @@ def killed_at(town: Town, points: Sequence[Point], seed: int) -> Killed:
     """A rollout whose controllers are killed at *points*, one after the other, and ended by a last one, under load."""
     dice, bad = random.Random(f"{points[0].name} {seed}"), points[0].bad
     counts = Counts(town.home)
-    with Load(town.port, town.key, RATE, "".join(dice.choices("klmnop", k=8))) as load, counts:
+    with Load(town.port, town.key, RATE, "".join(dice.choices("klmnop", k=8))) as load:
         rollout = town.ship(share=ILL if bad else 0.0, doom=points[0])
         for later in (*points[1:], None):
             town.bury()

@@ -281,7 +281,7 @@ def test_rules_that_cannot_be_read_are_an_error_and_not_no_rules():
 
 def test_a_rule_that_fails_refuses(monkeypatch):
     guard = release(deny=(BOMB,))
-    monkeypatch.setattr("guideway.gateway.guard.prompts.forms", lambda _: 1 / 0)
+    monkeypatch.setattr("guideway.guardrails.prompts.forms", lambda _: 1 / 0)
     assert code_of(guard, chat("hello")) == "content_filter"
 
 

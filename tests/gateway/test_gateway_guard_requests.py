@@ -9,7 +9,7 @@ from guard_rig import SYSTEM, chat, code_of, release
 
 from guideway.core.guardrails import Guardrails
 from guideway.gateway.guard import Guard
-from guideway.gateway.guard.regex import costly
+from guideway.guardrails.regex import costly
 from guideway.replica.chat import render_chat
 
 PLAIN = release()

@@ -12,6 +12,7 @@ from guideway.core.evidence import Evidence, Interval, Subject
 from guideway.core.release import Release
 from guideway.core.spec import SpecFile, build_part, load
 from guideway.pipeline.workshop import Workshop, open_workshop
+from guideway.sealing.dossier import package_of
 from guideway.sealing.seal import seal
 from guideway.signing import dsse, statements
 from guideway.store.home import Home
@@ -24,7 +25,7 @@ data: {sources: [{path: rows.jsonl}]}
 replicas: 1
 environments: {prod: {}, staging: {}}
 """
-DATA, TRAINED, SMALL, REPORT, SCAN = (f"sha256:{digit * 64}" for digit in "12345")
+DATA, TRAINED, SMALL, REPORT, SCAN, COMPARED = (f"sha256:{digit * 64}" for digit in "123456")
 SURE = Interval(1.0, 2.0, 0.95, "bootstrap")
 
 
@@ -48,9 +49,13 @@ class Project:
     def spec(self, environment="prod") -> SpecFile:
         return load(self.path, environment)
 
-    def build(self, *, note="first", perplexity=1.5, seal_it=True) -> Release:
-        """A release whose steps all ran; *note* makes its package another one while the model stays the same."""
+    def build(self, *, note="first", perplexity=1.5, against: Release | None = None) -> Release:
+        """A release whose steps all ran; *note* makes its package another one while the model stays the same.
+
+        It was compared with the release *against*, if one is given.
+        """
         spec = {**build_part(self.spec().spec), "policy": {"intended_use": note}}
+        spec["evaluate"] = {**spec["evaluate"], "against": "serving" if against else ""}
         folder = self.path.parent / f"package {note}"
         (folder / "model").mkdir(parents=True)
         (folder / "model" / "model.onnx").write_text("weights")
@@ -59,6 +64,8 @@ class Project:
         files = self.shop.blobs.put_tree(folder).files
         package = Artifact.of(list(files)).digest
         proofs = [self.shop.blobs.put_bytes(text) for text in self._steps(package, perplexity)]
+        if against:
+            proofs.append(self.shop.blobs.put_bytes(self._comparison(package_of(against.files))))
         return seal(
             self.shop.blobs,
             self.shop.database,
@@ -93,6 +100,12 @@ class Project:
                 *(fact(one, 0, package, "package") for one in ("unsafe_files", "secrets", "secrets_in_logs")),
             ),
         ]
+
+    def _comparison(self, other: str) -> bytes:
+        inputs = {"data": DATA, "train": TRAINED, "compress": SMALL, "serving": other}
+        gain = Interval(-0.01, 0.01, 0.95, "bootstrap")
+        told = fact("serving_loss_gain", 0.0, SMALL, "compress", slice="test", interval=gain, inputs=(DATA, other))
+        return self._step("against", COMPARED, inputs, told)
 
     def _step(self, name: str, output: str, inputs: dict[str, str], *facts: dict[str, Any], **more: Any) -> bytes:
         said = statements.provenance(

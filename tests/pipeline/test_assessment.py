@@ -12,6 +12,7 @@ from guideway.core.dossier import environment_subject
 from guideway.core.errors import Refused, SpecError
 from guideway.core.evidence import Evidence, Subject
 from guideway.core.gate import Verdict
+from guideway.core.route import Arm, Route
 from guideway.pipeline.admission import admitted
 from guideway.pipeline.assess import ADMITTING, assess, gather
 from guideway.pipeline.bring import Asked, bring
@@ -20,7 +21,7 @@ from guideway.sealing.attest import approve, attest, waive
 from guideway.signing import signers, statements
 from guideway.signing.keys import trusted
 from guideway.standard import default_clauses
-from guideway.store import evidence, ledger
+from guideway.store import evidence, fleet, ledger
 
 DAY = 86400.0
 
@@ -258,3 +259,20 @@ def test_a_figure_that_guideway_measures_cannot_be_brought_at_all(project):
     with pytest.raises(SpecError, match="rejected_rows"):
         brought(project, release, "better.json", data)
     assert judged(project, release)["DAT-02"].verdict is Verdict.PASS
+
+
+def serve(project, release, environment="prod"):
+    epoch = fleet.take_epoch(project.shop.database)
+    fleet.put_route(project.shop.database, Route(environment, "days", 1, epoch, Arm(release.digest, ())))
+
+
+def test_a_comparison_proves_something_only_against_the_release_that_serves_now(project):
+    first, second = project.build(note="first"), project.build(note="second")
+    new = project.build(note="third", against=first)
+    assert judged(project, new)["EVL-01"].verdict is Verdict.PASS
+    serve(project, first)
+    assert judged(project, new)["EVL-01"].verdict is Verdict.PASS
+    serve(project, second)
+    said = judged(project, new)["EVL-01"]
+    assert said.verdict is Verdict.UNKNOWN and said.stops and "serving_loss_gain" in said.figure
+    assert judged(project, new, "staging")["EVL-01"].verdict is Verdict.PASS

@@ -9,9 +9,12 @@ import pytest
 from guideway.core.artifact import Artifact, File, digest_bytes
 from guideway.core.errors import SpecError
 from guideway.core.release import Release
+from guideway.core.route import Arm, Route
 from guideway.pipeline.borrow import borrow
 from guideway.pipeline.plan import plan
-from guideway.store import releases, steps
+from guideway.pipeline.run import run
+from guideway.pipeline.workshop import for_environment
+from guideway.store import fleet, releases, steps
 from guideway.store.steps import StepResult
 
 DIGEST, OTHER = "sha256:" + "1" * 64, "sha256:" + "2" * 64
@@ -95,3 +98,42 @@ def test_a_stage_finds_the_model_among_its_inputs_and_runs_anew_when_it_changes(
     (step,) = plan(project.spec(mode=other), project.root, list(project.stages.values()), project.shop.known)
     assert step.why == "input changed: base"
     assert project.run(mode=other)["borrower"].facts == ("b.safetensors",)
+
+
+def serve(project, digest, environment="prod"):
+    route = Route(environment, "small", 1, fleet.take_epoch(project.shop.database), Arm(digest, ()))
+    fleet.put_route(project.shop.database, route)
+
+
+def test_what_serves_is_the_whole_release_of_that_environment_and_nothing_where_none_does(project, shipped):
+    serve(project, DIGEST)
+    assert names(borrow(project.shop.database, "serving", "prod")) == [
+        "model/a.safetensors", "model/config.json", "serve.json",
+    ]  # fmt: skip
+    assert names(borrow(project.shop.database, "serving", "staging")) == []
+    assert names(borrow(project.shop.database, f"whole:{shipped}")) == names(
+        borrow(project.shop.database, "serving", "prod")
+    )
+
+
+def test_a_step_that_reads_what_serves_runs_anew_when_something_else_does(project, shipped):
+    stages = {"borrower": importlib.import_module("fake_borrower")}
+
+    def ran(environment):
+        project.events.clear()
+        shop = for_environment(project.shop, environment)
+        found = run(project.spec(mode="serving"), project.root, stages, shop, project.events.append)["borrower"]
+        return found.facts, type(project.events[0]).__name__
+
+    assert ran("prod") == (("",), "StepStarted")
+    serve(project, DIGEST)
+    assert ran("prod") == (("model model/a.safetensors model/config.json serve.json",), "StepStarted")
+    assert ran("prod")[1] == "StepFinished"
+    assert ran("staging") == (("",), "StepFinished")
+    sealed(project, files(project, serve__json="{}"), OTHER)
+    serve(project, OTHER)
+    assert ran("prod") == (("serve.json",), "StepStarted")
+    (step,) = plan(
+        project.spec(mode="serving"), project.root, list(stages.values()), for_environment(project.shop, "prod").known
+    )
+    assert not step.runs

@@ -38,6 +38,12 @@ def test_json_is_parsed_text_is_text_and_all_else_is_left_alone(blobs):
     }
 
 
+def test_a_tokenizer_that_says_it_has_no_longest_input_is_read(blobs):
+    unlimited = int(1e30)  # as transformers writes it
+    file = put(blobs, "model/tokenizer_config.json", b'{"model_max_length": %d}' % unlimited)
+    assert documents(blobs, [file]) == {"model/tokenizer_config.json": {"model_max_length": unlimited}}
+
+
 def test_what_is_larger_than_the_limit_is_left_out(blobs):
     files = [put(blobs, "small.json", b"[1]"), put(blobs, "large.json", b"[1,2,3]")]
     assert documents(blobs, files, limit=3) == {"small.json": [1]}

@@ -191,6 +191,35 @@ def test_a_candidate_is_compared_with_what_serves_on_the_same_data(value, served
     assert said.verdict is verdict
 
 
+AGAINST = check(metric="gain", at_least=-0.05, sure=True, interval=True, only="against")
+
+
+def compared(low, against="sha256:served"):
+    """A proof of a gain whose interval begins at *low*, against that release."""
+    inputs = (against, "sha256:data")
+    return fact(low + 0.1, "gain", interval=Interval(low, low + 0.2, 0.95, "bootstrap"), inputs=inputs)
+
+
+@pytest.mark.parametrize(
+    ("proof", "verdict"),
+    [
+        (compared(-0.04), Verdict.PASS),
+        (compared(-0.06), Verdict.FAIL),
+        (compared(0.5, against="sha256:another"), Verdict.UNKNOWN),
+    ],
+)
+def test_a_comparison_counts_with_its_whole_interval_and_only_against_what_serves_now(proof, verdict):
+    asked = build_part(spec(evaluate={"against": "serving"}))
+    said = judged(clause(AGAINST), proof, spec=asked, serving=(), served="sha256:served")
+    assert said.verdict is verdict
+
+
+@pytest.mark.parametrize(("against", "serving"), [("", ()), ("serving", None)])
+def test_a_comparison_is_judged_where_it_is_asked_for_and_something_serves(against, serving):
+    known = dossier(compared(-1.0), spec=build_part(spec(evaluate={"against": against})), serving=serving)
+    assert judge_all([clause(AGAINST)], known, level="prod", when=["seal"], at=NOW) == ()
+
+
 def test_the_first_release_is_compared_with_nothing():
     assert judge_all([clause(SERVING)], dossier(), level="prod", when=["seal"], at=NOW) == ()
 

@@ -100,6 +100,20 @@ def test_a_launch_serves_and_stops_and_says_so_in_its_log(local, tmp_path):
     assert not ask(one.port, one.probe).ready
 
 
+def test_variables_that_a_launch_sheds_stay_behind_unless_it_sets_them_itself(tmp_path, monkeypatch):
+    for name in ("LLAMA_ARG_TOOLS", "LLAMA_API_KEY", "OTHER"):
+        monkeypatch.setenv(name, "from our own")
+    log, local = tmp_path / "one.log", LocalTarget(tmp_path, warm=False)
+    process = local.start(
+        launch(argv=("/usr/bin/env",), preload=None, sheds=("LLAMA_",), env=(("LLAMA_API_KEY", "its own"),)), log
+    )
+    deadline = time.monotonic() + 20
+    while local.alive(process) and time.monotonic() < deadline:
+        time.sleep(0.01)
+    said = log.read_text().splitlines()
+    assert "OTHER=from our own" in said and [one for one in said if "LLAMA" in one] == ["LLAMA_API_KEY=its own"]
+
+
 def test_replicas_share_one_process_that_was_warmed(warm, tmp_path):
     launches = [launch(), launch()]
     processes = [warm.start(one, tmp_path / f"{one.port}.log") for one in launches]

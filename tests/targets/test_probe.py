@@ -9,18 +9,25 @@ import threading
 import pytest
 
 from guideway.core.launch import Probe
-from guideway.targets.probe import ask
+from guideway.targets.probe import ask, until_quiet
 
 PROBE = Probe("/v1/chat/completions", '{"max_tokens": 1}')
 
 
 class Answering:
-    """A server that gives one answer, and keeps what it was asked."""
+    """A server that gives one answer, and keeps what it was asked; it gives *more*, in turn, to who reads it."""
 
-    def __init__(self, status: int, body: bytes) -> None:
+    def __init__(self, status: int, body: bytes, *more: bytes) -> None:
         asked: list[tuple[str, bytes]] = []
+        bodies = [body, *more]
 
         class Model(http.server.BaseHTTPRequestHandler):
+            def do_GET(self) -> None:
+                asked.append((self.path, b""))
+                self.send_response(status)
+                self.end_headers()
+                self.wfile.write(bodies.pop(0) if len(bodies) > 1 else bodies[0])
+
             def do_POST(self) -> None:
                 asked.append((self.path, self.rfile.read(int(self.headers["Content-Length"]))))
                 self.send_response(status)
@@ -104,3 +111,39 @@ def test_the_time_of_a_probe_is_told_by_the_clock_that_is_passed():
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
         assert ask(taken.getsockname()[1], PROBE, clock=lambda: next(ticks)).seconds == 2.5
+
+
+BUSY = ("engine:running", "engine:waiting")
+
+
+def gauges(running: int, waiting: int) -> bytes:
+    lines = ("# TYPE engine:running gauge", f"engine:running {running}", f'engine:waiting{{model="m"}} {waiting}.0')
+    return "\n".join((*lines, "engine:running_total 7", "other 5")).encode()
+
+
+def test_who_stops_a_server_waits_until_it_answers_nobody_and_nobody_waits() -> None:
+    with Answering(200, gauges(1, 0), gauges(0, 2), gauges(0, 0)) as server:
+        left = until_quiet(server.port, BUSY, 60.0, pause=0.001)
+    assert [path for path, _ in server.asked] == ["/metrics"] * 3
+    assert 0 < left < 60
+
+
+def test_who_stops_a_server_waits_no_longer_than_he_has_time() -> None:
+    moments = iter(range(100))
+    with Answering(200, gauges(3, 0)) as server:
+        assert until_quiet(server.port, BUSY, 4.0, clock=lambda: float(next(moments)), pause=0.001) == 0.0
+    assert len(server.asked) == 3
+
+
+@pytest.mark.parametrize("said", [b"", b"engine:running what", b"\xff\xfe", gauges(0, 0)])
+def test_a_server_that_tells_nothing_is_not_waited_for(said: bytes) -> None:
+    with Answering(200, said) as server:
+        assert until_quiet(server.port, BUSY, 60.0) > 50.0
+    assert len(server.asked) == 1
+
+
+def test_neither_is_one_that_finishes_by_itself_or_is_gone() -> None:
+    with Answering(200, gauges(1, 1)) as server:
+        assert until_quiet(server.port, (), 60.0) > 50.0
+    assert not server.asked
+    assert until_quiet(server.port, BUSY, 60.0) > 50.0

@@ -16,10 +16,11 @@ from guideway.store.releases import label
 
 
 @click.command("build")
+@click.option("--replay", "again", is_flag=True, help="Train once more, and leave how far the two models are apart.")
 @spec_option
 @environment_option
 @json_option
-def command(path: Path, environment: str, as_json: bool) -> None:
+def command(*, again: bool, path: Path, environment: str, as_json: bool) -> None:
     """Run the stages that must run, judge the result, and seal a release.
 
     What is not proven is refused: exit code 3, with the reason.
@@ -27,6 +28,6 @@ def command(path: Path, environment: str, as_json: bool) -> None:
     file, home = opened(path, environment)
     with drawn(as_json=as_json) as emit:
         shop = open_workshop(home)
-        built = build(file, shop, emit)
+        built = build(file, shop, emit, again=again)
         catch_up(shop.database, home)
         emit(Note(f"sealed {label(built.release)}", {"release": built.release.digest}))

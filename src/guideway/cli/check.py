@@ -67,6 +67,7 @@ def sound(file: SpecFile) -> None:
         raise SpecError(error.what, where=where, try_this=error.try_this) from None
     _check_size(file)
     _check_guards(file)
+    _check_corrections(file)
 
 
 def takeover(file: SpecFile) -> Rollout:
@@ -110,6 +111,24 @@ def _check_guards(file: SpecFile) -> None:
                     where=file.where("rollout", "guards", number, key),
                     try_this=f"its path begins at {file.root}",
                 )
+
+
+def _check_corrections(file: SpecFile) -> None:
+    """Corrections that cannot be read would correct nothing, and nobody would notice."""
+    path = file.spec.gateway.corrections
+    if not path:
+        return
+    from guideway.gateway.corrections import read_corrections  # with it comes a library that others need not wait for
+
+    try:
+        read_corrections((file.root / path).read_bytes())
+    except OSError as error:
+        where, advice = file.where("gateway", "corrections"), f"its path begins at {file.root}"
+        raise SpecError(f"{path} cannot be read: {error.strerror}", where=where, try_this=advice) from None
+    except ValueError as error:
+        advice = 'a line is {"name": ..., "on": "prompt" or "answer", "exact" or "pattern": ..., "answer": ..., '
+        advice += '"author": ..., "reason": ..., "expires": "2027-12-31"}'
+        raise SpecError(f"no correction: {error}", where=path, try_this=advice) from None
 
 
 def _check_gateway(file: SpecFile) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import click
@@ -14,15 +15,18 @@ from guideway.cli.project import environment_option, json_option, opened, spec_o
 from guideway.cli.state import writing
 from guideway.core.errors import SpecError
 from guideway.core.feedback import Judgement
-from guideway.store import feedback
+from guideway.gateway.lessons import Rights, lessons, prompts_of
+from guideway.kit.files import write_atomic
+from guideway.store import feedback, ledger
 from guideway.store.database import Database
+from guideway.store.home import Home
 
 _SHOWN = 40
 
 
 @click.group("feedback")
 def command() -> None:
-    """List what clients say of answers, and erase what a tenant said."""
+    """List what clients say of answers, make rows to train on of it, and erase what a tenant said."""
 
 
 @command.command("list")
@@ -62,6 +66,55 @@ def erase(tenant: str, path: Path, environment: str) -> None:
             f"'{tenant}' said nothing", try_this="`guideway feedback list` shows who did; key:ID without a tenant"
         )
     click.echo(f"{gone} judgement{'' if gone == 1 else 's'} erased")
+
+
+@command.command("export")
+@click.option("-o", "--out", required=True, type=click.Path(path_type=Path, dir_okay=False), help="The file of rows.")
+@click.option("--licence", required=True, help="What every row says it may be used under, such as CC-BY-4.0.")
+@click.option("--consent", required=True, help="On what ground its writer agreed, such as 'terms of 2026, 4'.")
+@click.option("--tenant", "tenants", multiple=True, help="Only what this tenant said; may be repeated.")
+@click.option("--days", default=30, show_default=True, type=click.IntRange(min=1), help="That of the last DAYS days.")
+@spec_option
+@environment_option
+def export(
+    *, out: Path, licence: str, consent: str, tenants: tuple[str, ...], days: int, path: Path, environment: str
+) -> None:
+    """Write what users corrected as rows for the next build: prompt, right answer, licence and consent, masked."""
+    file, home = opened(path, environment)
+    rights = Rights(_named("--licence", licence), _named("--consent", consent))
+    if not file.spec.gateway.telemetry.prompts:
+        where = file.where("gateway", "telemetry", "prompts")
+        advice = (
+            "set gateway.telemetry.prompts: true, if law and users allow it; from then on prompts are logged, masked"
+        )
+        raise SpecError(f"prompts are not kept in '{environment}'", where=where, try_this=advice)
+    now = time.time()
+    with writing(home) as database:
+        feedback.commit(database, home.environment(environment) / feedback.FOLDER)
+        found = feedback.all_of(database, environment, since=now - days * 86_400)
+        chosen = [one for one in found if not tenants or one.owner in tenants]
+        prompts = prompts_of(_logged(home, environment), {one.request for one in chosen})
+        made = lessons(chosen, prompts, file.spec.task, rights)
+        data = {"rows": len(made.rows), "licence": licence, "consent": consent}
+        ledger.append(database, at=now, who="command line", what="feedback exported", subject=environment, data=data)
+    write_atomic(out, b"".join(msgspec.json.encode(row) + b"\n" for row in made.rows), mode=0o600)
+    left = ", ".join(f"{count} {why}" for why, count in sorted(made.left_out.items()))
+    click.echo(f"{len(made.rows)} row{'' if len(made.rows) == 1 else 's'} in {out}{left and f'; left out: {left}'}")
+
+
+def _logged(home: Home, environment: str) -> Iterator[bytes]:
+    """The lines of the gateway's logs, the older file first."""
+    for name in ("gateway.log.1", "gateway.log"):
+        path = home.logs / environment / name
+        if path.is_file():
+            with path.open("rb") as lines:
+                yield from lines
+
+
+def _named(option: str, said: str) -> str:
+    if not said.strip():
+        raise SpecError(f"{option} says nothing", try_this="rows that nobody may use are no use")
+    return said.strip()
 
 
 def _words(one: Judgement) -> str:

@@ -9,7 +9,7 @@ import msgspec
 
 ArmName = Literal["stable", "candidate"]
 
-Exclusion = Literal["", "no rollout", "seen before", "batch", "golden", "warm-up", "shadow"]
+Exclusion = Literal["", "no rollout", "seen before", "batch", "golden", "warm-up", "shadow", "corrected"]
 """Why a request is no unit; empty: it is one. Decided before the arm and without regard to it."""
 
 _RESOLUTION = 1 << 53

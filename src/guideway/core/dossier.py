@@ -56,7 +56,8 @@ class Dossier(msgspec.Struct, frozen=True, kw_only=True):
     ``subjects`` maps what evidence can be about to its digest: data, train, compress, evaluate, package, release,
     environment, organisation, code. ``ships`` is the role of the model that serves (train or compress).
     ``steps`` maps each step to the parameters that it ran with. ``serving`` are the proofs about the model that
-    serves in the environment now, None when none does. ``authors`` are the ids of the keys that sealed it.
+    serves in the environment now, None when none does;
+    ``served`` is the digest of that release's package. ``authors`` are the ids of the keys that sealed it.
     ``waivers`` include those that ended; ``previous`` is the release sealed before this one.
     """
 
@@ -69,6 +70,7 @@ class Dossier(msgspec.Struct, frozen=True, kw_only=True):
     release: Release | None = None
     previous: Release | None = None
     serving: tuple[Proof, ...] | None = None
+    served: Digest | None = None
     steps: Mapping[str, Mapping[str, Any]] = {}
     authors: tuple[str, ...] = ()
     approvals: tuple[Approval, ...] = ()

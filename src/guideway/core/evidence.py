@@ -41,7 +41,10 @@ class Producer(msgspec.Struct, frozen=True):
 
 
 class Evidence(msgspec.Struct, frozen=True, omit_defaults=True):
-    """One measured fact. Times are seconds since 1970, UTC."""
+    """One measured fact. Times are seconds since 1970, UTC.
+
+    Not ``repeatable`` is what somebody elsewhere said, who may say another thing the next time.
+    """
 
     metric: str
     value: float
@@ -56,6 +59,7 @@ class Evidence(msgspec.Struct, frozen=True, omit_defaults=True):
     automatic: bool = True
     at: float = 0.0
     valid_until: float | None = None
+    repeatable: bool = True
     schema: str = "guideway.evidence.v1"
 
 

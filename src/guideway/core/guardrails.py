@@ -11,9 +11,12 @@ Where = Literal["input", "output", "both"]
 Roles = Literal["users", "all"]
 Label = Annotated[str, Meta(min_length=1, max_length=80)]
 Characters = Annotated[int, Meta(ge=0)]
+Ordinary = Annotated[float, Meta(gt=0.5, lt=1.0)]
+"""A share of ordinary prompts."""
 
 RULES_FILE = "guardrails.json"
 CLASSIFIER_FILE = "guardrails.safetensors"
+OUTLIERS_FILE = "outliers.safetensors"
 REFUSAL = "this request is not answered here"
 
 
@@ -39,13 +42,29 @@ class Topics(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     only: tuple[Topic, ...] = ()
 
 
+class Outlier(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """What becomes of a prompt that is more unusual than this share of ordinary ones; None: nothing does.
+
+    ``flag``: it is answered, and answer, log and counters say so. ``refuse``: it is not answered.
+    """
+
+    flag: Ordinary | None = None
+    refuse: Ordinary | None = None
+
+    @property
+    def strictest(self) -> float:
+        """The largest share that is asked for."""
+        return max(share for share in (self.flag, self.refuse, 0.5) if share is not None)
+
+
 class Guardrails(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """The rules of one release.
 
     ``threshold``: refuse a prompt whose score reaches it; None: no classifier lies beside the rules. ``roles``: whose
     words it judges: those of users and instructions, or those of models and tools too. ``tools``: the
     only functions that the model may call; None: all. Limits are in characters, 0 is none. ``secret_prompt``: the
-    system prompt is not told. ``neutralise``: what could run or load something is taken out of answers.
+    system prompt is not told. ``neutralise``: what could run or load something is taken out of answers. ``outlier``
+    None: no reference of ordinary prompts lies beside the rules.
     """
 
     deny: tuple[DenyRule, ...] = ()
@@ -58,6 +77,7 @@ class Guardrails(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     secret_prompt: bool = True
     neutralise: bool = True
     refusal: str = REFUSAL
+    outlier: Outlier | None = None
 
 
 def read_guardrails(data: bytes) -> Guardrails:

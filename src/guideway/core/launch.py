@@ -15,21 +15,25 @@ class Probe(msgspec.Struct, frozen=True, omit_defaults=True):
 
     ``body`` is JSON text posted to ``path``; the answer must be 200. ``proves`` says what must be in it: for ``token``
     ``usage.completion_tokens >= 1``, for ``class`` a label and probabilities (`core.proof.no_class`), for
-    ``embedding`` one of ``width`` numbers (`core.proof.no_embedding`).
+    ``embedding`` one of ``width`` numbers (`core.proof.no_embedding`). ``busy`` names gauges at ``/metrics`` that are
+    above nought while the server answers somebody, where it would break off when it is asked to end: who stops it
+    waits for them. Empty: it finishes by itself.
     """
 
     path: str
     body: str
     proves: Literal["token", "class", "embedding"] = "token"
     width: int = 0
+    busy: tuple[str, ...] = ()
 
 
 class Launch(msgspec.Struct, frozen=True):
     """How to start one model server on a port of this machine.
 
     ``argv`` is ``(interpreter, "-m", module, *arguments)`` when ``preload`` names that module: a target may
-    then fork it from a process that has the module imported already, instead of starting cold. ``terms`` is what
-    the release inside asks of the gateway.
+    then fork it from a process that has the module imported already, instead of starting cold. ``sheds`` are the
+    beginnings of names: of the environment that a target hands on, variables so called stay behind. ``terms`` is
+    what the release inside, and the server around it, ask of the gateway.
     """
 
     argv: tuple[str, ...]
@@ -37,6 +41,7 @@ class Launch(msgspec.Struct, frozen=True):
     probe: Probe
     env: tuple[tuple[str, str], ...] = ()
     preload: str | None = None
+    sheds: tuple[str, ...] = ()
     terms: Terms = Terms()
 
 

@@ -46,7 +46,7 @@ class Outcome(msgspec.Struct, frozen=True, array_like=True):
     output_tokens: int | None = None
     finish_reason: str = ""
     exceeded: tuple[float, ...] = ()
-    cached: Literal["", "hit", "shared"] = ""
+    cached: Literal["", "hit", "shared", "corrected"] = ""
     refused: bool = False
     guarded: bool = False
     stream: bool = False

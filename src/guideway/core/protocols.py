@@ -19,6 +19,7 @@ class Job(Protocol):
     ``resume`` outlives a stage that is killed: whoever runs the very same step next finds there what it left. The
     folder is made by the stage that needs it, and is gone when the step is done. ``recalled`` are the earlier facts,
     the oldest first, of the metrics that the module of the stage gives in ``recalls(params)``, if it has that function.
+    ``runner`` is what it gives in ``runs_on(spec)``, if it has that one: where to work, which changes no result.
     """
 
     params: Mapping[str, Any]
@@ -27,6 +28,7 @@ class Job(Protocol):
     out: Path
     resume: Path
     recalled: Sequence[Evidence]
+    runner: Mapping[str, Any]
 
     def progress(self, done: float, total: float, note: str = "") -> None:
         """Say how far the work is; cheap enough to call at every step."""
@@ -42,6 +44,7 @@ class Job(Protocol):
         interval: Interval | None = None,
         slice: str = "",
         source: str | None = None,
+        repeatable: bool = True,
     ) -> None:
         """Leave one fact as evidence. ``about`` and ``source`` name an input, or ``out`` for the stage's own result."""
 
@@ -52,9 +55,11 @@ class Job(Protocol):
 class Stage(Protocol):
     """One step of the work: a pure function of its inputs and parameters. A module meets this as it stands.
 
-    Four more names may be there: ``wanted(spec)`` says whether a spec has the stage at all, ``uses`` names stages
-    whose results are inputs where the spec has them, ``code`` names modules that the result depends on, and
-    ``environment`` is a requirements file with hashes: the stage runs with what that file locks.
+    Six more names may be there: ``wanted(spec)`` says whether a spec has the stage at all, ``uses`` names stages
+    whose results are inputs where the spec has them, ``code`` names modules that the result depends on,
+    ``brings(spec)`` names libraries that only some specs need, ``runs_on(spec)`` says where the work is done, which is
+    no part of its key, and ``environment``, or ``environment(spec)``, is a requirements file with hashes: the stage
+    runs with what that file locks.
     """
 
     name: str

@@ -13,7 +13,10 @@ class Terms(msgspec.Struct, frozen=True):
 
     ``system`` is put before every conversation; ``masking`` is the least that is done with personal data;
     ``temperature`` and ``max_tokens`` hold where a request names none; ``classifier`` is the file of that of
-    the guardrails on this host, and ``tokenizer`` that of the model, or empty.
+    the guardrails on this host, ``outliers`` that of the reference of ordinary prompts, and ``tokenizer`` that of the
+    model, or empty. ``fields`` are all that a body may hold besides what plain requests do, where the model server
+    would obey more than the gateway reads; empty: any. ``marks`` are taken out of conversations, where it would take
+    them for the beginning or the end of a turn.
     """
 
     system: str = ""
@@ -24,3 +27,6 @@ class Terms(msgspec.Struct, frozen=True):
     guardrails: Guardrails = Guardrails()
     classifier: str = ""
     tokenizer: str = ""
+    fields: tuple[str, ...] = ()
+    marks: tuple[str, ...] = ()
+    outliers: str = ""

@@ -6,9 +6,14 @@ from importlib.metadata import entry_points
 
 from guideway.core.errors import SpecError, did_you_mean
 from guideway.core.protocols import Engine
-from guideway.engines import onnx, transformers
+from guideway.engines import llamacpp, onnx, transformers, vllm
 
-ENGINES: dict[str, Engine] = {onnx.name: onnx, transformers.name: transformers}
+ENGINES: dict[str, Engine] = {
+    onnx.name: onnx,
+    transformers.name: transformers,
+    llamacpp.name: llamacpp,
+    vllm.name: vllm,
+}
 
 
 def engine(name: str) -> Engine:

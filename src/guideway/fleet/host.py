@@ -12,7 +12,7 @@ from pathlib import Path
 import msgspec
 
 from guideway.core.artifact import Digest
-from guideway.core.guardrails import CLASSIFIER_FILE, RULES_FILE, Guardrails, read_guardrails
+from guideway.core.guardrails import CLASSIFIER_FILE, OUTLIERS_FILE, RULES_FILE, Guardrails, read_guardrails
 from guideway.core.launch import Launch, Probe, Process, Replica
 from guideway.core.protocols import Target
 from guideway.core.release import ServeSettings
@@ -28,7 +28,7 @@ from guideway.signing.keys import trusted
 from guideway.store.blobs import Blobs
 from guideway.store.home import Home
 from guideway.targets import TARGETS, target
-from guideway.targets.probe import ProbeResult, ask
+from guideway.targets.probe import ProbeResult, ask, until_quiet
 
 DRAIN = 12.0
 """Seconds that a replica gets to finish what it answers; our own takes ten."""
@@ -64,7 +64,9 @@ class Host:
         most = state.scale.max if state.scale else state.replicas
         threads = max(1, len(os.sched_getaffinity(0)) // most)
         launch = engine(settings.engine).launch(folder, settings, port=free_port(), threads=threads)
-        launch = msgspec.structs.replace(launch, terms=terms_of(folder, settings))
+        own = launch.terms
+        terms = msgspec.structs.replace(terms_of(folder, settings), fields=own.fields, marks=own.marks)
+        launch = msgspec.structs.replace(launch, terms=terms)
         return launch, self.target(state.target).start(launch, self.log(state.name, id))
 
     def probe(self, port: int, probe: Probe) -> ProbeResult:
@@ -73,7 +75,8 @@ class Host:
 
     def stop(self, state: EnvironmentState, replica: Replica) -> None:
         """Stop a replica, letting it finish what it answers. Returns when it is gone."""
-        self.target(state.target).stop(replica.process, DRAIN)
+        left = until_quiet(replica.port, replica.probe.busy, DRAIN) if replica.probe else DRAIN
+        self.target(state.target).stop(replica.process, left)
 
     def alive(self, process: Process) -> bool:
         """Does *process* run?"""
@@ -144,6 +147,7 @@ def terms_of(folder: Path, settings: ServeSettings) -> Terms:
     """What the release in *folder*, whose bytes have been verified, asks of the gateway."""
     policy = msgspec.json.decode((folder / "policy.json").read_bytes(), type=Policy)
     rules, classifier = folder / RULES_FILE, folder / CLASSIFIER_FILE
+    outliers = folder / OUTLIERS_FILE
     tokenizer = folder / "model" / "tokenizer.json"
     return Terms(
         system=settings.system,
@@ -154,4 +158,5 @@ def terms_of(folder: Path, settings: ServeSettings) -> Terms:
         guardrails=read_guardrails(rules.read_bytes()) if rules.is_file() else Guardrails(),
         classifier=str(classifier) if classifier.is_file() else "",
         tokenizer=str(tokenizer) if tokenizer.is_file() else "",
+        outliers=str(outliers) if outliers.is_file() else "",
     )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import hmac
 import os
 import random
@@ -125,6 +126,8 @@ def equip(settings: GatewaySettings, slot: int, seed: int) -> Equipment:
     equipment = Equipment(plane, reports, prober, folder)
     if health is not None and slot > 0:
         equipment.files = (FollowedFile(health, lambda data: _hear(plane, data), time.time_ns),)
+    if options.corrections:
+        equipment.files += (_corrections(plane, Path(options.corrections), folder),)
     _gauges(reports, plane)
     return equipment
 
@@ -170,6 +173,23 @@ def _prober(plane: Plane, health: Path | None, every: float, *, leads: bool) -> 
             write_atomic(health, said, durable=False)
 
     return Prober(clock=plane.clock, every=every, changed=changed)
+
+
+def _corrections(plane: Plane, path: Path, folder: Path | None) -> FollowedFile:
+    """The corrections in *path*, followed. What was good last lies in *folder* too: a worker that starts while the file
+    has a mistake begins with that, so that nothing that was put right is wrong again.
+    """
+    kept = folder / "corrections.jsonl" if folder is not None else None
+    if kept is not None:
+        with contextlib.suppress(OSError, ValueError):
+            plane.corrections.set(kept.read_bytes())
+
+    def accept(data: bytes) -> None:
+        plane.corrections.set(data)
+        if kept is not None:
+            write_atomic(kept, data, mode=0o600, durable=False)
+
+    return FollowedFile(path, accept, time.time_ns)
 
 
 def _hear(plane: Plane, data: bytes) -> None:

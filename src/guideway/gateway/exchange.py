@@ -170,10 +170,11 @@ class Exchange(Outward):
 
     def _own_lines(self) -> bytes:
         record = self.record
-        return b"x-request-id: %b\r\n%b%bx-guideway-overhead-ms: %.3f\r\n" % (
+        return b"x-request-id: %b\r\n%b%b%bx-guideway-overhead-ms: %.3f\r\n" % (
             record.id,
             self._arm.line if self._arm is not None else b"",
             _TOLD.get(record.cache, b""),
+            b"x-guideway-outlier: %.6f\r\n" % record.outlier if record.flagged and record.outlier is not None else b"",
             record.overhead * 1e3,
         )
 
@@ -280,4 +281,4 @@ class Exchange(Outward):
             seat.fail()
 
 
-_TOLD = {how: b"x-guideway-cache: %b\r\n" % how.encode() for how in ("hit", "miss", "shared")}
+_TOLD = {how: b"x-guideway-cache: %b\r\n" % how.encode() for how in ("hit", "miss", "shared", "corrected")}

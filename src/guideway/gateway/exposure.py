@@ -45,10 +45,11 @@ def is_on(tls: Tls) -> bool:
 
 
 def rooted(options: Gateway, root: Path) -> Gateway:
-    """*options* with the files of ``tls`` as absolute paths; relative ones start at *root*, the folder of the spec."""
+    """*options* with absolute paths of files; relative ones start at *root*, the folder of the spec."""
     tls = options.tls
     absolute = {name: str(root.absolute() / path) for name in ("certificate", "key") if (path := getattr(tls, name))}
-    return msgspec.structs.replace(options, tls=msgspec.structs.replace(tls, **absolute))
+    corrections = str(root.absolute() / options.corrections) if options.corrections else ""
+    return msgspec.structs.replace(options, tls=msgspec.structs.replace(tls, **absolute), corrections=corrections)
 
 
 def warning(options: Gateway) -> str | None:

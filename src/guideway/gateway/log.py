@@ -46,7 +46,8 @@ Fact = str | float | bool | list[str] | None
 class RequestLine(msgspec.Struct, gc=False):
     """The line about one request. ``key`` is the id of a key; ``prompt``, if the policy wants it, is masked.
 
-    ``error`` is the code of the error that the client was told.
+    ``error`` is the code of the error that the client was told. ``outlier`` is the share of ordinary requests that are
+    at least as unusual, and ``corrected`` names the corrections that were applied.
     """
 
     at: float
@@ -64,6 +65,8 @@ class RequestLine(msgspec.Struct, gc=False):
     prompt: str | msgspec.UnsetType = msgspec.UNSET
     pid: int = 0
     error: str | msgspec.UnsetType = msgspec.UNSET
+    outlier: float | msgspec.UnsetType = msgspec.UNSET
+    corrected: list[str] | msgspec.UnsetType = msgspec.UNSET
     event: str = "request"
 
 

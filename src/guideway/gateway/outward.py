@@ -18,7 +18,10 @@ from guideway.gateway.beside import Found, Job
 from guideway.gateway.cache.flights import Seat
 from guideway.gateway.cache.plan import Plan
 from guideway.gateway.cache.stored import Stored
+from guideway.gateway.corrections import Correction
 from guideway.gateway.errors import ApiError
+from guideway.gateway.fixed import fixed_answer
+from guideway.gateway.guard import Unusual
 from guideway.gateway.limits.key_lease import Reservation
 from guideway.gateway.limits.meter import Waiting
 from guideway.gateway.masking import FAILED
@@ -28,6 +31,7 @@ from guideway.gateway.record import Record
 from guideway.gateway.reports import operation
 from guideway.gateway.request import Peek, Request
 from guideway.gateway.routing import ServingArm
+from guideway.gateway.usage import Usage
 
 if TYPE_CHECKING:
     from guideway.gateway.cache.remote import Look
@@ -160,12 +164,17 @@ class Outward(ABC):
         plane, record = self._plane, self.record
         if isinstance(prepared, ApiError):
             record.guarded = prepared.status != 429
+            record.outlier = prepared.share if isinstance(prepared, Unusual) else None
             self._fail(prepared)
             return
         self._prepared = prepared
-        record.masked = prepared.kinds
+        record.masked, record.corrected = prepared.kinds, prepared.corrected
+        record.outlier, record.flagged = prepared.weighed
         if plane.options.telemetry.prompts:
             record.prompt = prepared.asked.decode()
+        if prepared.fixed is not None:
+            self._correct(prepared.fixed)
+            return
         self._plan = plan = plane.plan(arm, self._request, self._wanted, record, prepared)
         if not record.why_not:
             plane.watch(record, prepared)
@@ -181,6 +190,15 @@ class Outward(ABC):
         self._seat = seat = plane.cache.join(plan, self)
         if seat is None or seat.leads:
             self.lead()
+
+    def _correct(self, correction: Correction) -> None:
+        """Answer with what people wrote, and ask no model: so it says nothing of one, and is no unit of a rollout."""
+        record, plane = self.record, self._plane
+        record.why_not = "corrected"
+        record.corrected, record.usage = {correction.name}, Usage(0, 0)
+        id, now = record.id.decode(), int(plane.wall())
+        text = correction.answer
+        self._replay(fixed_answer(record.path, self._wanted, text, id=id, created=now), "corrected")
 
     def lead(self) -> None:
         """Nobody else asks the same: look into the shared store, then ask a replica."""

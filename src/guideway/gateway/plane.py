@@ -20,6 +20,7 @@ from guideway.gateway.cache.cache import Cache
 from guideway.gateway.cache.plan import Call, Plan
 from guideway.gateway.cache.repeatable import COMPUTED
 from guideway.gateway.copies import Copies
+from guideway.gateway.corrections import Corrections
 from guideway.gateway.counting import Counting
 from guideway.gateway.errors import ApiError
 from guideway.gateway.feedback import Feedback, RequestIds, mark
@@ -99,6 +100,7 @@ class Plane:
         self.beside = Beside(options.admission.queue, options.admission.wait, clock)
         self.ids = RequestIds(id_secret(b"", environment))
         self.feedback: Feedback | None = None
+        self.corrections = Corrections(wall)
         self.traces: Traces | None = None
         self._environment = environment
         self._uniform, self._random_bytes = uniform, random_bytes
@@ -171,7 +173,7 @@ class Plane:
         """The steps of one release; those of one that stays are kept, for its rules may take a while to read."""
         terms, made = self._terms.get(arm.release, (None, None))
         if made is None or terms != arm.terms:
-            made = Preparation(self.options, arm.terms)
+            made = Preparation(self.options, arm.terms, self.corrections)
         self._terms[arm.release] = (arm.terms, made)
         return made
 

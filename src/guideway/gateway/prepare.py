@@ -7,7 +7,7 @@ stricter of release and environment asks for. Whatever fails here refuses the re
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -19,10 +19,15 @@ from guideway.core.terms import Terms
 from guideway.gateway.affinity import prefix_of
 from guideway.gateway.cache.repeatable import COMPUTED
 from guideway.gateway.channels import Make
+from guideway.gateway.corrections import Correction, Corrections
 from guideway.gateway.errors import ApiError, bad_body
 from guideway.gateway.guard import AnswerGuard, Guard
+from guideway.gateway.guard.guard import FOR_PROGRAMS
+from guideway.gateway.guard.outliers import Weighed
+from guideway.gateway.guard.stream import Row
 from guideway.gateway.guard.tokens import has_tokens
-from guideway.gateway.masking import AS_TEXT, Masking
+from guideway.gateway.marks import without_marks
+from guideway.gateway.masking import AS_TEXT, FAILED, Masking
 from guideway.gateway.masking import Prepared as Masked
 from guideway.gateway.names import decoded, understood
 from guideway.gateway.request import Peek, Plain, Request, asking_for_usage
@@ -44,6 +49,8 @@ class Prepared(msgspec.Struct):
     the prompt, ``digest`` for what is done to prompts here, ``kinds`` for the personal data that was masked.
     ``hide`` takes fields out of an answer that would repeat a secret prompt. ``make`` None: the answer passes as it
     is. ``quiet`` tells of a whole answer that it can do so all the same. ``asked`` is what the client wrote, masked.
+    ``weighed`` is how unusual that is. ``fixed`` is the correction that says what is answered, without a replica, and
+    ``corrected`` takes the names of those that change its words.
     """
 
     body: bytes
@@ -56,6 +63,9 @@ class Prepared(msgspec.Struct):
     quiet: Callable[[bytes, Told], bool] | None = None
     hide: Gate | None = None
     asked: bytes = b""
+    weighed: Weighed = Weighed()
+    fixed: Correction | None = None
+    corrected: set[str] | None = None
 
     def rewriter(self) -> AnswerRewriter | None:
         """Who changes the answer, one for every answer; None: nobody has to."""
@@ -69,27 +79,34 @@ class Prepared(msgspec.Struct):
 class Preparation:
     """The steps for requests to one release in one environment; made once for every route that names it.
 
+    *corrections* are those of the environment, which may change at any time.
+
     Raises:
         ValueError: its rules cannot be read. It must not be served then.
     """
 
-    def __init__(self, options: Gateway, terms: Terms) -> None:
-        classifier = Path(terms.classifier).read_bytes() if terms.classifier else None
-        self.guard = Guard(terms.guardrails, terms.system, classifier)
+    def __init__(self, options: Gateway, terms: Terms, corrections: Corrections | None = None) -> None:
+        classifier, outliers = (
+            Path(path).read_bytes() if path else None for path in (terms.classifier, terms.outliers)
+        )
+        self.guard = Guard(terms.guardrails, terms.system, classifier, outliers)
+        self._corrections = corrections or Corrections(lambda: 0.0)
         self.masking = masking_of(options, terms)
-        self._system = bool(terms.system)
+        self._system, self._fields, self._marks = bool(terms.system), frozenset(terms.fields), terms.marks
         self._gate, self._hide = self.guard.gate, self.guard.hide
         looked_at = self.guard.looks or self.masking.looks
         self._make = partial(self._stream, self.guard, self.masking.clean) if looked_at else None
         self._neutralises = terms.guardrails.neutralise
         self._quiet = self._nothing_in if self._gate is None and self.guard.only_neutralises else None
-        self._unread = not (self.guard.asks or self.masking.asks or self.masking.is_lacking or self._system)
+        self._unread = not (
+            self.guard.asks or self.masking.asks or self.masking.is_lacking or self._system or self._marks
+        )
         self.quick = min(self.masking.quick, self.guard.quick)
         """Bytes of a body for which ``prepare`` need not run beside the loop."""
 
     def prepare(self, request: Request, wanted: Peek, affinity: int) -> Prepared | ApiError:
         """What a replica is sent for *request*, or why it is refused. Rules judge what the client wrote itself."""
-        if self._unread and request.plain and not wanted.stream:
+        if self._unread and request.plain and not wanted.stream and not self._corrections.any:
             prefix, digest = prefix_of(request.path, request.body, affinity) if affinity else 0, self.masking.digest
             make = None if request.path in COMPUTED else self._make
             return Prepared(
@@ -101,28 +118,29 @@ class Preparation:
             return bad_body("the body is nested too deeply")
 
     def _read(self, request: Request, wanted: Peek, affinity: int) -> Prepared | ApiError:
-        path, data = request.path, None
-        if request.body and (self.guard.asks or not request.plain):
+        path, data, weighed = request.path, None, Weighed()
+        if request.body and (self.guard.asks or not request.plain or self._corrections.any):
             data = (decoded if isinstance(wanted, Plain) else understood)(request.body)
-            error = data if isinstance(data, ApiError) else self.guard.check(data)
-            if error is not None:
-                return error
+            judged = self._judged(data)
+            if isinstance(judged, ApiError):
+                return judged
+            weighed = judged
         if data is not None and self.masking.asks and has_tokens(data):
             return AS_TEXT
         masked = self.masking.prepare(request.body) if request.body else Masked(b"", None, frozenset())
         if isinstance(masked, ApiError):
             return masked
         body = masked.body
+        if self._marks and path == _CHAT:
+            body = without_marks(self._marks, body)
         if self._system and path == _CHAT:
             body = msgspec.json.encode(self.guard.with_system(msgspec.json.decode(body)))
         watch = self.guard.answer(data) if wanted.has_tools and isinstance(data, dict) else None
         gate = watch.tools.choice if watch is not None else self._gate
-        make = self._make
-        if masked.restores or watch is not None:
-            make = partial(self._stream, watch or self.guard, masked.stream)
-        if path in COMPUTED:
-            make = None  # an answer of numbers has no text, and may be megabytes
         strip = bool(wanted.stream) and wanted.stream_options is None and path in _STREAMED
+        corrected: set[str] | None = set() if self._corrections.of_answers else None
+        alone = gate is None and not masked.restores and corrected is None and self.guard.only_neutralises
+        make = None if path in COMPUTED else self._make_for(masked, watch, corrected)  # numbers have no text
         return Prepared(
             asking_for_usage(body) if strip else body,
             strip,
@@ -131,14 +149,39 @@ class Preparation:
             self.masking.digest,
             make,
             gate,
-            self._nothing_in if gate is None and not masked.restores and self.guard.only_neutralises else None,
+            self._nothing_in if alone else None,
             self._hide,
             masked.body,
+            weighed,
+            self._corrections.answer(data) if isinstance(data, dict) and path in _STREAMED else None,
+            corrected,
         )
 
-    def _stream(self, rules: Guard | AnswerGuard, unmask: Make | None, channel: str) -> TextStream:
+    def _beyond(self, data: Any) -> ApiError | None:
+        """Why *data* is refused: it has a field that the model server, but not the gateway, would understand."""
+        if not self._fields or not isinstance(data, dict):
+            return None
+        name = min(data.keys() - self._fields, default=None)
+        return None if name is None else bad_body(f"the field {name[:80]!r} is not supported by this model", name[:80])
+
+    def _judged(self, data: Mapping[str, Any] | ApiError) -> Weighed | ApiError:
+        """How unusual the decoded body *data* is, or why it is refused."""
+        refused = data if isinstance(data, ApiError) else self._beyond(data) or self.guard.check(data)
+        return self.guard.weigh(data) if refused is None and not isinstance(data, ApiError) else refused or FAILED
+
+    def _make_for(self, masked: Masked, watch: AnswerGuard | None, corrected: set[str] | None) -> Make | None:
+        """Who looks at the texts of one answer; *corrected* takes the names of corrections."""
+        if watch is None and corrected is None and not masked.restores:
+            return self._make
+        return partial(self._stream, watch or self.guard, masked.stream, corrected=corrected)
+
+    def _stream(
+        self, rules: Guard | AnswerGuard, unmask: Make | None, channel: str, *, corrected: set[str] | None = None
+    ) -> TextStream:
         """The way of one text: what the model says of others is concealed, the caller's own put back, rules last."""
         ruled = rules.text(channel)
+        if corrected is not None and channel not in FOR_PROGRAMS:
+            ruled = Row([self._corrections.stream(corrected.add), ruled])
         return ruled if unmask is None else Chain([unmask(channel), ruled])
 
     def _nothing_in(self, body: bytes, told: Told) -> bool:

@@ -13,17 +13,18 @@ from guideway.gateway.said import Said
 from guideway.gateway.traces import Trace
 from guideway.gateway.usage import Usage
 
-FREE = frozenset({"hit", "shared"})
+FREE = frozenset({"hit", "shared", "corrected"})
 """How an answer came that cost no model a token: the words of ``Record.cache``."""
 
 
 class Record(msgspec.Struct, gc=False):
     """Times are seconds of the worker's clock; 0.0: it never came to that. ``status`` 499: the client left.
 
-    ``failure`` and ``first_status`` tell of the first attempt. ``cache``: hit, shared, miss or bypass. ``pieces``
-    counts the events of a stream that were passed on. ``free``: its key has no limits, so nothing was reserved.
-    ``prompt`` is the masked one, if the policy wants it in the log. ``said`` is the answer as far as it came, while
-    its tokens may have to be counted.
+    ``failure`` and ``first_status`` tell of the first attempt. ``cache``: hit, shared, miss, bypass or corrected.
+    ``pieces`` counts the events of a stream that were passed on. ``free``: its key has no limits, so nothing was
+    reserved. ``prompt`` is the masked one, if the policy wants it in the log. ``said`` is the answer as far as it
+    came, while its tokens may have to be counted. ``outlier`` is the share of ordinary requests that are at least as
+    unusual, and ``flagged`` says that this is told; ``corrected`` are the names of the corrections that were applied.
 
     ``kind`` says of which kind an error is, for counters. Of a unit of a rollout: ``limits`` are those of its route,
     in milliseconds, of which ``overdue`` were told to have run out before the end; ``opening`` is how the answer
@@ -68,5 +69,8 @@ class Record(msgspec.Struct, gc=False):
     finish: str = ""
     opening: Opening | Beginning | None = None
     asked: bytes = b""
+    outlier: float | None = None
+    flagged: bool = False
+    corrected: set[str] | None = None
     limits: tuple[float, ...] = ()
     overdue: int = 0

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from bisect import bisect_left
 from collections.abc import Callable, Iterable
 
 import msgspec
@@ -24,6 +25,9 @@ FLUSH_SECONDS = 0.2
 INVALID = "invalid_request"
 """The code of an error that has none: the body cannot be meant."""
 _TOGETHER = 64
+_SHARES = (0.001, 0.01, 0.1)
+_BANDS = ("0.001", "0.01", "0.1", "1")
+"""Of ordinary requests one in a thousand is in the first, nine in ten in the last: else what is asked has changed."""
 _PID = os.getpid()  # asking the kernel for every line costs more than the line
 _OPERATIONS = {b"/v1/chat/completions": "chat", b"/v1/completions": "text_completion", b"/v1/embeddings": "embeddings"}
 
@@ -146,6 +150,12 @@ class Reports:
             self.metrics.count("masked", kind)
         if record.guarded:
             self.metrics.count("guarded", record.kind or record.error)
+        if record.outlier is not None:
+            self.metrics.count("outliers", _BANDS[bisect_left(_SHARES, record.outlier)])
+        if record.flagged:
+            self.metrics.count("flagged")
+        for name in record.corrected or ():
+            self.metrics.count("corrections", name)
         if record.error == "rate_limit_exceeded":
             self.metrics.count("limited", record.kind)
         if record.status >= 400 and record.status != 499:
@@ -226,6 +236,8 @@ def _line(record: Record, now: float) -> RequestLine:
         msgspec.UNSET if record.prompt is None else record.prompt,
         _PID,
         record.error or msgspec.UNSET,
+        msgspec.UNSET if record.outlier is None else round(record.outlier, 6),
+        sorted(record.corrected) if record.corrected else msgspec.UNSET,
     )
 
 

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import json
 import math
+from functools import partial
 from typing import Any, NoReturn
 
 DEPTH = 64
 VALUES = 1_000_000
-_DIGITS = 19
+DIGITS = 19
 
 
 class NotJson(ValueError):
@@ -19,19 +20,23 @@ class NotJson(ValueError):
         self.what, self.line = what, line
 
 
-def read_json(data: bytes, *, depth: int = DEPTH, values: int = VALUES) -> Any:
-    """The value of *data*: at most *depth* brackets deep, with at most *values* values.
+def read_json(data: bytes, *, depth: int = DEPTH, values: int = VALUES, digits: int = DIGITS) -> Any:
+    """The value of *data*: at most *depth* brackets deep, with at most *values* values; integers of *digits* digits.
 
     Raises:
         NotJson: not UTF-8, not JSON, cut off, too deep or too large, a key twice in one object, a number that is
-            not finite or has more than 19 digits, or half a surrogate pair.
+            not finite or too long, or half a surrogate pair.
     """
     text = _text(data)
     if sum(data.count(mark) for mark in (b"[", b"{", b",")) > values:
         raise NotJson(f"more than {values:,} values")
     try:
         value = json.loads(
-            text, object_pairs_hook=_object, parse_constant=_constant, parse_float=_float, parse_int=_integer
+            text,
+            object_pairs_hook=_object,
+            parse_constant=_constant,
+            parse_float=_float,
+            parse_int=partial(_integer, digits),
         )
     except json.JSONDecodeError as error:
         raise _explained(error, text) from None
@@ -77,8 +82,8 @@ def _float(digits: str) -> float:
     return value
 
 
-def _integer(digits: str) -> int:
-    if len(digits.lstrip("-")) > _DIGITS:
+def _integer(most: int, digits: str) -> int:
+    if len(digits.lstrip("-")) > most:
         raise NotJson(f"the number {digits[:20]}… is out of range")
     return int(digits)
 

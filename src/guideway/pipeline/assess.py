@@ -88,6 +88,7 @@ def gather(shop: Workshop, file: SpecFile, release: Release, *, envelopes: Itera
     proofs += _shared(shop, {subjects[role] for role in ANYWHERE if role in subjects})
     steps = papers.steps_of(said, found)
     read = documents(shop.blobs, release.files)
+    serving = _serving(shop, file.environment, release)
     dossier = Dossier(
         name=release.name,
         environment=file.environment,
@@ -97,7 +98,8 @@ def gather(shop: Workshop, file: SpecFile, release: Release, *, envelopes: Itera
         proofs=_once(proofs),
         release=release,
         previous=_previous(shop, release),
-        serving=_serving(shop, file.environment, release),
+        serving=model_proofs(shop, serving.digest) if serving else None,
+        served=papers.package_of(serving.files) if serving else None,
         steps=steps,
         authors=papers.authors(said, release.digest),
         approvals=papers.approvals(said, release.digest),
@@ -181,11 +183,13 @@ def _previous(shop: Workshop, release: Release) -> Release | None:
     return max(earlier, key=lambda one: one.number, default=None)
 
 
-def _serving(shop: Workshop, environment: str, release: Release) -> tuple[Proof, ...] | None:
+def _serving(shop: Workshop, environment: str, release: Release) -> Release | None:
+    """The other release that serves in *environment*."""
     route = fleet.route(shop.database, environment)
     if route is None or route.stable is None or route.stable.release == release.digest:
         return None
-    return model_proofs(shop, route.stable.release)
+    digest = route.stable.release
+    return Release(digest=digest, name="", number=0, created=0.0, files=files_of(read_manifest(shop.blobs, digest)))
 
 
 def _unseen(proofs: Iterable[Proof], observed: Iterable[Proof]) -> tuple[Proof, ...]:

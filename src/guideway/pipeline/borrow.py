@@ -1,4 +1,4 @@
-"""A model that a stage starts from and that is no result of this build: the trained model of a sealed release."""
+"""What a stage reads and no step of this build makes: the trained model of a sealed release, or a release as it is."""
 
 from __future__ import annotations
 
@@ -11,9 +11,13 @@ from guideway.core.errors import SpecError
 from guideway.core.protocols import Stage
 from guideway.core.release import Release
 from guideway.core.spec import Spec
-from guideway.store import releases, steps
+from guideway.store import fleet, releases, steps
 from guideway.store.database import Database
 
+SERVING = "serving"
+"""What serves in the environment of the build; nothing at all where nothing does."""
+WHOLE = "whole:"
+"""Before the name of a release: all of it, and not the trained model."""
 _MODEL = "model/"
 _FOR_PEOPLE = ("adapter/", "curve.json", "report.html")
 """What training leaves beside a model."""
@@ -25,12 +29,28 @@ def borrows(stage: Stage, spec: Spec) -> Mapping[str, str]:
     return found
 
 
-def borrow(database: Database, said: str) -> Artifact:
-    """The trained model of the release ``release:NAME@DIGEST``: what ships, or what that was made from in this home.
+def borrow(database: Database, said: str, environment: str = "") -> Artifact:
+    """What *said* names: ``serving``, in *environment*; ``whole:release:NAME@DIGEST``; or ``release:NAME@DIGEST``.
+
+    The last is the trained model: what ships, or what that was made from in this home.
 
     Raises:
         SpecError: no such release is here, or none of its safetensors are.
     """
+    if said == SERVING:
+        return _serving(database, environment)
+    if said.startswith(WHOLE):
+        return Artifact.of(list(_release(database, said.removeprefix(WHOLE)).files))
+    return _model_of(database, said)
+
+
+def _serving(database: Database, environment: str) -> Artifact:
+    route = fleet.route(database, environment)
+    release = releases.by_digest(database, route.stable.release) if route and route.stable else None
+    return Artifact.of(list(release.files) if release else [])
+
+
+def _release(database: Database, said: str) -> Release:
     name, _, digest = said.removeprefix("release:").partition("@")
     release = releases.by_digest(database, digest)
     if release is None or release.name != name:
@@ -39,6 +59,11 @@ def borrow(database: Database, said: str) -> Artifact:
             where=said,
             try_this="`guideway releases` lists them; `guideway pull` or `guideway import` brings one",
         )
+    return release
+
+
+def _model_of(database: Database, said: str) -> Artifact:
+    release = _release(database, said)
     shipped = [file for file in release.files if file.path.startswith(_MODEL)]
     if any(file.path.endswith(".safetensors") for file in shipped):
         return _alone(Artifact.of(list(shipped)), _MODEL)

@@ -17,10 +17,11 @@ from guideway.pipeline.assess import SEALING, assess
 from guideway.pipeline.check import check
 from guideway.pipeline.circumstances import circumstances
 from guideway.pipeline.preflight import preflight, require
+from guideway.pipeline.replay import replay
 from guideway.pipeline.run import Emit, log_of, run
 from guideway.pipeline.stages import stages_for
 from guideway.pipeline.tell import tell
-from guideway.pipeline.workshop import Workshop
+from guideway.pipeline.workshop import Workshop, for_environment
 from guideway.sealing.attest import attest
 from guideway.sealing.pack import pack
 from guideway.sealing.seal import seal
@@ -36,8 +37,8 @@ class Built(msgspec.Struct, frozen=True):
     judgements: tuple[Judgement, ...]
 
 
-def build(file: SpecFile, shop: Workshop, emit: Emit) -> Built:
-    """Run what must run, judge it, and seal the release.
+def build(file: SpecFile, shop: Workshop, emit: Emit, *, again: bool = False) -> Built:
+    """Run what must run, train *again* to compare if that is asked for, judge it all, and seal the release.
 
     Raises:
         GuidewayError: a stage failed.
@@ -49,14 +50,15 @@ def build(file: SpecFile, shop: Workshop, emit: Emit) -> Built:
     if flight:
         require(flight)
     with shop.blobs.writing():
-        return _build(file, shop, emit)
+        return _build(file, shop, emit, again=again)
 
 
-def _build(file: SpecFile, shop: Workshop, emit: Emit) -> Built:
+def _build(file: SpecFile, shop: Workshop, emit: Emit, *, again: bool) -> Built:
     spec = file.spec
-    results = run(spec, file.root, stages_for(spec), shop, emit)
+    results = run(spec, file.root, stages_for(spec), for_environment(shop, file.environment), emit)
     files = results["package"].artifact.files
     envelopes = [*(result.envelope for result in results.values()), _circumstances(file, shop, results)]
+    envelopes += [replay(file, results, shop, emit)] if again else []
     draft = _draft(spec, shop, files)
     assessed = assess(shop, file, draft, at=shop.clock(), when=SEALING, envelopes=envelopes)
     tell(assessed.judgements, emit)

@@ -15,7 +15,7 @@ FLOAT = 4
 """Bytes of a weight while it is trained."""
 PROCESS = 600_000_000
 """Bytes that a process with torch and transformers holds before it does anything."""
-SHIPPED = {"fp32": 4.0, "int8": 1.15, "int4": 0.65}
+SHIPPED = {"fp32": 4.0, "bf16": 2.0, "int8": 1.15, "w8a8": 1.15, "fp8": 1.15, "int4": 0.65, "w4a16": 0.65}
 """Bytes per weight of what ships; embeddings stay wider than the matrices."""
 EXPORTING = 10.0
 """Bytes per weight while a model is exported: the source, the graph, and what is written."""
@@ -46,6 +46,8 @@ class Need(NamedTuple):
     disk: float
     operations: float
     why: str
+    processes: int = 1
+    """Processes among which the memory is divided: each has a GPU of its own, where there are any."""
 
 
 def shape_of(asked: Architecture) -> Shape:
@@ -74,6 +76,12 @@ def training_memory(shape: Shape, batch: int, trained_share: float = 1.0) -> flo
     return PROCESS + learning + batch * shape.context * kept * FLOAT
 
 
+def whole_memory(train: Train, shape: Shape) -> float:
+    """Bytes at the peak of a training, over all its processes: each has all weights, and its share of the rows."""
+    rows = -(-train.batch // train.processes)
+    return train.processes * training_memory(shape, rows, trained_share(train))
+
+
 def trained_share(train: Train) -> float:
     """The share of the weights that a recipe trains: adapters are a few in a hundred at the most."""
     return ADAPTERS if train.recipe == "lora" else 1.0
@@ -89,8 +97,10 @@ def fitting_batch(shape: Shape, batch: int, memory: float, trained_share: float 
 def _training(spec: Spec, shape: Shape, each: float) -> Need:
     tokens = spec.train.steps * spec.train.accumulate * spec.train.batch * min(each, shape.context)
     why = f"{shape.weights / 1e6:.1f}M weights, batches of {spec.train.batch} x {shape.context} tokens"
-    memory = training_memory(shape, spec.train.batch, trained_share(spec.train))
-    return Need("train", memory, shape.weights * FLOAT * 2, 6.0 * shape.weights * tokens, why)
+    elsewhere = spec.runner.kind == "ray"  # this machine only sends and fetches
+    memory = PROCESS if elsewhere else whole_memory(spec.train, shape)
+    operations = 6.0 * shape.weights * tokens
+    return Need("train", memory, shape.weights * FLOAT * 2, operations, why, spec.train.processes)
 
 
 def _searching(tune: Tune, steps: int, training: Need) -> Need:

@@ -66,8 +66,8 @@ def needs_of(stage: Stage, there: Collection[str]) -> tuple[str, ...]:
 def key_parts(stage: Stage, spec: Spec, root: Path, inputs: Mapping[str, Digest], known: Known) -> dict[str, str]:
     """All that the result of a step depends on, by name: its key is the digest of these."""
     parts = {"code": known.code_digest(stage)}
-    parts |= {f"library {name}": known.version(name) for name in stage.libraries}
-    if environment := environment_of(stage):
+    parts |= {f"library {name}": known.version(name) for name in libraries_of(stage, spec)}
+    if environment := environment_of(stage, spec):
         parts["environment"] = known.file_digest(environment)
     parts |= {f"parameter {name}": digest_of(value) for name, value in stage.params(spec).items()}
     parts |= {f"input {name}": digest for name, digest in inputs.items()}
@@ -94,10 +94,17 @@ def difference(before: Mapping[str, str] | None, now: Mapping[str, str]) -> str:
     return "; ".join(said)
 
 
-def environment_of(stage: Stage) -> Path | None:
-    """The requirements file of the environment that *stage* runs in; None: ours."""
-    found: Path | None = getattr(stage, "environment", None)
-    return found
+def environment_of(stage: Stage, spec: Spec) -> Path | None:
+    """The requirements file of the environment that *stage* runs in for *spec*; None: ours."""
+    found = getattr(stage, "environment", None)
+    asked: Path | None = found(spec) if callable(found) else found
+    return asked
+
+
+def libraries_of(stage: Stage, spec: Spec) -> tuple[str, ...]:
+    """The distributions that the result of *stage* depends on, with those that *spec* brings."""
+    brings: Callable[[Spec], tuple[str, ...]] = getattr(stage, "brings", lambda _spec: ())
+    return (*stage.libraries, *brings(spec))
 
 
 def module_of(stage: Stage) -> str:

@@ -40,11 +40,14 @@ class Flight(NamedTuple):
 
     def free(self, need: Need) -> int:
         """Bytes of memory to be had now where *need* arises: models are trained on a GPU where there is one."""
-        return self.machine.gpu if need.stage in ("train", "tune") and self.machine.gpu else self.machine.memory_free
+        return self._gpus(need) or self.machine.memory_free
 
     def most(self, need: Need) -> int:
         """Bytes of memory in all where *need* arises."""
-        return self.machine.gpu if need.stage in ("train", "tune") and self.machine.gpu else self.machine.memory
+        return self._gpus(need) or self.machine.memory
+
+    def _gpus(self, need: Need) -> int:
+        return self.machine.gpu * need.processes if need.stage in ("train", "tune") else 0
 
     @property
     def tight(self) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import os
 import shutil
 import signal
@@ -17,7 +18,7 @@ from typing import IO, Any
 import msgspec
 
 from guideway import __version__
-from guideway.core.artifact import Artifact, Digest, digest_of, short
+from guideway.core.artifact import Artifact, Digest, File, digest_of, short
 from guideway.core.errors import GuidewayError
 from guideway.core.events import Event, Progress, StepFailed, StepFinished, StepStarted
 from guideway.core.evidence import Evidence, Producer, Subject
@@ -66,6 +67,33 @@ def run(spec: Spec, root: Path, stages: Mapping[str, Stage], shop: Workshop, emi
     return results
 
 
+class Repeated(msgspec.Struct, frozen=True):
+    """What a stage left when it was run once more: the digest of its folder, and its facts. Nothing is kept."""
+
+    digest: Digest
+    measured: tuple[Measured, ...]
+
+
+def repeat(
+    stage: Stage, spec: Spec, root: Path, results: Mapping[str, StepResult], *, name: str, shop: Workshop, emit: Emit
+) -> Repeated:
+    """Run *stage* again from the beginning, on the inputs that *results* hold, under the *name* that people see.
+
+    Raises:
+        GuidewayError: it fails.
+    """
+    inputs = {need: results[need].artifact for need in needs_of(stage, results)}
+    inputs |= {name: shop.known.borrowed(said) for name, said in borrows(stage, spec).items()}
+    step = _step(stage, spec, results[stage.name].parts, inputs)
+    with _work_folder(shop.home.run / "work") as folder:
+        job = msgspec.structs.replace(_job(step, root, folder, folder / "resume", shop.blobs), stage=name)
+        messages = _run_process(
+            job, folder, _interpreter(step, shop.home, emit), log_of(shop.home, name, step.key), emit
+        )
+        digest = _digest_of(Path(job.out))
+    return Repeated(digest, tuple(one for one in messages if isinstance(one, Measured)))
+
+
 def log_of(home: Home, stage: str, key: Digest) -> Path:
     """The log of one step."""
     return home.logs / "build" / f"{stage}-{short(key)}.log"
@@ -84,12 +112,24 @@ class _Step(msgspec.Struct, frozen=True):
     """Metrics whose earlier facts the work depends on."""
     environment: Path | None = None
     """The requirements file of the environment that it runs in; None: ours."""
+    runner: dict[str, Any] = {}
+    """Where the work is done; no part of the key."""
 
 
 def _step(stage: Stage, spec: Spec, parts: dict[str, str], inputs: dict[str, Artifact]) -> _Step:
     params = dict(stage.params(spec))
     recalls = getattr(stage, "recalls", lambda params: ())(params)
-    return _Step(stage.name, module_of(stage), digest_of(parts), parts, inputs, params, recalls, environment_of(stage))
+    return _Step(
+        stage=stage.name,
+        module=module_of(stage),
+        key=digest_of(parts),
+        parts=parts,
+        inputs=inputs,
+        params=params,
+        recalls=recalls,
+        environment=environment_of(stage, spec),
+        runner=dict(getattr(stage, "runs_on", lambda spec: {})(spec)),
+    )
 
 
 def _work(step: _Step, root: Path, facts: tuple[Evidence, ...], shop: Workshop, emit: Emit) -> StepResult:
@@ -140,7 +180,19 @@ def _job(step: _Step, root: Path, folder: Path, resume: Path, blobs: Blobs) -> J
         root=str(root),
         out=str(out),
         resume=str(resume),
+        runner=step.runner,
     )
+
+
+def _digest_of(folder: Path) -> Digest:
+    """The digest that the artifact of *folder* would have."""
+    files = []
+    for path in folder.rglob("*"):
+        if path.is_file():
+            with path.open("rb") as file:
+                digest = "sha256:" + hashlib.file_digest(file, "sha256").hexdigest()
+            files.append(File(path.relative_to(folder).as_posix(), path.stat().st_size, digest))
+    return Artifact.of(files).digest
 
 
 def _interpreter(step: _Step, home: Home, emit: Emit) -> str:
@@ -238,6 +290,7 @@ def _evidence(step: _Step, messages: list[Message], output: Digest, at: float) -
             inputs=tuple(sorted(artifact.digest for artifact in step.inputs.values())),
             produced_by=Producer(tool=f"guideway/{step.stage}", version=__version__, run=step.key),
             at=at,
+            repeatable=one.repeatable,
         )
         for one in messages
         if isinstance(one, Measured)

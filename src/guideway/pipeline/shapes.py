@@ -10,7 +10,7 @@ from pathlib import Path
 from guideway.core.errors import Corrupt
 from guideway.core.spec import Train
 from guideway.kit.machine import Machine
-from guideway.pipeline.needs import FLOAT, Shape, shape_of, trained_share, training_memory
+from guideway.pipeline.needs import FLOAT, Shape, shape_of, whole_memory
 from guideway.sealing.tensors import read_header
 
 NEW = ("scratch", "distill")
@@ -52,5 +52,5 @@ def weights_in(files: Sequence[Path]) -> int:
 
 def use_share(train: Train, shape: Shape, there: Machine) -> float:
     """The largest share of free memory, or of free disk, that a training needs."""
-    memory = training_memory(shape, train.batch, trained_share(train)) / max(1, there.gpu or there.memory_free)
+    memory = whole_memory(train, shape) / max(1, there.gpu * train.processes or there.memory_free)
     return max(memory, shape.weights * FLOAT * 2 / max(1, there.disk_free))

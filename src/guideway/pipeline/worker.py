@@ -11,7 +11,7 @@ import os
 import sys
 import threading
 import traceback
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -20,7 +20,14 @@ import msgspec
 from guideway.core.errors import GuidewayError, Unavailable
 from guideway.core.evidence import Evidence, Interval
 
-EXTRAS = {"captum": "explain", "hyperopt": "tune", "opacus": "private", "optuna": "tune", "shap": "explain"}
+EXTRAS = {
+    "captum": "explain",
+    "hyperopt": "tune",
+    "opacus": "private",
+    "optuna": "tune",
+    "ray": "ray",
+    "shap": "explain",
+}
 """Which extra of the distribution brings a library, where it is not ``train``."""
 
 
@@ -35,6 +42,7 @@ class JobFile(msgspec.Struct, frozen=True):
     out: str
     resume: str
     recalled: tuple[Evidence, ...] = ()
+    runner: dict[str, Any] = {}
 
 
 class Measured(msgspec.Struct, frozen=True, tag="measured"):
@@ -48,6 +56,7 @@ class Measured(msgspec.Struct, frozen=True, tag="measured"):
     interval: Interval | None = None
     slice: str = ""
     source: str | None = None
+    repeatable: bool = True
 
 
 class Told(msgspec.Struct, frozen=True, tag="told"):
@@ -76,17 +85,19 @@ class Broke(msgspec.Struct, frozen=True, tag="broke"):
 Message = Measured | Told | Moved | Broke
 
 
-class _Job:
-    """The ``Job`` that a stage sees."""
+class StageJob:
+    """The ``Job`` that a stage sees; *say* passes on what it says."""
 
-    def __init__(self, asked: JobFile, voice: int) -> None:
-        self._voice = voice
+    def __init__(self, asked: JobFile, say: Callable[[Message], object]) -> None:
+        self.say = say
         self.params: Mapping[str, Any] = asked.params
         self.inputs: Mapping[str, Path] = {name: Path(folder) for name, folder in asked.inputs.items()}
         self.root, self.out, self.resume = Path(asked.root), Path(asked.out), Path(asked.resume)
-        self.recalled = asked.recalled
+        self.recalled: Sequence[Evidence] = asked.recalled
+        self.runner: Mapping[str, Any] = asked.runner
 
     def progress(self, done: float, total: float, note: str = "") -> None:
+        """Say how far it is."""
         self.say(Moved(done, total, note))
 
     def measure(
@@ -100,24 +111,29 @@ class _Job:
         interval: Interval | None = None,
         slice: str = "",
         source: str | None = None,
+        repeatable: bool = True,
     ) -> None:
+        """Leave a fact.
+
+        Raises:
+            KeyError: it is about no input of this stage.
+        """
         for name in (about, source):
             if name not in (None, "out", *self.inputs):
                 raise KeyError(f"evidence '{metric}' is about '{name}', which is no input of this stage")
-        self.say(Measured(metric, value, unit, about, n, interval, slice, source))
+        self.say(Measured(metric, value, unit, about, n, interval, slice, source, repeatable))
 
     def fact(self, text: str) -> None:
+        """Leave a figure for people."""
         self.say(Told(text))
-
-    def say(self, message: Message) -> None:
-        os.write(self._voice, msgspec.json.encode(message) + b"\n")
 
 
 def main(argv: list[str]) -> int:
     """Run the stage that the job file *argv[0]* asks for, speaking on descriptor *argv[1]*; the exit code."""
     _end_with_builder()
     asked = msgspec.json.decode(Path(argv[0]).read_bytes(), type=JobFile)
-    job = _Job(asked, int(argv[1]))
+    voice = int(argv[1])
+    job = StageJob(asked, lambda message: os.write(voice, msgspec.json.encode(message) + b"\n"))
     try:
         importlib.import_module(asked.module).run(job)
     except Exception as error:

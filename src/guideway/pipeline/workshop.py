@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import importlib.util
-import sys
 import time
 from collections.abc import Mapping
 from functools import cache
@@ -12,11 +11,11 @@ from pathlib import Path
 
 import msgspec
 
-from guideway.core.artifact import Digest
+from guideway.core.artifact import Artifact, Digest
 from guideway.core.protocols import Clock, Stage
-from guideway.kit.installed import version_of
 from guideway.pipeline.borrow import borrow
 from guideway.pipeline.plan import Known, module_of
+from guideway.pipeline.versions import version_of
 from guideway.signing.keys import Signer, Verifier, chosen_name, signer, trusted
 from guideway.store import steps
 from guideway.store.blobs import Blobs
@@ -45,6 +44,15 @@ def open_workshop(home: Home, clock: Clock = time.time) -> Workshop:
     return Workshop(home, database, blobs, own, trusted(home.keys), known(database, blobs), clock)
 
 
+def for_environment(shop: Workshop, environment: str) -> Workshop:
+    """*shop*, where what serves is what serves in *environment*."""
+
+    def borrowed(said: str) -> Artifact:
+        return borrow(shop.database, said, environment)
+
+    return msgspec.structs.replace(shop, known=msgspec.structs.replace(shop.known, borrowed=borrowed))
+
+
 def known(database: Database, blobs: Blobs) -> Known:
     """What a plan may ask, answered from the store and from this interpreter."""
 
@@ -62,15 +70,9 @@ def known(database: Database, blobs: Blobs) -> Known:
         latest=lambda stage: steps.latest(database, stage),
         file_digest=lambda path: steps.file_digest(database, path),
         code_digest=code_digest,
-        version=_version,
+        version=version_of,
         borrowed=lambda said: borrow(database, said),
     )
-
-
-def _version(distribution: str) -> str:
-    if distribution == "python":
-        return ".".join(map(str, sys.version_info[:3]))
-    return version_of(distribution) or "absent"
 
 
 def code_digest(stage: Stage) -> Digest:

@@ -13,6 +13,8 @@ from guideway.store.blobs import Blobs
 JSON = ".json"
 TEXT = (".lock", ".md", ".txt", ".jinja")
 LIMIT = 256 * 1024
+DIGITS = 40
+"""Of an integer: tokenizers that transformers wrote say 10**30 where they have no longest input of their own."""
 
 
 def documents(blobs: Blobs, files: Iterable[File], *, limit: int = LIMIT) -> dict[str, Any]:
@@ -33,7 +35,7 @@ def _document(blobs: Blobs, file: File) -> Any:
         raise Corrupt(f"this blob is not what its digest says ({file.path})", where=file.digest)
     data = blobs.read(file.digest)
     try:
-        return read_json(data) if file.path.endswith(JSON) else data.decode()
+        return read_json(data, digits=DIGITS) if file.path.endswith(JSON) else data.decode()
     except NotJson as error:
         raise Corrupt(error.what, where=f"{file.path}:{error.line}" if error.line else file.path) from None
     except UnicodeDecodeError as error:

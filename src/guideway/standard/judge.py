@@ -120,6 +120,8 @@ def _applies(check: Check, dossier: Dossier, jurisdictions: Collection[str]) -> 
         return dossier.ships != "train"
     if check.only == "serving":
         return dossier.serving is not None
+    if check.only == "against":
+        return dossier.serving is not None and bool(dossier.spec.get("evaluate", {}).get("against"))
     return check.only is None or check.only in jurisdictions
 
 
@@ -134,6 +136,8 @@ def _proofs(check: Check, proofs: Sequence[Proof], dossier: Dossier) -> list[Pro
             continue
         if check.slice not in ("", evidence.slice) or evidence.slice in reported:
             continue
+        if check.only == "against" and dossier.served not in evidence.inputs:
+            continue  # it was compared with another release
         if check.about == "data" and check.judged and evidence.slice == "train":
             continue
         known = best.get(evidence.slice)

@@ -30,7 +30,8 @@ class LocalTarget:
         Raises:
             Unavailable: the program is not there or may not be run, or the log cannot be written.
         """
-        env = {**os.environ, **dict(launch.env)}
+        kept = {name: value for name, value in os.environ.items() if not name.startswith(launch.sheds)}
+        env = {**kept, **dict(launch.env)}
         try:
             return self._fork(launch, env, log) or Process(*spawn_detached(launch.argv, env, log))
         except OSError as error:

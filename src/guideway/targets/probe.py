@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import http.client
+import re
 import time
+from collections.abc import Sequence
 
 import msgspec
 
@@ -12,6 +14,7 @@ from guideway.core.proof import no_class, no_embedding
 from guideway.core.protocols import Clock
 
 ANSWER_LIMIT = 1 << 20
+_GAUGE = re.compile(r"^([\w:]+)(?:\{.*\})? +([0-9.eE+]+)$", re.MULTILINE)
 _GARBAGE, _NOTHING = "its answer is not that of a model server", "it generated no token"
 
 
@@ -48,6 +51,31 @@ def ask(
     body, why = _answer(port, probe, connect, answer)
     lies = "" if why else _why_not(body, probe)
     return ProbeResult(ready=not (why or lies), seconds=clock() - began, why=why or lies, lies=bool(lies))
+
+
+def until_quiet(
+    port: int, busy: Sequence[str], patience: float, *, clock: Clock = time.monotonic, pause: float = 0.1
+) -> float:
+    """Wait until the server on 127.0.0.1:*port* answers nobody by its gauges *busy*; the seconds left of *patience*.
+
+    A server that tells nothing, or is gone, has nobody who could be waited for.
+    """
+    end = clock() + patience
+    while busy and clock() < end and _is_busy(port, busy):
+        time.sleep(pause)
+    return max(0.0, end - clock())
+
+
+def _is_busy(port: int, busy: Sequence[str]) -> bool:
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=1.0)
+    try:
+        connection.request("GET", "/metrics")
+        text = connection.getresponse().read(ANSWER_LIMIT).decode(errors="replace")
+    except (OSError, http.client.HTTPException):
+        return False
+    finally:
+        connection.close()
+    return any(float(value) > 0 for name, value in _GAUGE.findall(text) if name in busy)
 
 
 def _answer(port: int, probe: Probe, connect: float, answer: float) -> tuple[bytes, str]:

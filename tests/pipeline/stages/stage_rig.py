@@ -11,10 +11,10 @@ import msgspec
 
 from guideway.core.evidence import Evidence
 from guideway.core.spec import Spec
-from guideway.pipeline.stages import compress, data, evaluate, explain, train
+from guideway.pipeline.stages import against, compress, data, evaluate, explain, judge, refusals, train
 
 STAGES = {module.name: module for module in (data, train, compress, evaluate)}
-EVERY = {**STAGES, explain.name: explain}
+EVERY = STAGES | {module.name: module for module in (against, explain, judge, refusals)}
 
 COLOURS = {
     "sky": "blue", "grass": "green", "snow": "white", "coal": "black", "blood": "red", "lemon": "yellow",
@@ -36,6 +36,7 @@ class Measured(NamedTuple):
     interval: Any
     slice: str
     source: str | None
+    repeatable: bool = True
 
 
 class FakeJob:
@@ -46,6 +47,7 @@ class FakeJob:
         self.inputs, self.root, self.out = inputs, root, out
         self.resume = out.with_name(f"{out.name}-resume")
         self.recalled: list[Evidence] = []
+        self.runner: dict[str, Any] = {}
         self.heard: list[tuple[str, Measured]] = []
         self.facts: list[str] = []
         self.moved: list[tuple[float, float]] = []
@@ -54,9 +56,9 @@ class FakeJob:
     def progress(self, done, total, note=""):
         self.moved.append((done, total))
 
-    def measure(self, metric, value, unit, *, about, n=0, interval=None, slice="", source=None):
+    def measure(self, metric, value, unit, *, about, n=0, interval=None, slice="", source=None, repeatable=True):
         assert about in ("out", *self.inputs) and source in (None, "out", *self.inputs)
-        self.heard.append((metric, Measured(value, unit, about, n, interval, slice, source)))
+        self.heard.append((metric, Measured(value, unit, about, n, interval, slice, source, repeatable)))
 
     def fact(self, text):
         self.facts.append(text)

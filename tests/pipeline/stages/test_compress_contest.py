@@ -9,9 +9,9 @@ from stage_rig import FakeJob, colour_spec, run_stage
 
 from guideway.core.errors import GuidewayError, Refused
 from guideway.pipeline.stages import package
-from guideway.pipeline.stages.compress.export import export
 from guideway.pipeline.stages.compress.race import ROUNDS, Load, race
 from guideway.pipeline.stages.compress.report import FILES
+from guideway.pipeline.stages.formats.onnx import export
 
 LOOSE = {"max_kl": 0.2, "max_flips": 0.3}
 """So few rows are held out that nothing could be shown to be within the limits of the Standard."""

@@ -11,8 +11,8 @@ from stage_rig import colour_spec, run_stage
 
 from guideway.core.errors import GuidewayError
 from guideway.pipeline.stages.compress.distance import distance
-from guideway.pipeline.stages.compress.export import export
 from guideway.pipeline.stages.examples import Example
+from guideway.pipeline.stages.formats.onnx import export
 from guideway.pipeline.stages.models import Compressed, Trained
 
 

@@ -13,6 +13,7 @@ from stage_rig import colour_spec, run_stage, write_jsonl
 from guideway.core.errors import GuidewayError, SpecError
 from guideway.pipeline.stages import evaluate
 from guideway.pipeline.stages.evaluate.answers import cut, is_right
+from guideway.pipeline.stages.evaluate.measure import PARTS, _spread_figures
 from guideway.pipeline.stages.evaluate.nearest import Nearest
 from guideway.pipeline.stages.evaluate.ngram import NGrams
 from guideway.pipeline.stages.examples import Example
@@ -157,6 +158,20 @@ def test_the_gain_over_the_baseline_is_paired(colours):
     loss = job.one("loss_gain", "compress", "unseen")
     grams = math.log(job.one("baseline_perplexity", "compress", "unseen").value)
     assert loss.value == pytest.approx(grams - job.one("loss", "compress", "unseen").value)
+
+
+def test_the_spread_of_the_loss_between_parts_of_the_held_out_rows_is_evidence(colours):
+    for about in ("train", "compress"):
+        spread = colours.jobs["evaluate"].one("held_out_loss_spread", about, "unseen")
+        assert spread.n == PARTS and spread.unit == "nats/token"
+        assert spread.interval.low <= spread.value <= spread.interval.high
+    (even,) = _spread_figures("train", [2.0, 4.0] * PARTS, [1, 2] * PARTS)
+    assert even.value == pytest.approx(0.0)
+    (apart,) = _spread_figures("train", [1.0, 1.0, 1.0, 1.0, 6.0] * 2, [1] * 10)
+    assert apart.value == pytest.approx(5**0.5)
+    (none,) = _spread_figures("train", [math.inf] + [1.0] * 9, [1] * 10)
+    assert math.isnan(none.value)
+    assert _spread_figures("train", [1.0] * 9, [1] * 9) == [], "too few rows"
 
 
 def test_without_splits_there_is_nothing_to_report(colours, tmp_path):

@@ -17,6 +17,7 @@ from guideway.core.spec.model import (
     build_part,
 )
 from guideway.core.spec.rollout import Rollout
+from guideway.core.spec.runner import Runner
 from guideway.core.spec.schema import json_schema
 from guideway.core.spec.train import Architecture, Contrast, Distill, Lora, Privacy, Train, Validation
 from guideway.core.spec.tune import Tune
@@ -37,6 +38,7 @@ __all__ = [
     "Prune",
     "Requirement",
     "Rollout",
+    "Runner",
     "Serve",
     "Slices",
     "Source",

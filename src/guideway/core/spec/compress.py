@@ -12,6 +12,11 @@ from guideway.core.spec.part import Part, Share
 from guideway.core.spec.train import Train
 
 Precision = Literal["int4", "int8", "fp32"]
+NO_RACE = {
+    "transformers": "the engine transformers serves the model as it was trained",
+    "vllm": "candidates for the engine vllm cannot race here, because another server runs them",
+}
+"""Engines whose models our own replica does not serve, and so cannot choose from."""
 ALL_PRECISIONS: tuple[Precision, ...] = ("int4", "int8", "fp32")
 
 
@@ -34,9 +39,10 @@ class Compress(Part, frozen=True):
     """Precision of the model that ships, and the loss that is allowed against the trained one.
 
     ``auto`` measures the ``candidates`` on the machine that builds, and takes the fastest one that keeps to the limits.
+    ``bf16``, ``w8a8``, ``w4a16`` and ``fp8`` are for the engine vllm.
     """
 
-    precision: Literal["auto", "fp32", "int8", "int4"] = "int8"
+    precision: Literal["auto", "fp32", "int8", "int4", "bf16", "w8a8", "w4a16", "fp8"] = "int8"
     candidates: Annotated[tuple[Precision, ...], Meta(min_length=1)] = ALL_PRECISIONS
     prune: Prune | None = None
     max_kl: Annotated[float, Meta(gt=0.0)] = 0.02
@@ -68,9 +74,9 @@ def check_compress(compress: Compress, train: Train, engine: str, marked: Marked
             try_this="remove it, or train without train.privacy",
         )
     key = "prune" if compress.prune else "precision" if compress.precision == "auto" else ""
-    if key and engine == "transformers":
+    if key and engine in NO_RACE:
         raise SpecError(
-            "the engine transformers serves the model as it was trained",
+            NO_RACE[engine],
             where=marked.where(("compress", key)),
             try_this=f"remove compress.{key}, or write serve.engine: onnx",
         )

@@ -51,6 +51,15 @@ def _of_embeddings(spec: Spec) -> Iterator[_Fault]:
         (("tune",), spec.tune, "embeddings are not searched by this version"),
         (("explain",), spec.explain, "embeddings are explained by the map in the evaluation report alone"),
         (("evaluate", "slices"), spec.evaluate.slices, "embeddings have no slices in this version"),
+        (("evaluate", "against"), spec.evaluate.against, "embeddings are compared with their base alone"),
+        (("evaluate", "judge"), spec.evaluate.judge, "embeddings have no answers for a judge"),
+        (("evaluate", "refusals"), spec.evaluate.refusals, "embeddings refuse nothing"),
+        (
+            ("train", "processes"),
+            train.processes > 1,
+            "embeddings are learnt by one process: it sees the whole batch",
+        ),
+        (("runner",), spec.runner.kind != "local", "embeddings are learnt on this machine"),
     ):
         if there:
             yield _Fault(keys, said, "remove it")

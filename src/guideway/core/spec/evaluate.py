@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Collection
 from typing import Annotated, Literal
 
 import msgspec
 from msgspec import Meta
 
+from guideway.core.errors import SpecError, did_you_mean
+from guideway.core.spec.judge import Judge, problem_of
+from guideway.core.spec.marked import Marked
 from guideway.core.spec.part import Part, Positive, Share
+from guideway.core.spec.refusals import Refusals
 
 Kind = Literal["typos", "homoglyphs", "capitals", "truncation", "noise"]
 ALL_KINDS: tuple[Kind, ...] = ("typos", "homoglyphs", "capitals", "truncation", "noise")
@@ -45,7 +51,8 @@ class Evaluate(Part, frozen=True):
     """What is measured on every split, and what must hold. ``examples`` bounds the rows asked per split.
 
     ``folds`` above 1 train a classifier so often again, for the spread between folds; ``class_floor`` is the share of
-    the rows of a class that it should find at least, in every class.
+    the rows of a class that it should find at least, in every class. ``against`` is the release that the new one is
+    compared with on the same rows: ``serving``, or ``release:NAME@DIGEST``; empty: none.
     """
 
     examples: Positive = 400
@@ -55,3 +62,32 @@ class Evaluate(Part, frozen=True):
     require: tuple[Requirement, ...] = ()
     slices: tuple[Slices, ...] = ()
     perturb: Perturb = msgspec.field(default_factory=Perturb)
+    refusals: Refusals | None = None
+    against: str = ""
+    judge: Judge | None = None
+
+
+_AGAINST = re.compile(r"|serving|release:[a-z0-9][a-z0-9._-]*@sha256:[0-9a-f]{64}")
+
+
+def check_evaluate(asked: Evaluate, splits: Collection[str], marked: Marked) -> None:
+    """Refuse what names no release, no judge or no split.
+
+    Raises:
+        SpecError: ``against`` is neither ``serving`` nor one release; the judge cannot be reached like that.
+    """
+    judge, at = asked.judge, ("evaluate", "judge")
+    if judge and (problem := problem_of(judge)):
+        advice = "write https://HOST/v1, or http://127.0.0.1:PORT/v1 for one on this machine"
+        raise SpecError(problem, where=marked.where((*at, "url")), try_this=advice)
+    if judge and judge.split not in {"", *splits}:
+        where = marked.where((*at, "split"))
+        raise SpecError(
+            f"there is no split called '{judge.split}'", where=where, try_this=did_you_mean(judge.split, splits)
+        )
+    if not _AGAINST.fullmatch(asked.against):
+        raise SpecError(
+            f"'{asked.against}' does not say which release",
+            where=marked.where(("evaluate", "against")),
+            try_this="write serving, or release:NAME@sha256:... with the digits that `guideway releases --json` shows",
+        )

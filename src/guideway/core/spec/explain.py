@@ -15,6 +15,11 @@ from guideway.core.spec.model import Spec
 _AT_PATH = re.compile(r"(?P<what>.*?)(?: - at `(?P<key>key)` in)?(?: - at)?(?: `(?P<path>\$.*)`)?", re.DOTALL)
 _EXPECTED = re.compile(r"Expected `(?P<kinds>[^`]+)`(?: (?P<bound>.+?))?(?:, got `(?P<got>.+)`)?")
 _BOUND = re.compile(r"(?P<length>of length )?(?P<sign>>=|<=|==|>|<) (?P<number>\S+)")
+_NOWHERE: dict[tuple[str | int, ...], str] = {
+    ("serve", "guardrails", "outlier", "route"): "a gateway serves one model: there is none to route to; use refuse, "
+    "whose answer says content_filter, and ask another model then",
+}
+"""Keys that people look for, and why there are none."""
 _KINDS = {
     "int": "a whole number",
     "float": "a number",
@@ -35,7 +40,7 @@ def explained(error: msgspec.ValidationError, plain: Any, marked: Marked, enviro
     assert match
     what, keys, advice = match["what"], _keys(match["path"] or "$", plain, str(error)), None
     if unknown := re.search(r"unknown field `(.*?)`", what):
-        advice = did_you_mean(unknown[1], _fields_at(keys))
+        advice = _NOWHERE.get((*keys, unknown[1])) or did_you_mean(unknown[1], _fields_at(keys))
         keys = (*keys, unknown[1])
         return SpecError(f"unknown key '{unknown[1]}'", where=_where(keys, marked, environment), try_this=advice)
     if wrong := re.fullmatch(r"Invalid enum value '(.*)'", what):

@@ -110,7 +110,8 @@ class Gateway(Part, frozen=True):
 
     ``admin`` is the port of the admin plane on the loopback address; 0: only its Unix socket. ``connections`` bounds
     those of clients, per worker; a lower limit of open files bounds them more. ``lame_duck`` is the number of seconds
-    for which a gateway that was told to stop says that it is not healthy and yet serves.
+    for which a gateway that was told to stop says that it is not healthy and yet serves. ``corrections`` is a file of
+    rules that put answers right without a new release.
     """
 
     host: str = "127.0.0.1"
@@ -129,4 +130,5 @@ class Gateway(Part, frozen=True):
     routing: Routing = Routing()
     batches: Batches = Batches()
     explain: Explanations | None = None
+    corrections: str = ""
     telemetry: Telemetry = Telemetry()

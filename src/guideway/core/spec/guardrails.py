@@ -8,7 +8,7 @@ import msgspec
 from msgspec import Meta
 
 from guideway.core.errors import SpecError
-from guideway.core.guardrails import REFUSAL, Characters, DenyRule, Label, Roles, Topics
+from guideway.core.guardrails import REFUSAL, Characters, DenyRule, Label, Ordinary, Outlier, Roles, Topics
 from guideway.core.guardrails import Guardrails as Rules
 from guideway.core.spec.marked import Marked
 from guideway.core.spec.part import Part
@@ -26,6 +26,19 @@ class Classifier(Part, frozen=True):
     roles: Roles = "users"
 
 
+class Outliers(Part, frozen=True):
+    """What becomes of a prompt that is more unusual than this share of ordinary ones; null: nothing does.
+
+    What is ordinary is learnt from the prompts of the training rows, or of ``data``: JSON lines of ``prompt``. Rows of
+    task completion have no prompts, so that it needs ``data``.
+    """
+
+    flag: Ordinary | None = None
+    refuse: Ordinary | None = None
+    data: tuple[str, ...] = ()
+    seed: int = 7
+
+
 class Guardrails(Part, frozen=True):
     """Rules for prompts and answers. Limits are in characters, 0 is none; ``tools`` null allows every function."""
 
@@ -38,12 +51,15 @@ class Guardrails(Part, frozen=True):
     secret_prompt: bool = True
     neutralise: bool = True
     refusal: Annotated[str, Meta(min_length=1, max_length=500)] = REFUSAL
+    outlier: Outliers | None = None
 
 
 def rules_of(asked: Guardrails) -> Rules:
     """What of *asked* goes into the release's ``guardrails.json``."""
     plain = msgspec.structs.asdict(asked)
-    classifier = plain.pop("classifier")
+    classifier, outlier = plain.pop("classifier"), plain.pop("outlier")
+    if outlier is not None:
+        plain["outlier"] = Outlier(outlier.flag, outlier.refuse)
     if classifier is None:
         return Rules(**plain)
     return Rules(**plain, threshold=classifier.threshold, roles=classifier.roles)
@@ -53,9 +69,11 @@ def check_guardrails(asked: Guardrails, marked: Marked) -> None:
     """Refuse what could not work, when the spec is loaded.
 
     Raises:
-        SpecError: a pattern that RE2 does not take or that matches nothing at all, or a name that stands twice.
+        SpecError: a pattern that RE2 does not take or that matches nothing at all, a name that stands twice, or
+            outliers for which nothing is to be done.
     """
     at = ("serve", "guardrails")
+    _check_outlier(asked.outlier, marked.where((*at, "outlier")))
     for index, rule in enumerate(asked.deny):
         problem = _problem(rule.pattern)
         if problem:
@@ -71,6 +89,17 @@ def check_guardrails(asked: Guardrails, marked: Marked) -> None:
         if twice is not None:
             where = marked.where((*at, *keys, twice, "name"))
             raise SpecError(f"'{names[twice]}' is here twice", where=where, try_this="give each its own name")
+
+
+def _check_outlier(asked: Outliers | None, where: str) -> None:
+    if asked is None:
+        return
+    if asked.flag is None and asked.refuse is None:
+        advice = "write flag: 0.999, refuse: 0.9999 or both; or leave it out"
+        raise SpecError("nothing is to become of outliers", where=where, try_this=advice)
+    if asked.flag is not None and asked.refuse is not None and asked.refuse < asked.flag:
+        advice = "refuse is for what is rarer still: a larger share than flag"
+        raise SpecError("what is refused cannot be flagged: refuse is below flag", where=where, try_this=advice)
 
 
 def _problem(pattern: str) -> str | None:

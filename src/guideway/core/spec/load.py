@@ -14,10 +14,12 @@ from guideway.core.errors import SpecError, did_you_mean
 from guideway.core.spec.classify import check_classify
 from guideway.core.spec.compress import check_compress
 from guideway.core.spec.embed import check_embed
+from guideway.core.spec.evaluate import check_evaluate
 from guideway.core.spec.explain import explained
 from guideway.core.spec.guardrails import check_guardrails
 from guideway.core.spec.marked import Marked, read_marked
 from guideway.core.spec.model import BUILD_KEYS, ENVIRONMENT_KEYS, LATER_KEYS, NAME, Spec
+from guideway.core.spec.runner import check_runner
 from guideway.core.spec.train import check_train, check_weights
 from guideway.core.spec.tune_check import check_tune
 
@@ -166,7 +168,9 @@ def _check_references(spec: Spec, marked: Marked) -> None:
             raise SpecError(
                 f"split '{name}' has either 'share' or 'values'", where=marked.where(("data", "splits", name))
             )
+    check_evaluate(spec.evaluate, spec.data.splits, marked)
     check_train(spec.train, spec.data.splits, marked)
+    check_runner(spec.runner, marked)
     check_weights([source.weight for source in spec.data.sources], spec.train, marked)
     check_tune(spec.tune, spec.train, marked)
     check_compress(spec.compress, spec.train, spec.serve.engine, marked)

@@ -14,8 +14,10 @@ from guideway.core.spec.compress import Compress
 from guideway.core.spec.evaluate import Evaluate
 from guideway.core.spec.gateway import Gateway
 from guideway.core.spec.guardrails import Guardrails
+from guideway.core.spec.judge import without_place
 from guideway.core.spec.part import Part, Positive, Share
 from guideway.core.spec.rollout import Rollout
+from guideway.core.spec.runner import Runner
 from guideway.core.spec.scale import Scale
 from guideway.core.spec.train import Train
 from guideway.core.spec.tune import Tune
@@ -161,6 +163,7 @@ class Environment(Part, frozen=True):
     """What one environment may set differently: never anything that is inside a release."""
 
     target: str = "local"
+    runner: Runner = Runner()
     replicas: Positive = 2
     scale: Scale | None = None
     gateway: Gateway = Gateway()
@@ -185,6 +188,7 @@ class Spec(Part, frozen=True):
     policy: Policy = Policy()
 
     target: str = "local"
+    runner: Runner = Runner()
     replicas: Positive = 2
     scale: Scale | None = None
     gateway: Gateway = Gateway()
@@ -194,7 +198,7 @@ class Spec(Part, frozen=True):
 
 
 BUILD_KEYS = ("guideway", "name", "task", "data", "tune", "train", "evaluate", "compress", "explain", "serve", "policy")
-ENVIRONMENT_KEYS = ("target", "replicas", "scale", "gateway", "rollout", "standard", "state")
+ENVIRONMENT_KEYS = ("target", "runner", "replicas", "scale", "gateway", "rollout", "standard", "state")
 OPTIONAL_KEYS = ("tune", "explain")
 """Keys of the build part that a release without them does not mention."""
 LATER_KEYS = ("watch", "backup")
@@ -204,4 +208,6 @@ LATER_KEYS = ("watch", "backup")
 def build_part(spec: Spec) -> dict[str, Any]:
     """The part of *spec* that goes into the release: no environment, no host, no time."""
     plain = msgspec.to_builtins(spec)
+    if spec.evaluate.judge:
+        plain["evaluate"]["judge"] = msgspec.to_builtins(without_place(spec.evaluate.judge))
     return {key: plain[key] for key in BUILD_KEYS if key not in OPTIONAL_KEYS or plain[key] is not None}

@@ -84,7 +84,7 @@ class Train(Part, frozen=True):
     A step learns from ``accumulate`` batches of ``batch`` rows. ``validate_every`` and ``checkpoint_every`` count
     steps; where they are not set, they are a tenth of all. ``patience`` ends training after so many validations
     without improvement, and keeps the best weights. With ``class_weights`` every class of a classifier counts the
-    same, however many rows it has.
+    same, however many rows it has. ``processes`` share the rows of every batch; where they run is said in ``runner``.
     """
 
     recipe: Literal["scratch", "full", "lora", "qlora", "distill"] = "scratch"
@@ -97,6 +97,7 @@ class Train(Part, frozen=True):
     steps: Annotated[int, Meta(ge=0)] = 1000
     batch: Positive = 32
     accumulate: Positive = 1
+    processes: Annotated[int, Meta(ge=1, le=1024)] = 1
     learning_rate: Annotated[float, Meta(gt=0.0)] = 3e-3
     warmup: Annotated[int, Meta(ge=0)] = 50
     weight_decay: Annotated[float, Meta(ge=0.0)] = 0.1
@@ -118,6 +119,7 @@ def check_train(train: Train, splits: Collection[str], marked: Marked) -> None:
     """
     _check_base(train, marked)
     _check_privacy(train, marked)
+    _check_processes(train, marked)
     split = train.validation.split
     if split and split not in splits:
         raise SpecError(
@@ -163,6 +165,21 @@ def _check_privacy(train: Train, marked: Marked) -> None:
     if train.privacy.budget is not None and train.privacy.budget < train.privacy.epsilon:
         raise SpecError(
             "the budget is less than this training alone may spend", where=where, try_this="a budget of epsilon or more"
+        )
+
+
+def _check_processes(train: Train, marked: Marked) -> None:
+    if train.processes > train.batch:
+        raise SpecError(
+            f"{train.processes} processes cannot share a batch of {train.batch} rows",
+            where=marked.where(("train", "processes")),
+            try_this=f"processes: {train.batch} or fewer, or a larger batch",
+        )
+    if train.processes > 1 and train.privacy:
+        raise SpecError(
+            "training with privacy has one process: the noise and the sample of a step are drawn once",
+            where=marked.where(("train", "processes")),
+            try_this="processes: 1",
         )
 
 

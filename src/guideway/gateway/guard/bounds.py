@@ -8,7 +8,7 @@ from typing import Any
 import msgspec
 
 from guideway.gateway.errors import ApiError, bad_body
-from guideway.gateway.guard.regex import costly
+from guideway.guardrails.regex import costly
 
 MAX_TOKENS = 131_072
 CHOICES = 8
@@ -34,7 +34,8 @@ _SCHEMAS = frozenset({"guided_json", "json_schema", "json", "schema"})
 _PATTERNS = frozenset({"guided_regex", "regex", "guided_whitespace_pattern", "whitespace_pattern"})
 _GRAMMARS = frozenset({"guided_grammar", "grammar", "ebnf"})
 _LISTS = frozenset({"guided_choice", "choice"})
-_SHAPES = _SCHEMAS | _PATTERNS | _GRAMMARS | _LISTS | {"response_format", "structured_outputs", "structural_tag"}
+SHAPES = _SCHEMAS | _PATTERNS | _GRAMMARS | _LISTS | {"response_format", "structured_outputs", "structural_tag"}
+"""Fields of a request that tell the shape of its answer."""
 
 
 def out_of_bounds(body: Mapping[str, Any]) -> ApiError | None:
@@ -51,7 +52,7 @@ def out_of_bounds(body: Mapping[str, Any]) -> ApiError | None:
         value = body.get(name)
         if isinstance(value, list) and len(value) > PROMPTS and not isinstance(value[0], int):
             return bad_body(f"{name} has more than {PROMPTS} texts", name)
-    for name in _SHAPES & body.keys():
+    for name in SHAPES & body.keys():
         problem = _shape(name, body[name], 0)
         if problem:
             return bad_body(problem, name)

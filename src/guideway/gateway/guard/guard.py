@@ -8,19 +8,22 @@ from typing import Any
 
 from guideway.core.classifier import read_classifier
 from guideway.core.guardrails import Guardrails
+from guideway.core.outliers import read_reference
 from guideway.gateway.errors import ApiError
 from guideway.gateway.guard.bounds import out_of_bounds
 from guideway.gateway.guard.controls import Controls
-from guideway.gateway.guard.denied import Denied, pattern
 from guideway.gateway.guard.escapes import Escapes
 from guideway.gateway.guard.markup import Markup
-from guideway.gateway.guard.prompts import OFF_LOOP, PromptRules
+from guideway.gateway.guard.outliers import Outliers, Weighed
 from guideway.gateway.guard.revealing import replacing, revealing, without_prompt
 from guideway.gateway.guard.said import said
 from guideway.gateway.guard.secret import Secrecy, Secret
 from guideway.gateway.guard.stream import Limit, Row, TextStream
 from guideway.gateway.guard.system import with_system
+from guideway.gateway.guard.tokens import has_tokens
 from guideway.gateway.guard.tools import ToolGate, declared, undeclarable
+from guideway.guardrails.denied import Denied, pattern
+from guideway.guardrails.prompts import OFF_LOOP, PromptRules
 
 FOR_PROGRAMS = frozenset({"arguments", "embedding", "input", "name"})
 """Channels of an answer that programs read: they keep their markup. People may read any other, known or not."""
@@ -33,14 +36,18 @@ class Guard:
         rules: what lies in its ``guardrails.json``.
         system: its system prompt.
         classifier: the bytes of its classifier; None where ``rules.threshold`` is.
+        reference: the bytes of its reference of ordinary prompts; None where ``rules.outlier`` is.
 
     Raises:
-        ValueError: a rule, or the classifier, cannot be read. The release must not be served then.
+        ValueError: a rule, the classifier or the reference cannot be read. The release must not be served then.
     """
 
-    def __init__(self, rules: Guardrails, system: str = "", classifier: bytes | None = None) -> None:
+    def __init__(
+        self, rules: Guardrails, system: str = "", classifier: bytes | None = None, reference: bytes | None = None
+    ) -> None:
         self._rules, self._system = rules, system
         self._prompts = PromptRules(rules, None if classifier is None else read_classifier(classifier))
+        self._outliers = _outliers(rules, reference)
         self._patterns = [pattern(rule.name, rule.pattern) for rule in rules.deny if rule.on != "input"]
         secret = Secret(system) if rules.secret_prompt else None
         self._secret = None if secret is None or secret.empty else secret
@@ -49,7 +56,7 @@ class Guard:
     @property
     def asks(self) -> bool:
         """Has the release rules for prompts beyond the bounds that always hold?"""
-        return self._prompts.any or self._tools is not None
+        return self._prompts.any or self._tools is not None or self._outliers is not None
 
     @property
     def looks(self) -> bool:
@@ -87,10 +94,22 @@ class Guard:
             broken = "failed"
         return None if broken is None else self._refusal(broken)
 
+    def weigh(self, body: Mapping[str, Any]) -> Weighed | ApiError:
+        """How unusual *body* is, which was checked; or why it is refused. A rule that fails refuses, if any may."""
+        outliers = self._outliers
+        if outliers is None:
+            return Weighed()
+        try:
+            if outliers.refuses and has_tokens(body):
+                return self._refusal("tokens")
+            return outliers.weigh(body, self._rules.refusal)
+        except Exception:
+            return self._refusal("failed") if outliers.refuses else Weighed()
+
     @property
     def quick(self) -> int:
         """Bytes of a body for which ``check`` need not run beside the event loop; it may, for it changes nothing."""
-        return OFF_LOOP if self._prompts.any else sys.maxsize
+        return OFF_LOOP if self._prompts.any or self._outliers is not None else sys.maxsize
 
     def with_system(self, body: dict[str, Any]) -> dict[str, Any]:
         """*body* of a chat with the release's system prompt first; the same object when there is none."""
@@ -130,6 +149,12 @@ class Guard:
             message = "the request could not be checked"
         param = "prompt" if broken == "tokens" else None
         return ApiError(400, message, param=param, code="content_filter", kind=broken)
+
+
+def _outliers(rules: Guardrails, reference: bytes | None) -> Outliers | None:
+    if (rules.outlier is None) is not (reference is None):
+        raise ValueError("a rule for outliers and a reference of ordinary prompts come together")
+    return None if rules.outlier is None or reference is None else Outliers(rules.outlier, read_reference(reference))
 
 
 class AnswerGuard:

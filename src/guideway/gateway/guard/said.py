@@ -5,10 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-import msgspec
-
 from guideway.gateway.guard.tokens import has_tokens
 from guideway.gateway.names import KNOWN
+from guideway.guardrails.said import Said
 
 DEPTH = 64
 
@@ -34,28 +33,6 @@ object properties required schema strict string system tool url
 """
 _API = KNOWN | frozenset(_WORDS.split())
 """Names, roles and wishes that are the API's own, and say nothing."""
-
-
-class Said(msgspec.Struct, frozen=True):
-    """The texts of one request.
-
-    ``texts`` are those of prompts, ``aside`` what else a model may read: parts of a text put together, names, roles,
-    the shape of the answer. ``asked`` are the texts of users, one group for every prompt; ``told`` those that a client
-    gives as instructions, ``given`` those that it gives as the words of models and tools. ``tokens``: some came as
-    tokens, which nobody reads.
-    """
-
-    texts: tuple[str, ...]
-    aside: tuple[str, ...]
-    asked: tuple[tuple[str, ...], ...]
-    told: tuple[str, ...]
-    given: tuple[str, ...]
-    tokens: bool = False
-
-    @property
-    def size(self) -> int:
-        """Characters of the prompts."""
-        return sum(map(len, self.texts))
 
 
 def said(body: Mapping[str, Any]) -> Said:

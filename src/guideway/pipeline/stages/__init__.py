@@ -6,11 +6,41 @@ from typing import cast
 
 from guideway.core.protocols import Stage
 from guideway.core.spec import Spec
-from guideway.pipeline.stages import choose, compress, data, evaluate, explain, guard, package, scan, train, tune
+from guideway.pipeline.stages import (
+    against,
+    choose,
+    compress,
+    data,
+    evaluate,
+    explain,
+    guard,
+    judge,
+    package,
+    reference,
+    refusals,
+    scan,
+    train,
+    tune,
+)
 
 STAGES: dict[str, Stage] = {
     module.name: cast(Stage, module)
-    for module in (data, tune, choose, train, compress, evaluate, explain, guard, package, scan)
+    for module in (
+        data,
+        reference,
+        tune,
+        choose,
+        train,
+        compress,
+        evaluate,
+        against,
+        judge,
+        explain,
+        guard,
+        refusals,
+        package,
+        scan,
+    )
 }
 
 

@@ -1,4 +1,4 @@
-"""The two models of a build behind one face: the trained one in torch, the compressed one in the replica."""
+"""The two models of a build behind one face: the trained one in torch, the compressed one in what serves it."""
 
 from __future__ import annotations
 
@@ -14,9 +14,10 @@ import torch
 from transformers import AutoModelForCausalLM, GenerationConfig
 
 from guideway.core.errors import GuidewayError
+from guideway.pipeline.stages.compress.sizes import weights
 from guideway.pipeline.stages.examples import Example
+from guideway.pipeline.stages.formats import open_scorer
 from guideway.pipeline.stages.threads import threads_for
-from guideway.replica.score import OnnxScorer
 
 Floats = npt.NDArray[np.floating[Any]]
 AT_ONCE = 64
@@ -26,6 +27,10 @@ AT_ONCE = 64
 class Model(Protocol):
     """What evaluation asks of a model."""
 
+    @property
+    def context(self) -> int:
+        """The longest sequence, in tokens."""
+
     def logits(self, ids: Sequence[int]) -> Floats:
         """The logits after each of *ids*: a matrix of tokens by vocabulary."""
 
@@ -34,11 +39,11 @@ class Model(Protocol):
 
 
 class Trained:
-    """The model in a Hugging Face folder, in float32, run by torch."""
+    """The model in a Hugging Face folder, run by torch: in float32, or in the *dtype* of what was made of it."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, dtype: str = "float32") -> None:
         self._model: Any = AutoModelForCausalLM.from_pretrained(
-            folder, use_safetensors=True, local_files_only=True, trust_remote_code=False, dtype=torch.float32
+            folder, use_safetensors=True, local_files_only=True, trust_remote_code=False, dtype=getattr(torch, dtype)
         ).eval()
         torch.set_num_threads(threads_for(sum(weight.numel() for weight in self._model.parameters())))
         self._model.generation_config = (
@@ -91,19 +96,35 @@ class Trained:
 
 
 class Compressed:
-    """The model in a folder of the ONNX Runtime GenAI builder, run by the replica that serves it."""
+    """The export in *folder*, of whatever format, computed by what serves it."""
 
     def __init__(self, folder: Path) -> None:
-        size = sum(path.stat().st_size for path in folder.glob("*.onnx*"))
-        self._scorer = OnnxScorer(folder, threads_for(size))
+        self._scorer = open_scorer(folder, threads_for(weights(folder)))
+
+    @property
+    def context(self) -> int:
+        """The longest sequence, in tokens."""
+        context: int = self._scorer.context
+        return context
 
     def logits(self, ids: Sequence[int]) -> Floats:
         """The logits after each of *ids*: a matrix of tokens by vocabulary."""
         return self._scorer.logits(ids)
 
+    def logits_from(self, ids: Sequence[int], start: int) -> Floats:
+        """The rows of ``logits`` from *start* on."""
+        return logits_from(self._scorer, ids, start)
+
     def answers(self, prompts: Sequence[Sequence[int]], max_tokens: int, stop_ids: Collection[int]) -> list[list[int]]:
-        """The greedy answer to every prompt, by the scheduler that serves."""
+        """The greedy answer to every prompt, by what serves it."""
         return self._scorer.generate_all(prompts, max_tokens, stop_ids)
+
+
+def logits_from(model: Any, ids: Sequence[int], start: int) -> Floats:
+    """The rows of ``model.logits(ids)`` from *start* on, and only these where it can compute them alone."""
+    alone = getattr(model, "logits_from", None)
+    found: Floats = alone(ids, start) if alone else model.logits(ids)[start:]
+    return found
 
 
 def log_softmax(logits: Floats) -> npt.NDArray[np.float64]:
@@ -121,5 +142,5 @@ def log_softmax(logits: Floats) -> npt.NDArray[np.float64]:
 
 def losses(model: Model, example: Example) -> npt.NDArray[np.float64]:
     """The loss of each predicted token of *example*, in nats."""
-    logs = log_softmax(model.logits(example.ids[:-1])[example.start - 1 :])
+    logs = log_softmax(logits_from(model, example.ids[:-1], example.start - 1))
     return -logs[np.arange(example.predicted), example.ids[example.start :]]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import platform
 import shutil
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -13,20 +12,21 @@ import msgspec
 
 from guideway.core.errors import SpecError
 from guideway.core.evidence import Interval
-from guideway.core.guardrails import CLASSIFIER_FILE, RULES_FILE
+from guideway.core.guardrails import CLASSIFIER_FILE, OUTLIERS_FILE, RULES_FILE
 from guideway.core.protocols import Job
 from guideway.core.release import Decoding, ServeSettings
 from guideway.core.spec import Spec, build_part
 from guideway.core.spec.compress import ALL_PRECISIONS
 from guideway.core.spec.guardrails import Guardrails, rules_of
 from guideway.engines import engine
-from guideway.kit.installed import version_of
 from guideway.pipeline.stages import choose
+from guideway.pipeline.stages.formats import AS_TRAINED, format_of
+from guideway.pipeline.versions import ABSENT, version_of
 from guideway.sealing.reshard import reshard
 
 name = "package"
 needs = ("data", "train", "compress", "guard")
-uses = ("tune", "choose")
+uses = ("tune", "choose", "reference")
 libraries: tuple[str, ...] = ()
 code = ("guideway.sealing.reshard", "guideway.sealing.tensors")
 
@@ -39,13 +39,13 @@ LOCKED = ("guideway", "numpy", "onnxruntime", "onnxruntime-genai", "tokenizers",
 
 
 def shipped(spec: Spec) -> str:
-    """The stage whose model ships: the compressed one, unless the engine reads safetensors."""
-    return "compress" if engine(spec.serve.engine).format == "onnx" else "train"
+    """The stage whose model ships: the compressed one, unless the engine serves what was trained."""
+    return "train" if engine(spec.serve.engine).format == AS_TRAINED else "compress"
 
 
 def params(spec: Spec) -> Mapping[str, Any]:
     """The whole build part, because it goes into the release; and the versions of what made it."""
-    return {"spec": build_part(spec), "model": shipped(spec), "lock": _lock()}
+    return {"spec": build_part(spec), "model": shipped(spec), "lock": _lock(spec)}
 
 
 def sources(spec: Spec, root: Path) -> Sequence[Path]:
@@ -101,10 +101,12 @@ def settled(spec: Mapping[str, Any], compressed: Path) -> dict[str, Any]:
 
 
 def _guardrails(job: Job, asked: Guardrails) -> None:
-    """The rules, and the classifier's weights where it is one of them."""
+    """The rules, the classifier's weights where it is one of them, and which prompts are ordinary."""
     _write(job.out / RULES_FILE, msgspec.to_builtins(rules_of(asked)))
     if asked.classifier is not None:
         shutil.copyfile(job.inputs["guard"] / CLASSIFIER_FILE, job.out / CLASSIFIER_FILE)
+    if asked.outlier is not None:
+        shutil.copyfile(job.inputs["reference"] / OUTLIERS_FILE, job.out / OUTLIERS_FILE)
 
 
 def _searched(job: Job) -> None:
@@ -123,6 +125,6 @@ def _write(path: Path, value: Any) -> None:
     path.write_text(json.dumps(value, indent=1, sort_keys=True, ensure_ascii=False) + "\n", encoding="utf-8")
 
 
-def _lock() -> list[str]:
-    found = ((name, version_of(name)) for name in LOCKED)
-    return [f"python=={platform.python_version()}", *(f"{name}=={version}" for name, version in found if version)]
+def _lock(spec: Spec) -> list[str]:
+    names = ("python", *LOCKED, *format_of(spec).libraries)
+    return [f"{name}=={version_of(name)}" for name in names if version_of(name) != ABSENT]

@@ -38,6 +38,8 @@ from guideway.standard.reports.model_card_part import model_card
 
 IsSpdx = Callable[[str], bool]
 ROOT = "model"
+PROGRAMS = {"python": "platform", "llama.cpp": "application"}
+"""What the lock names besides distributions, and which kind of component it is."""
 _URL = re.compile(r"https?://[\w.-]+(?::\d+)?(?:/[\w./~%+@=-]*)?")
 _MAIL = re.compile(r"[\w.+-]+@[\w-]+(?:\.[\w-]+)+")
 
@@ -140,12 +142,11 @@ def _governance(sheet: Mapping[str, str], dossier: Dossier) -> dict[str, Any]:
 
 
 def _software(dossier: Dossier) -> list[dict[str, Any]]:
-    """The distributions of the environment lock, and the interpreter."""
+    """The distributions of the environment lock, the interpreter, and programs that are none of ours."""
     found = []
     for name, version in distributions(dossier):
-        python = name == "python"
-        purl = f"pkg:generic/python@{quote(version)}" if python else pypi(name, version)
-        kind = "platform" if python else "library"
+        kind = PROGRAMS.get(name, "library")
+        purl = f"pkg:generic/{name}@{quote(version)}" if name in PROGRAMS else pypi(name, version)
         found.append({"type": kind, "bom-ref": purl, "name": name, "version": version, "purl": purl})
     return found
 

@@ -19,6 +19,7 @@ from guideway.pipeline.stages.classify.model import EncoderClassifier, load_enco
 from guideway.pipeline.stages.classify.probe import fit_head
 from guideway.pipeline.stages.classify.rows import Case, cases_of, manifest_of
 from guideway.pipeline.stages.threads import threads_for
+from guideway.pipeline.stages.train import ranks
 from guideway.pipeline.stages.train.batches import batches
 from guideway.pipeline.stages.train.checkpoints import Checkpoints
 from guideway.pipeline.stages.train.descent import Descent, autocast, device
@@ -41,7 +42,8 @@ def learn(job: Job, base: Path | None) -> None:
     """
     assert base, "the spec is checked: a classifier has a base"
     fitted = fit(job, chosen(job, job.params), base)
-    _finish(job, base, fitted.model, fitted.settings, fitted.learned)
+    if ranks.first():
+        _finish(job, base, fitted.model, fitted.settings, fitted.learned)
 
 
 class Fitted(msgspec.Struct, frozen=True):

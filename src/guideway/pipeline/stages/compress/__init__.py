@@ -1,4 +1,4 @@
-"""Compress: export the trained model for plain ONNX Runtime, and measure how far it moved.
+"""Compress: export the trained model for the engine that serves, and measure how far it moved.
 
 Where candidates are compared, or the model is pruned first, their speed is measured too, and a report says why which
 one ships. The bytes of the model depend on the inputs and on that choice alone.
@@ -16,11 +16,13 @@ import msgspec
 
 from guideway.core.protocols import Job
 from guideway.core.spec import Spec
+from guideway.pipeline.stages.formats import FORMATS, environment_for, export, format_of
 
 name = "compress"
 needs = ("data", "train")
 libraries = ("numpy", "onnx", "onnx-ir", "onnxruntime", "onnxruntime-genai", "tokenizers", "torch", "transformers")
 code = (
+    "guideway.engines.llamacpp",
     "guideway.pipeline.stages.classify.compress",
     "guideway.pipeline.stages.classify.export",
     "guideway.pipeline.stages.classify.model",
@@ -35,6 +37,7 @@ code = (
     "guideway.pipeline.stages.evaluate.splits",
     "guideway.pipeline.stages.data.clean",
     "guideway.pipeline.stages.examples",
+    "guideway.pipeline.stages.formats",
     "guideway.pipeline.stages.intervals",
     "guideway.pipeline.stages.models",
     "guideway.pipeline.stages.threads",
@@ -52,8 +55,18 @@ code = (
 )
 
 
+def environment(spec: Spec) -> Path | None:
+    """Where the format of the engine is made."""
+    return environment_for(spec)
+
+
+def brings(spec: Spec) -> tuple[str, ...]:
+    """What the format of the engine needs beside ``libraries``."""
+    return format_of(spec).libraries
+
+
 def params(spec: Spec) -> Mapping[str, Any]:
-    """The precision; with candidates the limits too, for they choose; with pruning also how the model was trained.
+    """Format and precision; with candidates the limits too, for they choose; with pruning how the model was trained.
 
     Else limits are judged later and change nothing. A classifier has what its threshold is set by,
     and embeddings what turns their cosines into probabilities.
@@ -65,6 +78,7 @@ def params(spec: Spec) -> Mapping[str, Any]:
         return params | {"task": spec.task, "out_of_scope": outside, "validation": spec.train.validation.split}
     if spec.task == "embed":
         return params | {"task": spec.task, "temperature": spec.train.contrast.temperature}
+    params["format"] = format_of(spec).name
     if asked.precision == "auto":
         params["candidates"] = asked.candidates
     if asked.precision == "auto" or asked.prune:
@@ -80,7 +94,7 @@ def sources(spec: Spec, root: Path) -> Sequence[Path]:  # noqa: ARG001 - the pro
 
 
 def run(job: Job) -> None:
-    """Write ``model.onnx``, what describes it, and the tokenizer to ``job.out``; after a contest also its report.
+    """Write the export, what describes it, and the tokenizer to ``job.out``; after a contest also its report.
 
     Raises:
         Refused: no candidate keeps to the limits.
@@ -94,12 +108,11 @@ def run(job: Job) -> None:
         contest(job)
         return
     from guideway.pipeline.stages.compress.distance import measure_distance
-    from guideway.pipeline.stages.compress.export import export
     from guideway.pipeline.stages.compress.sizes import weights
 
     precision = job.params["precision"]
     job.progress(0, 10, f"exporting to {precision}")
-    export(job.inputs["train"], job.out, precision)
+    export(FORMATS[job.params["format"]], job.inputs["train"], job.out, precision, job.inputs["data"])
     before, after = weights(job.inputs["train"]), weights(job.out)
     job.measure("model_bytes", after, "bytes", about="out", source="train")
     job.fact(f"{precision}: {before / 1e6:.1f} MB to {after / 1e6:.1f} MB")

@@ -12,13 +12,13 @@ from guideway.core.errors import GuidewayError
 from guideway.core.protocols import Job
 from guideway.pipeline.stages.compress.choose import Candidate, Choice, Limits, Variant, choose, most_exact
 from guideway.pipeline.stages.compress.distance import POSITIONS, Apart, compare, held_out, leave_distance
-from guideway.pipeline.stages.compress.export import export
 from guideway.pipeline.stages.compress.figures import Figure, cost_figures, distance_figures, said
 from guideway.pipeline.stages.compress.prune import prune
 from guideway.pipeline.stages.compress.race import ROUNDS, Load, gain, load_of, race
 from guideway.pipeline.stages.compress.report import Report, write_report
 from guideway.pipeline.stages.compress.sizes import packed, weights
 from guideway.pipeline.stages.examples import Voice
+from guideway.pipeline.stages.formats import FORMATS, export
 from guideway.pipeline.stages.models import Compressed, Trained
 from guideway.pipeline.stages.threads import threads_for
 
@@ -65,13 +65,13 @@ def _exports(job: Job, work: Path, sources: Mapping[bool, Path]) -> Folders:
         GuidewayError: none can be exported, or not the one that was asked for.
     """
     variants = variants_of(job.params["precision"], job.params.get("candidates", ()), True in sources)
-    folders: dict[Variant, Path] = {}
+    made, folders = FORMATS[job.params["format"]], dict[Variant, Path]()
     for number, variant in enumerate(variants):
         job.progress(20 + 20 * number / len(variants), 100, f"exporting to {variant.name}")
         folder = work / variant.name.replace(" ", "-")
         folder.mkdir()
         try:
-            export(sources[variant.pruned], folder, variant.precision)
+            export(made, sources[variant.pruned], folder, variant.precision, job.inputs["data"])
             folders[variant] = folder
         except GuidewayError as error:
             if job.params["precision"] != "auto" or (not folders and variant == variants[-1]):
@@ -139,5 +139,6 @@ def _leave(job: Job, candidates: list[Candidate], choice: Choice) -> None:
     job.fact(said(choice))
 
 
-def _measure(job: Job, figure: Figure, metric: str, **about: str) -> None:
-    job.measure(metric, figure.value, figure.unit, n=figure.n, interval=figure.interval, **about)
+def _measure(job: Job, figure: Figure, metric: str, *, about: str, slice: str = "", source: str | None = None) -> None:
+    value, around = figure.value, figure.interval
+    job.measure(metric, value, figure.unit, about=about, n=figure.n, interval=around, slice=slice, source=source)

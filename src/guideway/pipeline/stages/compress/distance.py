@@ -13,7 +13,7 @@ from guideway.core.evidence import Interval
 from guideway.core.protocols import Job
 from guideway.pipeline.stages.examples import Example, Voice, rows_of
 from guideway.pipeline.stages.intervals import bootstrap, wilson
-from guideway.pipeline.stages.models import Compressed, Model, Trained, log_softmax
+from guideway.pipeline.stages.models import Compressed, Model, Trained, log_softmax, logits_from
 
 POSITIONS = 2000
 SEED = 7
@@ -86,8 +86,8 @@ def compare(source: Model, other: Model, examples: Iterable[Example], say: Calla
 
 def distance(source: Model, other: Model, example: Example, most: int) -> Distance:
     """How far *other* is from *source* where *example* is predicted, at the first *most* positions at the most."""
-    given = slice(example.start - 1, example.start - 1 + most)
-    ours, theirs = (log_softmax(model.logits(example.ids[:-1])[given]) for model in (source, other))
+    ids, start = example.ids[: example.start + most][:-1], example.start - 1
+    ours, theirs = (log_softmax(logits_from(model, ids, start)[:most]) for model in (source, other))
     divergence = (np.exp(ours) * (ours - theirs)).sum(axis=-1)
     flips = ours.argmax(axis=-1) != theirs.argmax(axis=-1)
     largest = float(np.abs(np.exp(ours) - np.exp(theirs)).max(initial=0.0))

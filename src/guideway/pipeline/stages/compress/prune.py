@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import itertools
-import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -13,10 +12,10 @@ from safetensors.torch import load_file
 from guideway.core.protocols import Job
 from guideway.core.spec import Prune, Train
 from guideway.pipeline.stages.compress.channels import cut
-from guideway.pipeline.stages.compress.export import OF_THE_TOKENIZER
 from guideway.pipeline.stages.compress.recover import recover
 from guideway.pipeline.stages.compress.zeros import set_zeros
 from guideway.pipeline.stages.examples import Example, Voice
+from guideway.pipeline.stages.formats.tokenizer import copy_tokenizer
 from guideway.pipeline.stages.train.rows import Rows
 from guideway.pipeline.stages.train.start import load_base
 
@@ -45,9 +44,7 @@ def prune(job: Job, out: Path) -> float:
     else:
         set_zeros(model, asked.what, asked.share)
     out.mkdir()
-    for name in OF_THE_TOKENIZER:
-        if (source / name).is_file():
-            shutil.copyfile(source / name, out / name)
+    copy_tokenizer(source, out)
     model.save_pretrained(out)
     if asked.recover_steps:
         recover(job, out, rows, voice, train=train, asked=asked)

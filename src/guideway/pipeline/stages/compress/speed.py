@@ -1,7 +1,7 @@
 """How fast one export answers, in a process of its own: ``python -m guideway.pipeline.stages.compress.speed``.
 
 It reads one task as a line of JSON, then answers every further line with one round; it ends with its input. The
-model runs in the replica's own scheduler, without torch, so the memory is what a replica needs.
+model runs in what serves it, without torch, so the memory is what a replica needs.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from pathlib import Path
 
 import msgspec
 
-from guideway.replica.score import OnnxScorer
+from guideway.pipeline.stages.formats import Scorer, open_scorer
 
 ENOUGH = 60_000_000
 """Nanoseconds for which answers are repeated: a shorter time says more of the machine than of the model."""
@@ -40,13 +40,13 @@ class Round(msgspec.Struct, frozen=True):
     memory: int
 
 
-def play(scorer: OnnxScorer, task: Task) -> Round:
+def play(scorer: Scorer, task: Task) -> Round:
     """Answer every prompt with one token, which costs the prompts alone, and with all; the shortest of each."""
     first, whole = (_shortest(scorer, task.prompts, tokens) for tokens in (1, 1 + task.more))
-    return Round(first, whole, _peak())
+    return Round(first, whole, _peak(getattr(scorer, "pid", "self")))
 
 
-def _shortest(scorer: OnnxScorer, prompts: Sequence[Sequence[int]], tokens: int) -> int:
+def _shortest(scorer: Scorer, prompts: Sequence[Sequence[int]], tokens: int) -> int:
     spent: list[int] = []
     while sum(spent) < ENOUGH:
         began = time.perf_counter_ns()
@@ -55,9 +55,9 @@ def _shortest(scorer: OnnxScorer, prompts: Sequence[Sequence[int]], tokens: int)
     return min(spent)
 
 
-def _peak() -> int:
-    """The most memory that this process ever held, in bytes; of this program alone, whoever started it."""
-    for line in Path("/proc/self/status").read_text(encoding="ascii", errors="replace").splitlines():
+def _peak(process: int | str) -> int:
+    """The most memory that *process* ever held, in bytes; of this program alone, whoever started it."""
+    for line in Path(f"/proc/{process}/status").read_text(encoding="ascii", errors="replace").splitlines():
         if line.startswith("VmHWM:"):
             return int(line.split()[1]) * 1024
     return 0
@@ -66,7 +66,7 @@ def _peak() -> int:
 def main() -> None:
     """Serve rounds until the input ends."""
     task = msgspec.json.decode(sys.stdin.buffer.readline(), type=Task)
-    scorer = OnnxScorer(Path(task.folder), task.threads)
+    scorer = open_scorer(Path(task.folder), task.threads)
     for _ in sys.stdin.buffer:
         sys.stdout.buffer.write(msgspec.json.encode(play(scorer, task)) + b"\n")
         sys.stdout.buffer.flush()

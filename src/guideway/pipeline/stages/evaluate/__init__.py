@@ -11,6 +11,7 @@ import msgspec
 from guideway.core.errors import SpecError
 from guideway.core.protocols import Job
 from guideway.core.spec import Spec
+from guideway.pipeline.stages.formats import environment_for, format_of
 from guideway.pipeline.stages.package import shipped
 from guideway.pipeline.stages.train.base import files_of
 from guideway.pipeline.stages.train.places import is_folder
@@ -20,13 +21,16 @@ needs = ("data", "train", "compress")
 uses = ("choose",)
 libraries = ("jinja2", "numpy", "onnxruntime", "scikit-learn", "tokenizers", "torch", "transformers")
 code = (
+    "guideway.engines.llamacpp",
     "guideway.pipeline.stages.choose",
     "guideway.pipeline.stages.classify",
+    "guideway.pipeline.stages.compress.sizes",
     "guideway.pipeline.stages.embed",
     "guideway.pipeline.stages.examples",
     "guideway.pipeline.stages.explain.page",
     "guideway.pipeline.stages.explain.places",
     "guideway.pipeline.stages.explain.plots",
+    "guideway.pipeline.stages.formats",
     "guideway.pipeline.stages.intervals",
     "guideway.pipeline.stages.models",
     "guideway.pipeline.stages.threads",
@@ -41,6 +45,16 @@ code = (
     "guideway.replica.session",
     "guideway.replica.text",
 )
+
+
+def environment(spec: Spec) -> Path | None:
+    """Where the format of the engine is read."""
+    return environment_for(spec)
+
+
+def brings(spec: Spec) -> tuple[str, ...]:
+    """What the format of the engine needs beside ``libraries``."""
+    return format_of(spec).libraries
 
 
 def params(spec: Spec) -> Mapping[str, Any]:

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 from guideway.core.protocols import Job
 from guideway.pipeline.stages.evaluate.answers import cut, is_right
 from guideway.pipeline.stages.examples import Example, Voice, rows_of
-from guideway.pipeline.stages.models import Model
+from guideway.pipeline.stages.models import Model, logits_from
 
 
 class Question(NamedTuple):
@@ -62,7 +62,7 @@ class Asker:
         ids = Example([*start, *self._voice.encode(rest)], len(start)).clipped(self._context)
         if ids.predicted <= 0:
             return 0.0
-        first = model.logits(ids.ids[:-1])[ids.start - 1 :].argmax(axis=-1)
+        first = logits_from(model, ids.ids[:-1], ids.start - 1).argmax(axis=-1)
         return float((first == ids.ids[ids.start :]).mean())
 
 

@@ -7,6 +7,9 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
+from guideway.core.evidence import Interval
 from guideway.core.protocols import Job
 from guideway.pipeline.stages.evaluate.answers import is_right
 from guideway.pipeline.stages.evaluate.ask import Asker, Question
@@ -16,11 +19,13 @@ from guideway.pipeline.stages.evaluate.ngram import NGrams
 from guideway.pipeline.stages.evaluate.report import Figure, Shown, SplitReport, write_report
 from guideway.pipeline.stages.evaluate.splits import split_names
 from guideway.pipeline.stages.examples import Voice, rows_of
-from guideway.pipeline.stages.intervals import bootstrap, wilson
+from guideway.pipeline.stages.intervals import LEVEL, Z, bootstrap, wilson
 from guideway.pipeline.stages.models import Compressed, Model, Trained, losses
 
 BASELINE_TOKENS = 2_000_000
 """Tokens that the n-gram baseline learns from at the most: it keeps all its counts in memory."""
+PARTS = 5
+"""Of the held-out rows, whose losses are compared."""
 LARGEST = 700.0
 """The mean loss, in nats, above which a perplexity no longer fits into a float."""
 
@@ -137,9 +142,26 @@ def _loss_figures(about: str, sums: Sequence[float], counts: Sequence[int], seed
     """Loss and perplexity over all predicted tokens, with intervals over rows."""
     tokens, mean = sum(counts), sum(sums) / sum(counts)
     return [
+        *_spread_figures(about, sums, counts),
         Figure("loss", mean, "nats/token", about, tokens, bootstrap(sums, counts, seed)),
         Figure("perplexity", _perplexity(mean), "", about, tokens, bootstrap(sums, counts, seed, _perplexity)),
     ]
+
+
+def _spread_figures(about: str, sums: Sequence[float], counts: Sequence[int]) -> list[Figure]:
+    """How far the losses per token of parts of the held-out rows are apart; 0.1 is a tenth of the perplexity.
+
+    It is no cross-validation: the model is not trained again, so that this tells how much the figure depends on which
+    rows were held out, and nothing of how much the model depends on which it learnt from.
+    """
+    if len(sums) < 2 * PARTS:
+        return []
+    losses = [sum(sums[part::PARTS]) / sum(counts[part::PARTS]) for part in range(PARTS)]
+    with np.errstate(invalid="ignore"):  # a loss that is no number makes a spread that is none
+        spread = float(np.std(losses, ddof=1))
+    half = Z * spread / (2 * (PARTS - 1)) ** 0.5  # of a standard deviation, as for a normal sample
+    around = Interval(max(0.0, spread - half), spread + half, LEVEL, "normal")
+    return [Figure("held_out_loss_spread", spread, "nats/token", about, PARTS, around)]
 
 
 def _gram_figures(

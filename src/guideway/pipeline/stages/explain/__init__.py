@@ -25,6 +25,9 @@ def wanted(spec: Spec) -> bool:
     return spec.explain is not None
 
 
+environment, brings = evaluate.environment, evaluate.brings
+
+
 def params(spec: Spec) -> Mapping[str, Any]:
     """What is explained and how, and how the release answers."""
     asked = spec.explain or Explain()

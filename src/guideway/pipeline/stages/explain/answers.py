@@ -10,10 +10,12 @@ from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 import numpy as np
 
 from guideway.core.errors import SpecError
+from guideway.pipeline.stages.compress.sizes import weights
 from guideway.pipeline.stages.evaluate.answers import cut, is_right
 from guideway.pipeline.stages.examples import Voice
 from guideway.pipeline.stages.explain.attribution import Floats, Masks, Value, remembered, tokens_of, variant
 from guideway.pipeline.stages.explain.subject import Case
+from guideway.pipeline.stages.formats import format_in, open_backend
 from guideway.pipeline.stages.threads import threads_for
 from guideway.replica.backend import Backend
 from guideway.replica.score import Rescorer, generate_all, log_probabilities
@@ -64,7 +66,7 @@ class Answers:
     def __init__(self, folder: Path, settings: Settings, trained: Path | None = None) -> None:
         self._settings, self._trained = settings, trained
         self._voice = Voice(folder, template=settings.template, system=settings.system)
-        self._model = open_backend(folder)
+        self._model = open_model(folder)
 
     def cases(self, rows: Sequence[dict[str, Any]]) -> list[Case]:
         """One case for each of *rows*: the greedy answer to its last question, or to the beginning of its text."""
@@ -178,13 +180,15 @@ class _Model(Backend, Rescorer, Protocol):
     """What answers and scores."""
 
 
-def open_backend(folder: Path) -> _Model:
-    """The backend that serves the model in *folder*: onnxruntime for an export, torch for safetensors."""
-    if (folder / "genai_config.json").is_file():
-        from guideway.replica.onnx_backend import OnnxBackend
+def open_model(folder: Path) -> _Model:
+    """The backend that serves the model in *folder*: that of its format for an export, torch for safetensors.
 
-        size = sum(path.stat().st_size for path in folder.glob("*.onnx*"))
-        return OnnxBackend(folder, slots=SLOTS, threads=threads_for(size))
+    Raises:
+        SpecError: the export is served by another server alone.
+    """
+    if format_in(folder):
+        model: _Model = open_backend(folder, SLOTS, threads_for(weights(folder)))
+        return model
     from guideway.replica.torch_backend import TorchBackend
 
     size = sum(path.stat().st_size for path in folder.glob("*.safetensors"))

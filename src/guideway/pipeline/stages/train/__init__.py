@@ -11,7 +11,8 @@ import msgspec
 from guideway.core.errors import SpecError
 from guideway.core.protocols import Job
 from guideway.core.spec import Spec
-from guideway.kit.machine import machine
+from guideway.engines import engine
+from guideway.kit.machine import Machine, machine
 from guideway.pipeline.shapes import trained_shape, use_share
 from guideway.pipeline.stages import choose
 from guideway.pipeline.stages.train.base import files_of, refuse_unsafe
@@ -44,16 +45,26 @@ code = (
 
 
 def params(spec: Spec) -> Mapping[str, Any]:
-    """The whole of ``train``; the weights of the sources, if they have any; and the task, where it is no text."""
+    """The whole of ``train``; the weights of the sources, if they have any; and the task, where it is no text.
+
+    A tokenizer that is made here is made so that the server which will read it knows how it cuts text into words.
+    """
     plain: dict[str, Any] = msgspec.to_builtins(spec.train)
     mixture = [(one.path, one.weight) for one in spec.data.sources if one.weight]
     task = {"task": spec.task} if spec.task in ("classify", "embed") else {}
-    return plain | task | ({"mixture": mixture} if mixture else {})
+    known = {"cut": "known"} if spec.train.recipe == "scratch" and engine(spec.serve.engine).format == "gguf" else {}
+    return plain | task | known | ({"mixture": mixture} if mixture else {})
 
 
 def recalls(params: Mapping[str, Any]) -> tuple[str, ...]:
     """What earlier trainings spent, where privacy has a budget."""
     return ("delta", "epsilon") if params["privacy"] else ()
+
+
+def runs_on(spec: Spec) -> Mapping[str, Any]:
+    """The processes are of this machine, or of a cluster: they learn the same."""
+    plain: dict[str, Any] = msgspec.to_builtins(spec.runner)
+    return plain
 
 
 def borrows(spec: Spec) -> Mapping[str, str]:
@@ -93,7 +104,17 @@ def run(job: Job) -> None:
         Unavailable: the base is on the hub, which does not answer.
     """
     base = base_of(job, job.params)
-    _look_ahead(job, base)
+    if job.runner.get("kind") == "ray":
+        from guideway.pipeline.stages.train.on_ray import on_ray
+
+        on_ray(job, base, job.params["processes"])
+        return
+    look_ahead(job, base, machine(job.out))
+    if job.params["processes"] > 1:
+        from guideway.pipeline.stages.train.together import together
+
+        together(job, base, job.params["processes"])
+        return
     if job.params.get("task") == "classify":
         from guideway.pipeline.stages.classify.learn import learn
     elif job.params.get("task") == "embed":
@@ -104,12 +125,12 @@ def run(job: Job) -> None:
     learn(job, base)
 
 
-def _look_ahead(job: Job, base: Path | None) -> None:
-    """Leave as evidence which share of what this machine has to give a training needs, before it begins."""
+def look_ahead(job: Job, base: Path | None, there: Machine) -> None:
+    """Leave as evidence which share of what is *there* a training needs, before it begins."""
     train = choose.settings(job, job.params)
     shape = trained_shape(train, base, str(job.params.get("task", "")))
     if shape:
-        job.measure("resource_use_share", use_share(train, shape, machine(job.out)), "share", about="out")
+        job.measure("resource_use_share", use_share(train, shape, there), "share", about="out")
 
 
 def base_of(job: Job, params: Mapping[str, Any]) -> Path | None:

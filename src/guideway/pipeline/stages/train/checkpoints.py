@@ -62,6 +62,10 @@ class Checkpoints:
             path.unlink(missing_ok=True)
         return None
 
+    def newest_file(self) -> Path | None:
+        """Where the newest one lies that is whole."""
+        return next((path for path in self._all() if _whole(path)), None)
+
     def _all(self) -> list[Path]:
         """Newest first."""
         found = [path for path in self.folder.glob("step-*") if _NAME.fullmatch(path.name)]
@@ -80,13 +84,22 @@ def _write(path: Path, tensors: Mapping[str, torch.Tensor], state: str) -> None:
 
 def _read(path: Path) -> Checkpoint | None:
     """The checkpoint in *path*; None if it is damaged, or was removed by a writer that is just being killed."""
-    name = _NAME.fullmatch(path.name)
-    assert name
-    if not path.exists() or _digest(path) != name[2]:
+    if not _whole(path):
         return None
     with safe_open(path, framework="pt") as file:
         tensors = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118 - no mapping
-        return Checkpoint(int(name[1]), tensors, file.metadata()["state"])
+        return Checkpoint(_parts(path)[0], tensors, file.metadata()["state"])
+
+
+def _whole(path: Path) -> bool:
+    return path.exists() and _digest(path) == _parts(path)[1]
+
+
+def _parts(path: Path) -> tuple[int, str]:
+    """The step and the digest in the name of a checkpoint."""
+    name = _NAME.fullmatch(path.name)
+    assert name
+    return int(name[1]), name[2]
 
 
 def _digest(path: Path) -> str:

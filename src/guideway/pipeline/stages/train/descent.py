@@ -10,6 +10,7 @@ from typing import Any
 import torch
 
 from guideway.core.spec import Train
+from guideway.pipeline.stages.train import ranks
 
 LossOf = Callable[[Any], tuple[torch.Tensor, int]]
 """The loss of a batch as a sum (a scalar with its gradient), and of how many equal parts it is the sum."""
@@ -41,16 +42,21 @@ class Descent:
         self.optimizer: torch.optim.Optimizer = adamw(model, train)
 
     def step(self, batches: Sequence[Any], rate: float) -> float:
-        """One step at the learning rate *rate*; the mean loss over all parts of *batches*, before it."""
+        """One step at the learning rate *rate*; the mean loss over all parts of *batches*, before it.
+
+        Where several processes train, each finds the gradient of its rows; divided is their sum, by all parts: the
+        step is that of one process.
+        """
         for group in self.optimizer.param_groups:
             group["lr"] = rate
         self.optimizer.zero_grad(set_to_none=True)
         total, parts = 0.0, 0
-        for batch in batches:
+        for batch in filter(len, map(ranks.share, batches)):
             with autocast(self.train.precision):
                 loss, count = self.loss(batch)
             loss.backward()  # type: ignore[no-untyped-call]
             total, parts = total + float(loss.detach()), parts + count
+        total, parts = ranks.added([one for one in self.model.parameters() if one.requires_grad], total, parts)
         learning = [weight for weight in self.model.parameters() if weight.grad is not None]
         for weight in learning:
             weight.grad.div_(parts)  # type: ignore[union-attr]

@@ -13,7 +13,7 @@ from guideway.core.spec import Train
 from guideway.pipeline.stages.choose import settings
 from guideway.pipeline.stages.examples import Example, Voice
 from guideway.pipeline.stages.threads import threads_for
-from guideway.pipeline.stages.train import language
+from guideway.pipeline.stages.train import language, ranks
 from guideway.pipeline.stages.train.checkpoints import Checkpoints
 from guideway.pipeline.stages.train.course import Encode, course, examples_of
 from guideway.pipeline.stages.train.descent import device
@@ -43,6 +43,8 @@ def learn(job: Job, base: Path | None) -> None:
     """
     train = settings(job, job.params)
     fitted = fit(job, train, base)
+    if not ranks.first():
+        return
     fitted.recipe.finish(job, fitted.held)
     finish(job, fitted.model, train, fitted.learned, fitted.asked)
 

@@ -1,6 +1,7 @@
 """The loop of a training, whatever the model: steps, validations, checkpoints, early stopping, the curve.
 
 It knows nothing of language: the caller brings a model, batches, the loss of a batch, and what a validation is.
+Several processes may run it together (``ranks``): the first validates and keeps checkpoints, and all agree.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ import torch
 
 from guideway.core.errors import GuidewayError
 from guideway.core.spec import Train
+from guideway.pipeline.stages.train import ranks
 from guideway.pipeline.stages.train.checkpoints import Checkpoints
 from guideway.pipeline.stages.train.descent import Descent, schedule
 
@@ -113,7 +115,7 @@ class Loop:
         Raises:
             GuidewayError: the loss stopped being a number.
         """
-        torch.manual_seed(self.train.seed)
+        torch.manual_seed(self.train.seed + ranks.rank())  # or dropout would be the same in every process
         resumed = self._resume()
         batches = self.supply()
         for _ in range(resumed * self.train.accumulate):
@@ -149,16 +151,21 @@ class Loop:
         """Judge the model, and remember its weights if it was never better."""
         if not self.validate:
             return None
-        self.model.eval()
-        with torch.no_grad():
-            found = self.validate()
-        self.model.train()
+        found = ranks.told(self._judged(self.validate) if ranks.first() else None, Validation)
+        assert found
         state, loss = self.state, _finite(found.loss, self.state.step)
         state.stale += 1
         if state.best is None or loss < state.best:
             state.best, state.kept, state.stale = loss, state.step, 0
             if self.train.patience:
                 self.best = {name: weight.detach().clone() for name, weight in _learning(self.model).items()}
+        return found
+
+    def _judged(self, validate: Callable[[], Validation]) -> Validation:
+        self.model.eval()
+        with torch.no_grad():
+            found = validate()
+        self.model.train()
         return found
 
     def _tired(self) -> bool:
@@ -186,9 +193,9 @@ class Loop:
         """Keep the whole state. When that fails, the training is worth more than its checkpoint: it goes on."""
         if not self.checkpoints:
             return
-        tensors = {"random.cpu": torch.get_rng_state()}
-        if torch.cuda.is_available():
-            tensors["random.cuda"] = torch.cuda.get_rng_state()
+        tensors = _random_states()
+        if not ranks.first():
+            return
         for prefix, some in (
             ("model", _learning(self.model)),
             ("best", self.best),
@@ -202,17 +209,28 @@ class Loop:
 
     def _resume(self) -> int:
         """Go on from the newest checkpoint; its step, or 0."""
-        found = self.checkpoints.newest() if self.checkpoints else None
-        if not found:
+        found = self.checkpoints.newest() if self.checkpoints and ranks.first() else None
+        text = ranks.told(found and found.state, str)
+        if not text:
+            ranks.same(_learning(self.model))
             return 0
-        self.state = msgspec.json.decode(found.state, type=_State)
-        _put(self.model, _under("model", found.tensors))
-        self.best = _under("best", found.tensors)
-        self.descent.restore(_under("descent", found.tensors))
-        torch.set_rng_state(found.tensors["random.cpu"])
-        if "random.cuda" in found.tensors and torch.cuda.is_available():
-            torch.cuda.set_rng_state(found.tensors["random.cuda"])
-        return found.step
+        tensors = ranks.sent(found and found.tensors)
+        self.state = msgspec.json.decode(text, type=_State)
+        _put(self.model, _under("model", tensors))
+        self.best = _under("best", tensors)
+        self.descent.restore(_under("descent", tensors))
+        torch.set_rng_state(tensors[f"random.cpu.{ranks.rank()}"])
+        if torch.cuda.is_available() and f"random.cuda.{ranks.rank()}" in tensors:
+            torch.cuda.set_rng_state(tensors[f"random.cuda.{ranks.rank()}"])
+        return self.state.step
+
+
+def _random_states() -> dict[str, torch.Tensor]:
+    """Where the random numbers of every process are."""
+    found = {"cpu": ranks.gathered(torch.get_rng_state())}
+    if torch.cuda.is_available():
+        found["cuda"] = ranks.gathered(torch.cuda.get_rng_state())
+    return {f"random.{kind}.{rank}": one for kind, all_ in found.items() for rank, one in enumerate(all_)}
 
 
 def _duration(seconds: float) -> str:

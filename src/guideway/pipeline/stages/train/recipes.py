@@ -114,5 +114,6 @@ def start(job: Job, train: Train, rows: Rows, base: Path | None) -> Recipe:
 def _scratch(job: Job, train: Train, rows: Rows) -> Recipe:
     job.progress(0, train.steps, "making the tokenizer")
     shape = train.architecture
-    tokenizer = make_tokenizer(texts_of(rows.learned()), shape.vocabulary, shape.context)
+    cut = job.params.get("cut", "")
+    tokenizer = make_tokenizer(texts_of(rows.learned()), shape.vocabulary, shape.context, cut)
     return Recipe(make_model(shape, len(tokenizer), tokenizer.eos_token_id, train.seed), tokenizer)

@@ -36,15 +36,15 @@ TEMPLATE = (
 )
 
 
-def make_tokenizer(texts: Iterable[str], vocabulary: int, context: int) -> Any:
-    """A byte-level BPE tokenizer with at most *vocabulary* tokens, and the chat template above."""
+def make_tokenizer(texts: Iterable[str], vocabulary: int, context: int, cut: str = "") -> Any:
+    """A byte-level BPE tokenizer with at most *vocabulary* tokens, and the chat template above.
+
+    *cut* ``known``: text is cut into words as GPT-2 does it, digits apart, as servers with a list of such rules expect.
+    """
     tokenizer = Tokenizer(models.BPE())
-    tokenizer.pre_tokenizer = pre_tokenizers.Sequence(
-        [
-            pre_tokenizers.Split(Regex(WORDS), "isolated"),
-            pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False),
-        ]
-    )
+    first = pre_tokenizers.Digits(individual_digits=True) if cut else pre_tokenizers.Split(Regex(WORDS), "isolated")
+    then = pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=bool(cut))
+    tokenizer.pre_tokenizer = pre_tokenizers.Sequence([first, then])
     tokenizer.decoder = decoders.ByteLevel()
     trainer = trainers.BpeTrainer(
         vocab_size=vocabulary,

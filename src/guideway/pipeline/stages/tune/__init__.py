@@ -24,8 +24,8 @@ def wanted(spec: Spec) -> bool:
 
 
 def params(spec: Spec) -> Mapping[str, Any]:
-    """The whole of ``tune`` and of ``train``."""
-    parts = {"tune": msgspec.to_builtins(spec.tune) or {}, "train": train.params(spec)}
+    """The whole of ``tune`` and of ``train``; a trial has one process, however many the training has."""
+    parts = {"tune": msgspec.to_builtins(spec.tune) or {}, "train": {**train.params(spec), "processes": 1}}
     return {f"{part}.{key}": value for part, plain in parts.items() for key, value in plain.items()}
 
 

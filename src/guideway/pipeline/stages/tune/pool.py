@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any, NamedTuple, NoReturn
 
 from guideway.core.errors import GuidewayError
+from guideway.pipeline.stages.threads import cores_of
 
 
 class Reported(NamedTuple):
@@ -76,7 +77,7 @@ class Pool:
         slot = min(set(range(self._size)) - {one.slot for one in self._running.values()})
         ours, theirs = self._context.Pipe(duplex=False)
         process = self._context.Process(
-            target=_main, args=(theirs, self._work, asked, _cores(slot, self._size)), daemon=True
+            target=_main, args=(theirs, self._work, asked, cores_of(slot, self._size)), daemon=True
         )
         process.start()
         theirs.close()
@@ -138,12 +139,6 @@ def _how(status: int) -> str:
     if status == -signal.SIGKILL:
         return "it was killed; perhaps memory ran out"
     return f"it ended by signal {-status}" if status < 0 else f"it ended with status {status}"
-
-
-def _cores(slot: int, size: int) -> set[int]:
-    """The cores of one place: those of this process dealt out in turn, at least one each."""
-    cores = sorted(os.sched_getaffinity(0))
-    return set(cores[slot::size]) or {cores[slot % len(cores)]}
 
 
 def _end_with_parent() -> None:

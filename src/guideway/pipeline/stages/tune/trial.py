@@ -126,6 +126,7 @@ class _Quiet:
         self.inputs: Mapping[str, Path] = {"data": asked.data}
         self.root, self.out, self.resume = asked.root, out, out / "resume"
         self.recalled: Sequence[Evidence] = ()
+        self.runner: Mapping[str, Any] = {}
 
     def progress(self, done: float, total: float, note: str = "") -> None:
         pass
@@ -141,6 +142,7 @@ class _Quiet:
         interval: Interval | None = None,
         slice: str = "",
         source: str | None = None,
+        repeatable: bool = True,
     ) -> None:
         pass
 

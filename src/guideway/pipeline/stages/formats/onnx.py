@@ -1,20 +1,29 @@
-"""The export: the builder of ONNX Runtime GenAI, made to give the same bytes for the same model."""
+"""ONNX by the builder of ONNX Runtime GenAI, made to give the same bytes for the same model."""
 
 from __future__ import annotations
 
 import json
 import shutil
 from pathlib import Path
-
-from onnxruntime_genai.models.builder import create_model, parse_extra_options
+from typing import TYPE_CHECKING
 
 from guideway.core.errors import GuidewayError
+from guideway.pipeline.stages.formats.tokenizer import copy_tokenizer
+
+if TYPE_CHECKING:
+    from guideway.replica.onnx_backend import OnnxBackend
+    from guideway.replica.score import OnnxScorer
+
+name = "onnx"
+mark = "genai_config.json"
+libraries: tuple[str, ...] = ()
+environment: Path | None = None
 
 OPTIONS: dict[str, tuple[str, ...]] = {"fp32": (), "int8": (), "int4": ("algo_config=k_quant_mixed",)}
 """The builder's default for int4 flips ten times as many answers as ``k_quant_mixed``."""
+precisions = tuple(OPTIONS)
 ALWAYS = ("hf_remote=false", "hf_token=false")
 """Never code from a model folder, never a token of the person who builds."""
-OF_THE_TOKENIZER = ("tokenizer.json", "tokenizer_config.json", "chat_template.jinja")
 
 
 def export(source: Path, out: Path, precision: str) -> None:
@@ -23,6 +32,8 @@ def export(source: Path, out: Path, precision: str) -> None:
     Raises:
         GuidewayError: the builder does not know this architecture, or cannot do this precision.
     """
+    from onnxruntime_genai.models.builder import create_model, parse_extra_options
+
     cache = out / ".cache"
     names = ("", str(source), str(out), precision, "cpu", str(cache))
     try:
@@ -34,10 +45,22 @@ def export(source: Path, out: Path, precision: str) -> None:
             try_this="another precision; the log has the whole story",
         ) from error
     shutil.rmtree(cache, ignore_errors=True)
-    for name in OF_THE_TOKENIZER:  # as trained: the builder writes them again in its own way
-        if (source / name).is_file():
-            shutil.copyfile(source / name, out / name)
+    copy_tokenizer(source, out)  # as trained: the builder writes them again in its own way
     _settle(out / "genai_config.json")
+
+
+def scorer(folder: Path, threads: int) -> OnnxScorer:
+    """The export in *folder*, on the session and the scheduler that serve it."""
+    from guideway.replica.score import OnnxScorer
+
+    return OnnxScorer(folder, threads)
+
+
+def backend(folder: Path, slots: int, threads: int) -> OnnxBackend:
+    """What the replica serves the export in *folder* with."""
+    from guideway.replica.onnx_backend import OnnxBackend
+
+    return OnnxBackend(folder, slots=slots, threads=threads)
 
 
 def _settle(path: Path) -> None:

@@ -9,8 +9,8 @@ from typing import Any
 from guideway.core.classifier import Classifier
 from guideway.core.guardrails import Guardrails, Topic
 from guideway.core.text_forms import forms, latin
-from guideway.gateway.guard.regex import compiled
-from guideway.gateway.guard.said import Said
+from guideway.guardrails.regex import compiled
+from guideway.guardrails.said import Said
 
 OFF_LOOP = 16 * 1024
 """Characters from which a prompt is judged beside the event loop."""

@@ -7,8 +7,8 @@ from typing import Any
 
 import msgspec
 
-from guideway.gateway.guard.regex import beginnings, compiled
-from guideway.gateway.guard.stream import Stop
+from guideway.guardrails.regex import beginnings, compiled
+from guideway.privacy.stream import Stop
 
 HOLD = 4096
 """Characters that are held back at most. Of a match that is longer, the first ones may have been sent."""

@@ -1,0 +1,38 @@
+"""Marks that begin and end a turn, taken out of what people write: for model servers that would obey them there."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import msgspec
+
+TEXTS = ("messages", "tools")
+"""The fields of a conversation whose texts a chat template writes."""
+
+
+def without_marks(marks: Sequence[str], body: bytes) -> bytes:
+    """The JSON object *body* of a conversation with none of *marks* in any of its texts."""
+    data = msgspec.json.decode(body)
+    if not isinstance(data, dict):
+        return body
+    clean = {name: _clean(marks, data[name]) for name in TEXTS if name in data}
+    return msgspec.json.encode(data | clean) if any(clean[name] != data[name] for name in clean) else body
+
+
+def _clean(marks: Sequence[str], said: Any) -> Any:
+    """*said* with all its texts, names included, free of *marks*."""
+    if isinstance(said, dict):
+        return {_plain(marks, name): _clean(marks, value) for name, value in said.items()}
+    if isinstance(said, list):
+        return [_clean(marks, one) for one in said]
+    return _plain(marks, said) if isinstance(said, str) else said
+
+
+def _plain(marks: Sequence[str], text: str) -> str:
+    before = None
+    while before != text:  # taking one out may put another together
+        before = text
+        for mark in marks:
+            text = text.replace(mark, "")
+    return text
