@@ -53,6 +53,7 @@ def one_side(*evidence: Evidence, spec: Any = None, files: Any = None, digest: s
         "policy.json": documents.get("policy", {"licence": "MIT", "limits": "none"}),
         "environment.lock": documents.get("environment", LOCK),
         "model/classifier.json": documents.get("model"),
+        "model/embedder.json": documents.get("embedder"),
     }
     present = {path: value for path, value in known.items() if value is not None}
     held = (a_file("model.onnx", "weights"), a_file("spec.json", "{}")) if files is None else tuple(files)
@@ -217,6 +218,18 @@ def test_a_client_notices_another_width_of_the_input_of_bytes():
     assert [(one.key, one.old, one.new) for one in difference(old, new).interface] == [
         ("input bytes", "INT32 [2048, 2048]", "INT32 [1024, 1024]")
     ]
+
+
+def test_embeddings_of_other_weights_cannot_be_compared_with_those_that_a_client_keeps():
+    settings = {"width": 384, "max_tokens": 256, "pooling": "mean"}
+    old, new = (
+        one_side(embedder=settings, files=[a_file("model/model.onnx", weights), a_file("spec.json", weights)])
+        for weights in ("one", "two")
+    )
+    assert [one.key for one in difference(old, new).interface] == ["space"]
+    assert difference(old, old).interface_changes == 0
+    plain = [one_side(files=[a_file("model/model.onnx", weights)]) for weights in ("one", "two")]
+    assert difference(*plain).interface_changes == 0, "what a model writes stays what it is: text"
 
 
 def test_without_settings_the_spec_says_what_the_interface_is():

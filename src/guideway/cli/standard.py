@@ -153,7 +153,7 @@ def describe(check: Check) -> str:
     parts += ["by its whole interval"] * check.sure
     parts += [f"not older than {check.days:g} days"] if check.days else []
     parts += [f"only {check.only}"] if check.only else []
-    parts += [f"for models that {'classify' if check.task == 'classify' else 'write text'}"] if check.task else []
+    parts += [f"for models that {'write text' if check.task == 'text' else check.task}"] if check.task else []
     parts += [f"can be imported from {', '.join(check.formats)}"] if check.formats else []
     return ", ".join(parts)
 

@@ -74,6 +74,8 @@ def _example(url: str, model: str, task: str) -> tuple[str, str]:
     if task == "classify":
         text = '{"name": "text", "shape": [1], "datatype": "BYTES", "data": ["Hello, is anybody there?"]}'
         return f"{url.removesuffix('/v1')}/v2/models/{model}/infer", f'{{"inputs": [{text}]}}'
+    if task == "embed":
+        return f"{url}/embeddings", f'{{"model": "{model}", "input": "Hello"}}'
     if task == "completion":
         return f"{url}/completions", f'{{"model": "{model}", "prompt": "Once"}}'
     said = '{"role": "user", "content": "Hello"}'

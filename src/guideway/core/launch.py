@@ -14,14 +14,16 @@ class Probe(msgspec.Struct, frozen=True, omit_defaults=True):
     """A request that proves meaning: the replica is ready when the answer holds what a model computed.
 
     ``body`` is JSON text posted to ``path``; the answer must be 200. ``proves`` says what must be in it: for ``token``
-    ``usage.completion_tokens >= 1``, for ``class`` a label and probabilities (`core.proof.no_class`). ``busy`` names
-    gauges at ``/metrics`` that are above nought while the server answers somebody, where it would break off when it
-    is asked to end: who stops it waits for them. Empty: it finishes by itself.
+    ``usage.completion_tokens >= 1``, for ``class`` a label and probabilities (`core.proof.no_class`), for
+    ``embedding`` one of ``width`` numbers (`core.proof.no_embedding`). ``busy`` names gauges at ``/metrics`` that are
+    above nought while the server answers somebody, where it would break off when it is asked to end: who stops it
+    waits for them. Empty: it finishes by itself.
     """
 
     path: str
     body: str
-    proves: Literal["token", "class"] = "token"
+    proves: Literal["token", "class", "embedding"] = "token"
+    width: int = 0
     busy: tuple[str, ...] = ()
 
 

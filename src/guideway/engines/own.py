@@ -22,10 +22,16 @@ def own_server(
     return Launch(
         argv=(sys.executable, "-m", module, *arguments),
         port=port,
-        probe=one_class(settings) if settings.task == "classify" else one_token(settings),
+        probe=_probe(folder, settings),
         env=(*env, ("PYTHONSAFEPATH", "1")),  # never import from the folder that it happens to be started in
         preload=module,
     )
+
+
+def _probe(folder: Path, settings: ServeSettings) -> Probe:
+    if settings.task == "classify":
+        return one_class(settings)
+    return one_embedding(folder, settings) if settings.task == "embed" else one_token(settings)
 
 
 def one_token(settings: ServeSettings) -> Probe:
@@ -41,6 +47,22 @@ def one_class(settings: ServeSettings) -> Probe:
     text = {"name": "text", "shape": [1], "datatype": "BYTES", "data": [GREETING]}
     outputs = [{"name": name} for name in ("label", "score", "probabilities")]
     return Probe(f"/v2/models/{settings.name}/infer", _json({"inputs": [text], "outputs": outputs}), "class")
+
+
+class _Embedder(msgspec.Struct):
+    width: int = 0
+
+
+def one_embedding(folder: Path, settings: ServeSettings) -> Probe:
+    """A request for the embedding of one text, which must be as wide as the release in *folder* says.
+
+    Where that does not say, the server will refuse to start, and says why itself.
+    """
+    try:
+        width = msgspec.json.decode((folder / "model" / "embedder.json").read_bytes(), type=_Embedder).width
+    except (OSError, msgspec.DecodeError):
+        width = 0
+    return Probe("/v1/embeddings", _json({"model": settings.name, "input": "Hello"}), "embedding", width)
 
 
 def _json(value: object) -> str:

@@ -18,6 +18,7 @@ from guideway.gateway.beside import Beside
 from guideway.gateway.budget import RetryBudget
 from guideway.gateway.cache.cache import Cache
 from guideway.gateway.cache.plan import Call, Plan
+from guideway.gateway.cache.repeatable import COMPUTED
 from guideway.gateway.copies import Copies
 from guideway.gateway.corrections import Corrections
 from guideway.gateway.counting import Counting
@@ -287,6 +288,7 @@ class Plane:
         if self._unlimited if key.limits is None else key.limits == _UNLIMITED:
             return None
         asked = wanted.most_tokens or (arm.terms.max_tokens if arm is not None else 0)
+        asked = 0 if request.path in COMPUTED else asked
         estimate = Estimate(len(request.body) // _BYTES_PER_TOKEN, asked * wanted.answers)
         return self.line.meter.take(key, estimate, debtor)
 

@@ -17,6 +17,7 @@ import msgspec
 from guideway.core.spec.gateway import Gateway
 from guideway.core.terms import Terms
 from guideway.gateway.affinity import prefix_of
+from guideway.gateway.cache.repeatable import COMPUTED
 from guideway.gateway.channels import Make
 from guideway.gateway.corrections import Correction, Corrections
 from guideway.gateway.errors import ApiError, bad_body
@@ -107,8 +108,9 @@ class Preparation:
         """What a replica is sent for *request*, or why it is refused. Rules judge what the client wrote itself."""
         if self._unread and request.plain and not wanted.stream and not self._corrections.any:
             prefix, digest = prefix_of(request.path, request.body, affinity) if affinity else 0, self.masking.digest
+            make = None if request.path in COMPUTED else self._make
             return Prepared(
-                request.body, False, prefix, (), digest, self._make, self._gate, self._quiet, self._hide, request.body
+                request.body, False, prefix, (), digest, make, self._gate, self._quiet, self._hide, request.body
             )
         try:
             return self._read(request, wanted, affinity)
@@ -138,13 +140,14 @@ class Preparation:
         strip = bool(wanted.stream) and wanted.stream_options is None and path in _STREAMED
         corrected: set[str] | None = set() if self._corrections.of_answers else None
         alone = gate is None and not masked.restores and corrected is None and self.guard.only_neutralises
+        make = None if path in COMPUTED else self._make_for(masked, watch, corrected)  # numbers have no text
         return Prepared(
             asking_for_usage(body) if strip else body,
             strip,
             prefix_of(path, request.body, affinity) if affinity else 0,
             tuple(sorted(masked.kinds)) if masked.kinds else (),
             self.masking.digest,
-            self._make_for(masked, watch, corrected),
+            make,
             gate,
             self._nothing_in if alone else None,
             self._hide,

@@ -15,7 +15,7 @@ from typing import Literal
 import msgspec
 
 from guideway.core.launch import Probe
-from guideway.core.proof import no_class
+from guideway.core.proof import no_class, no_embedding
 from guideway.core.route import Endpoint
 from guideway.gateway.backend import Backend
 from guideway.gateway.upstream import Head, connect
@@ -66,7 +66,7 @@ class Prober:
             if watch.life is None and self._suspect(backend, watch, now):
                 watch.life = self._send(backend, watch, _life(backend), LIFE_SECONDS, self._lives)
             if probe and self._every and watch.meaning is None and watch.meaning_due <= now:
-                watch.proves = probe.proves
+                watch.proves, watch.width = probe.proves, probe.width
                 watch.meaning = self._send(backend, watch, _meaning(backend, probe), MEANING_SECONDS, self._meant)
         for backend, watch in before.items():
             if backend not in self._watched:
@@ -113,7 +113,7 @@ class Prober:
         if heard is None or heard[0] in {429, 503}:
             return  # it is gone, slow or busy: what requests meet, and the question for life, tell that apart
         watch.took(now - asked)
-        if sound(*heard, watch.proves):
+        if sound(*heard, watch.proves, watch.width):
             watch.bad = 0
             if backend.why in DISPROVED:
                 backend.restore()
@@ -132,7 +132,7 @@ _Heard = tuple[int, bytes] | None
 class _Watch:
     """What is known of the questions to one backend."""
 
-    __slots__ = ("bad", "least", "life", "life_due", "meaning", "meaning_due", "proves")
+    __slots__ = ("bad", "least", "life", "life_due", "meaning", "meaning_due", "proves", "width")
 
     def __init__(self, due: float) -> None:
         self.life: asyncio.Future[tuple[int, bytes]] | None = None
@@ -141,7 +141,7 @@ class _Watch:
         self.meaning_due = due
         self.least = 0.0
         self.bad = 0
-        self.proves = "token"
+        self.proves, self.width = "token", 0
 
     def took(self, seconds: float) -> None:
         """The least time that an answer took lately: what it costs the replica, without the waiting in its queue."""
@@ -207,8 +207,8 @@ class _Answer(msgspec.Struct):
 _decode = msgspec.json.Decoder(_Answer).decode
 
 
-def sound(status: int, body: bytes, proves: str = "token") -> bool:
-    """Is this the answer of a model: 200, one token or more, and text, not bytes at random? Or the class of a text?
+def sound(status: int, body: bytes, proves: str = "token", width: int = 0) -> bool:
+    """Is this the answer of a model: 200, one token or more, and text, not bytes at random? Or what else it *proves*?
 
     A single token may be half a character, the end of the text, or a line break; those are sound.
     """
@@ -216,6 +216,8 @@ def sound(status: int, body: bytes, proves: str = "token") -> bool:
         return False
     if proves == "class":
         return not no_class(body)
+    if proves == "embedding":
+        return not no_embedding(body, width)
     try:
         answer = _decode(body)
     except (msgspec.DecodeError, RecursionError):

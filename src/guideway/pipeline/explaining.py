@@ -84,6 +84,10 @@ class ReleaseExplainer:
 def _opened(folder: Path) -> Explained:
     settings = msgspec.json.decode((folder / "serve.json").read_bytes(), type=ServeSettings)
     model = folder / "model"
+    if settings.task == "embed":
+        raise SpecError(
+            "embeddings have no answer whose words could be weighed", try_this="report.html of stage evaluate has a map"
+        )
     if settings.task == "classify":
         from guideway.pipeline.stages.explain.classifier import ShippedClassifier
 

@@ -22,7 +22,10 @@ def trained_shape(train: Train, base: Path | None, task: str) -> Shape | None:
     if train.recipe in NEW or base is None:
         return shape_of(train.architecture)
     shape = base_shape(base, train.architecture.context)
-    return shape._replace(vocabulary=0) if shape and task == "classify" else shape  # no scores of tokens are kept
+    if shape is None or task not in ("classify", "embed"):
+        return shape
+    texts = 2 if task == "embed" else 1  # in a row: a question and its passage
+    return shape._replace(vocabulary=0, context=texts * shape.context)  # no scores of tokens are kept
 
 
 def base_shape(folder: Path, context: int) -> Shape | None:

@@ -137,6 +137,11 @@ class TextReader:
         ids: list[int] = self._tokenizer.encode(text).ids
         return ids
 
+    def read(self, text: str) -> tuple[list[int], bool]:
+        """Token ids of *text*, and whether it has more of them than are read."""
+        found = self._tokenizer.encode(text)
+        return found.ids, bool(found.overflowing)
+
     def spans(self, text: str) -> list[tuple[int, int]]:
         """The characters ``[start, end)`` of *text* that each of its token ids stands for; (0, 0) for none."""
         spans: list[tuple[int, int]] = self._tokenizer.encode(text).offsets

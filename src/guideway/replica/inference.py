@@ -3,57 +3,21 @@
 from __future__ import annotations
 
 import asyncio
-import math
 from collections.abc import Awaitable, Callable, Sequence
-from http import HTTPStatus
-from typing import Annotated, Any
+from typing import Any
 
-import msgspec
 import numpy as np
-from msgspec import Meta
 
 from guideway import __version__
 from guideway.kit.http1 import Request, Response
 from guideway.replica.batching import Batcher
 from guideway.replica.classifier import ClassifierSettings, Octets, Reader, Unreadable
+from guideway.replica.oip import TEXTS, Input, Refused, answer, error, outputs_of, read_inference, texts_of
 
-TEXTS = 256
-"""Texts in one request."""
 LONG = 16 * 1024
 """Characters from which on texts are tokenized beside the event loop."""
 OUTPUTS = ("label", "score", "probabilities")
 DEFAULT = OUTPUTS[:2]
-
-
-class Refused(Exception):
-    """A request that cannot be answered: an HTTP status, and a sentence for people."""
-
-    def __init__(self, status: int, message: str) -> None:
-        super().__init__(message)
-        self.status, self.message = status, message
-
-
-class Input(msgspec.Struct):
-    """One tensor of a request; ours is of texts."""
-
-    name: str
-    shape: list[int]
-    datatype: str
-    data: list[Any]
-
-
-class Wanted(msgspec.Struct):
-    """One output that is asked for."""
-
-    name: str
-
-
-class Inference(msgspec.Struct):
-    """The body of a request."""
-
-    inputs: Annotated[list[Input], Meta(min_length=1, max_length=1)]
-    id: str | None = None
-    outputs: list[Wanted] | None = None
 
 
 class Classification:
@@ -90,12 +54,12 @@ class Classification:
             if request.method != method:
                 raise Refused(405, f"{request.path} takes {method}")
             return await route(request)
-        except Refused as error:
-            return _error(error.status, error.message)
+        except Refused as why:
+            return error(why.status, why.message)
 
     async def _infer(self, request: Request) -> Response:
-        asked = _decode(request.body)
-        rows, outputs = self._rows(asked.inputs[0]), _outputs(asked.outputs)
+        asked = read_inference(request.body)
+        rows, outputs = self._rows(asked.inputs[0]), outputs_of(asked.outputs, OUTPUTS, DEFAULT)
         if self.draining:
             raise Refused(503, "this server is stopping")
         if self._inside >= self._limit:
@@ -105,12 +69,12 @@ class Classification:
             found = await self._probabilities(rows)
         finally:
             self._inside -= 1
-        return _json(self._said(asked.id, found, outputs))
+        return answer(self._said(asked.id, found, outputs))
 
     def _rows(self, tensor: Input) -> Sequence[str] | list[list[int]]:
         """The texts of a request; or the numbers, for a classifier of bytes that is given them as they are."""
         octets = self._settings.octets
-        return _numbers(tensor, octets) if octets and tensor.name == octets.name else _texts(tensor)
+        return _numbers(tensor, octets) if octets and tensor.name == octets.name else texts_of(tensor)
 
     async def _probabilities(self, rows: Sequence[str] | list[list[int]]) -> np.ndarray[Any, np.dtype[np.float32]]:
         """One row for each text, or row of numbers; one column for each class."""
@@ -160,7 +124,7 @@ class Classification:
             {"name": "score", "datatype": "FP32", "shape": [-1]},
             {"name": "probabilities", "datatype": "FP32", "shape": [-1, classes]},
         ]
-        return _json(
+        return answer(
             {
                 "name": self._name,
                 "versions": [],
@@ -186,42 +150,13 @@ class Classification:
         return [text, fixed]
 
     async def _server(self, _: Request) -> Response:
-        return _json({"name": "guideway", "version": __version__, "extensions": []})
+        return answer({"name": "guideway", "version": __version__, "extensions": []})
 
     async def _live(self, _: Request) -> Response:
-        return _json({"live": True, "inside": self._inside})
+        return answer({"live": True, "inside": self._inside})
 
     async def _ready(self, _: Request) -> Response:
-        return _json({"name": self._name, "ready": not self.draining}, 503 if self.draining else 200)
-
-
-def refusal(status: int) -> Response:
-    """What the HTTP server says when there is no request to answer."""
-    return _error(status, HTTPStatus(status).phrase)
-
-
-def _decode(body: bytes) -> Inference:
-    try:
-        return msgspec.json.decode(body, type=Inference)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-        raise Refused(400, f"the request cannot be read: {error}") from None
-
-
-def _texts(tensor: Input) -> list[str]:
-    """The texts of a request.
-
-    Raises:
-        Refused: it is another tensor, or its shape does not fit what it holds.
-    """
-    if tensor.name != "text" or tensor.datatype != "BYTES":
-        raise Refused(400, "the only input is 'text', with the datatype BYTES")
-    if not all(isinstance(one, str) for one in tensor.data):
-        raise Refused(400, "'data' of the input 'text' is a list of texts")
-    if not 0 < len(tensor.data) <= TEXTS:
-        raise Refused(400, f"a request has one text at least and {TEXTS} at most")
-    if math.prod(tensor.shape) != len(tensor.data) or any(size < 0 for size in tensor.shape):
-        raise Refused(400, f"the shape {tensor.shape} does not hold {len(tensor.data)} texts")
-    return tensor.data
+        return answer({"name": self._name, "ready": not self.draining}, 503 if self.draining else 200)
 
 
 def _numbers(tensor: Input, octets: Octets) -> list[list[int]]:
@@ -239,20 +174,3 @@ def _numbers(tensor: Input, octets: Octets) -> list[list[int]]:
     if not all(type(one) is int and 0 <= one <= top for one in tensor.data):
         raise Refused(400, f"'data' of the input '{octets.name}' is a flat list of whole numbers from 0 to {top}")
     return [tensor.data[at : at + size] for at in range(0, len(tensor.data), size)]
-
-
-def _outputs(asked: Sequence[Wanted] | None) -> Sequence[str]:
-    names = [one.name for one in asked] if asked else DEFAULT
-    for name in names:
-        if name not in OUTPUTS:
-            raise Refused(400, f"there is no output '{name}', only {', '.join(OUTPUTS)}")
-    return tuple(dict.fromkeys(names))
-
-
-def _json(value: object, status: int = 200) -> Response:
-    return Response(status, msgspec.json.encode(value))
-
-
-def _error(status: int, message: str) -> Response:
-    headers = (("Retry-After", "1"),) if status in (429, 503) else ()
-    return Response(status, msgspec.json.encode({"error": message}), headers=headers)

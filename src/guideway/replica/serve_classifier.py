@@ -12,8 +12,9 @@ from typing import Any
 
 from guideway.replica.batching import Batcher
 from guideway.replica.classifier import Classifier
-from guideway.replica.inference import Classification, refusal
+from guideway.replica.inference import Classification
 from guideway.replica.octets import open_classifier
+from guideway.replica.oip import refusal
 from guideway.replica.serve import Arguments, parse, read_settings, run, until_told
 
 

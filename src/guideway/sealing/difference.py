@@ -8,10 +8,10 @@ from typing import Any
 
 import msgspec
 
-from guideway.core.artifact import Digest, File
+from guideway.core.artifact import Digest, File, short
 from guideway.core.errors import Corrupt
 from guideway.core.evidence import OBSERVER, Evidence, Interval
-from guideway.sealing.side import CLASSIFIER, LOCK, MANIFEST, POLICY, SERVE, Side, side
+from guideway.sealing.side import CLASSIFIER, EMBEDDER, GRAPH, LOCK, MANIFEST, POLICY, SERVE, Side, side
 
 __all__ = ["Difference", "Side", "difference", "side"]
 
@@ -270,9 +270,9 @@ def _object(one: Side, path: str) -> Mapping[str, Any]:
 
 
 def _interface(one: Side) -> dict[str, Any]:
-    """What a client would notice: the name it asks for, the task, and the labels of a classifier.
+    """What a client would notice: the name it asks for, the task, the labels of a classifier, the space of embeddings.
 
-    Which engine answers, it cannot tell.
+    Which engine answers, it cannot tell. Embeddings of another model cannot be compared with those that clients keep.
     """
     serve, classifier = _object(one, SERVE), _object(one, CLASSIFIER)
     labels = classifier.get("labels", ())
@@ -281,6 +281,8 @@ def _interface(one: Side) -> dict[str, Any]:
         "task": serve.get("task", one.spec.get("task")),
         "out_of_scope": classifier.get("out_of_scope") or None,
         **_fed(classifier.get("octets")),
+        "width": _object(one, EMBEDDER).get("width"),
+        "space": _space(one) if EMBEDDER in one.documents else None,
         **{f"label {label}": "there" for label in (labels if isinstance(labels, list | tuple) else ())},
     }
 
@@ -291,6 +293,11 @@ def _fed(octets: Any) -> dict[str, Any]:
         return {}
     width = [octets.get("begin"), octets.get("end")]
     return {f"input {octets.get('name')}": f"{octets.get('datatype')} {width}", "least bytes": octets.get("least")}
+
+
+def _space(one: Side) -> str:
+    """What stands for the space of the embeddings: the weights, which alone make it."""
+    return next((short(file.digest) for file in one.release.files if file.path == GRAPH), "")
 
 
 def _parameters(one: Side) -> dict[str, Any]:

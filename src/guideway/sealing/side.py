@@ -19,7 +19,8 @@ from guideway.signing.keys import Verifier
 from guideway.store.blobs import Blobs
 
 MANIFEST, SPEC, SERVE, POLICY, LOCK = "data/manifest.json", "spec.json", "serve.json", "policy.json", "environment.lock"
-CLASSIFIER = "model/classifier.json"
+CLASSIFIER, EMBEDDER = "model/classifier.json", "model/embedder.json"
+GRAPH = "model/model.onnx"
 LARGEST = 16 * 1024 * 1024
 """Bytes of one of these documents at the most: a manifest names every source."""
 
@@ -40,7 +41,7 @@ def side(blobs: Blobs, release: Release, trusted: Mapping[str, Verifier]) -> Sid
         Corrupt: a file is missing, changed or broken; names it.
     """
     files = files_of(read_manifest(blobs, release.digest))
-    wanted = [file for file in files if file.path in (MANIFEST, SPEC, SERVE, POLICY, LOCK, CLASSIFIER)]
+    wanted = [file for file in files if file.path in (MANIFEST, SPEC, SERVE, POLICY, LOCK, CLASSIFIER, EMBEDDER)]
     found = documents(blobs, wanted, limit=LARGEST)
     spec = found.pop(SPEC, {})
     if not isinstance(spec, dict):

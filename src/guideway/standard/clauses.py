@@ -19,7 +19,7 @@ BITES: tuple[Bite, ...] = ("inform", "warn", "block")
 
 About = Literal["data", "trained", "shipped", "package", "code", "release", "environment", "organisation"]
 Only = Literal["compressed", "serving", "against", "CN", "EU"]
-Task = Literal["text", "classify"]
+Task = Literal["text", "classify", "embed"]
 Format = Literal["json", "junit", "cobertura", "sarif", "in-toto"]
 
 
@@ -41,7 +41,7 @@ class Check(Strict, frozen=True, kw_only=True):
     figure (smaller is better) may exceed that of the release that serves. ``judged`` leaves out splits that the
     spec only reports. ``n`` is the smallest sample, ``days`` the oldest proof, ``only`` when the check applies
     (``against``: the spec asks for a comparison with what serves, and the proof must be about what serves now), and
-    ``task`` for what kind of model: one that writes text, or one that classifies it. With ``sure`` the whole interval
+    ``task`` for what kind of model: one that writes text, classifies or embeds it. With ``sure`` the whole interval
     must be inside the limit, not only the value.
     """
 

@@ -113,8 +113,8 @@ def subject_of(check: Check, dossier: Dossier) -> str | None:
 
 
 def _applies(check: Check, dossier: Dossier, jurisdictions: Collection[str]) -> bool:
-    classifies = dossier.spec.get("task") == "classify"
-    if check.task is not None and (check.task == "classify") != classifies:
+    task = dossier.spec.get("task")
+    if check.task is not None and check.task != (task if task in ("classify", "embed") else "text"):
         return False
     if check.only == "compressed":
         return dossier.ships != "train"

@@ -1,4 +1,4 @@
-"""Is a model server ready? Only one that has computed something is: a token, or the class of a text."""
+"""Is a model server ready? Only one that has computed something is: a token, a class, or an embedding."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from collections.abc import Sequence
 import msgspec
 
 from guideway.core.launch import Probe
-from guideway.core.proof import no_class
+from guideway.core.proof import no_class, no_embedding
 from guideway.core.protocols import Clock
 
 ANSWER_LIMIT = 1 << 20
@@ -104,6 +104,8 @@ def _why_not(body: bytes, probe: Probe) -> str:
     """Why *body* does not prove what *probe* asks for; empty when it does."""
     if probe.proves == "class":
         return no_class(body)
+    if probe.proves == "embedding":
+        return no_embedding(body, probe.width)
     try:
         tokens = msgspec.json.decode(body, type=_Answer).usage.completion_tokens
     except msgspec.DecodeError:

@@ -20,12 +20,13 @@ from guideway.core.spec.model import (
 from guideway.core.spec.rollout import Rollout
 from guideway.core.spec.runner import Runner
 from guideway.core.spec.schema import json_schema
-from guideway.core.spec.train import Architecture, Distill, Lora, Privacy, Train, Validation
+from guideway.core.spec.train import Architecture, Contrast, Distill, Lora, Privacy, Train, Validation
 from guideway.core.spec.tune import Tune
 
 __all__ = [
     "Architecture",
     "Compress",
+    "Contrast",
     "Data",
     "Datasheet",
     "Distill",

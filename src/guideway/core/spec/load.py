@@ -13,6 +13,7 @@ import msgspec
 from guideway.core.errors import SpecError, did_you_mean
 from guideway.core.spec.classify import check_classify
 from guideway.core.spec.compress import check_compress
+from guideway.core.spec.embed import check_embed
 from guideway.core.spec.evaluate import check_evaluate
 from guideway.core.spec.explain import explained
 from guideway.core.spec.guardrails import check_guardrails
@@ -177,6 +178,7 @@ def _check_references(spec: Spec, marked: Marked) -> None:
     check_tune(spec.tune, spec.train, marked)
     check_compress(spec.compress, spec.train, spec.serve.engine, marked)
     check_classify(spec, marked)
+    check_embed(spec, marked)
     check_guardrails(spec.serve.guardrails, marked)
     if spec.state.url and not _STATE_URL.fullmatch(spec.state.url):  # never repeated: it may hold a password
         raise SpecError(

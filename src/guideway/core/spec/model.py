@@ -178,7 +178,7 @@ class Spec(Part, frozen=True):
     guideway: Literal[1]
     name: Name
     data: Data
-    task: Literal["chat", "completion", "classify"] = "chat"
+    task: Literal["chat", "completion", "classify", "embed"] = "chat"
     tune: Tune | None = None
     train: Train = Train()
     evaluate: Evaluate = Evaluate()

@@ -52,6 +52,15 @@ class Distill(Part, frozen=True):
     weight: Share = 0.5
 
 
+class Contrast(Part, frozen=True):
+    """What ``task: embed`` learns by. Every text of a batch is told from the others by its cosine, divided by
+    ``temperature``; ``pooling`` makes one vector of the tokens: their mean, or the first one (``cls``).
+    """
+
+    temperature: Annotated[float, Meta(gt=0.0, le=1.0)] = 0.05
+    pooling: Literal["mean", "cls"] = "mean"
+
+
 class Privacy(Part, frozen=True):
     """Differential privacy of every training row: what the weights may tell of it is bounded by ``epsilon``.
 
@@ -72,6 +81,8 @@ class Train(Part, frozen=True):
     the shape in ``architecture`` what ``teacher``, or else the base, knows. ``import`` trains nothing: the base, a
     folder or one file, ships as it came, and ``imported`` says what is known of it.
 
+    ``steps: 0`` takes the base as it is, for ``task: embed``.
+
     A step learns from ``accumulate`` batches of ``batch`` rows. ``validate_every`` and ``checkpoint_every`` count
     steps; where they are not set, they are a tenth of all. ``patience`` ends training after so many validations
     without improvement, and keeps the best weights. With ``class_weights`` every class of a classifier counts the
@@ -85,7 +96,8 @@ class Train(Part, frozen=True):
     architecture: Architecture = Architecture()
     lora: Lora = Lora()
     distill: Distill = Distill()
-    steps: Positive = 1000
+    contrast: Contrast = Contrast()
+    steps: Annotated[int, Meta(ge=0)] = 1000
     batch: Positive = 32
     accumulate: Positive = 1
     processes: Annotated[int, Meta(ge=1, le=1024)] = 1

@@ -190,7 +190,7 @@ def _how(clause: Clause) -> Words:
 
 
 def _interface(drawn: Drawn) -> Cell | None:
-    paths = {"chat": "/v1/chat/completions", "completion": "/v1/completions"}
+    paths = {"chat": "/v1/chat/completions", "completion": "/v1/completions", "embed": "/v1/embeddings"}
     task = str(setting(drawn.dossier, "task"))
     if task == "classify":
         path = f"/v2/models/{drawn.dossier.name}/infer"

@@ -43,7 +43,12 @@ LANGUAGES = Words(
     "Languages: not recorded; see what the data holds.", "语言：没有记录；请参见数据内容。", style="missing"
 )
 """Neither the spec nor the manifest has a place for languages yet."""
-HUB_TASKS = {"chat": "text-generation", "completion": "text-generation", "classify": "text-classification"}
+HUB_TASKS = {
+    "chat": "text-generation",
+    "completion": "text-generation",
+    "classify": "text-classification",
+    "embed": "feature-extraction",
+}
 _HUB_DATASET = re.compile(r"(?:https://huggingface\.co/datasets/)([\w.-]+/[\w.-]+)/?")
 
 

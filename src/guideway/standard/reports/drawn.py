@@ -106,7 +106,7 @@ def _rank(one: Proof) -> tuple[bool, float]:
     return one.evidence.automatic, one.evidence.at
 
 
-LEFT_OUT = ("baseline_", "non_finite_", "recall", "precision", "threshold", "mcnemar_p")
+LEFT_OUT = ("base_", "baseline_", "non_finite_", "recall", "precision", "threshold", "mcnemar_p")
 """How the names of figures begin that are no quality of a whole split."""
 
 

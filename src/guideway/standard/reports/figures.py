@@ -30,6 +30,10 @@ METRICS: Mapping[str, Words] = {
     "calibration_error": Words("expected calibration error", "期望校准误差"),
     "out_of_scope_recall": Words("found, of what is out of scope", "超出范围文本的检出率"),
     "out_of_scope_precision": Words("right, of what was said to be out of scope", "判为超出范围的文本中判断正确的比例"),
+    "ndcg_at_10": Words("how high the right passages stand among the first ten", "正确段落在前十名中的排序质量"),
+    "recall_at_1": Words("questions whose first passage is right", "首个段落即正确的问题"),
+    "recall_at_5": Words("right passages among the first five", "前五名中找到的正确段落"),
+    "mrr_at_10": Words("mean reciprocal rank of the first right passage", "首个正确段落的平均倒数排名"),
     "perplexity": Words("perplexity", "困惑度"),
     "loss": Words("loss", "损失"),
     "train_loss": Words("loss at the end of training", "训练结束时的损失"),
@@ -73,6 +77,10 @@ SAY = {
     "accuracy": Words(
         "Of {n} texts that it had not seen (`{slice}`), it put {share} into the right class{around}.",
         "在 {n} 段它没有见过的文本（`{slice}`）中，{share} 的分类正确{around}。",
+    ),
+    "recall_at_1": Words(
+        "For {share} of {n} questions that it had not seen (`{slice}`), what it found first was right{around}.",
+        "在 {n} 个它没有见过的问题（`{slice}`）中，{share} 的首个检索结果是正确的{around}。",
     ),
     "exact_match": Words(
         "Of {n} questions that it had not seen (`{slice}`), it answered {share} exactly as expected{around}.",

@@ -20,7 +20,7 @@ from guideway.standard.reports.drawn import (
 )
 
 COMPARED = ("kl_to_source", "top1_flips")
-APPROACH = {"chat": "supervised", "completion": "self-supervised", "classify": "supervised"}
+APPROACH = {"chat": "supervised", "completion": "self-supervised", "classify": "supervised", "embed": "supervised"}
 """A conversation has a right answer to learn; running text is its own."""
 
 
@@ -40,7 +40,7 @@ def _parameters(drawn: Drawn, datasets: Sequence[str]) -> dict[str, Any]:
     found: dict[str, Any] = {"datasets": [{"ref": one} for one in dict.fromkeys(datasets)]}
     if task in APPROACH:
         text = [{"format": "string"}]
-        kind = "text-classification" if task == "classify" else "text-generation"
+        kind = {"classify": "text-classification", "embed": "feature-extraction"}.get(task, "text-generation")
         found |= {"approach": {"type": APPROACH[task]}, "task": kind, "inputs": text, "outputs": text}
     found["architectureFamily"] = clean(str(shape.get("family", "")))
     found["modelArchitecture"] = clean(str(shape.get("class") or shape.get("family") or ""))

@@ -46,14 +46,19 @@ def export(source: Path, out: Path, precision: str) -> None:
         if precision == "fp32":
             shutil.copyfile(plain, out / GRAPH)
         else:
-            _quantise(plain, out / GRAPH)
+            quantise(plain, out / GRAPH)
+    copy_tokenizer(source, out)
+
+
+def copy_tokenizer(source: Path, out: Path) -> None:
+    """The files of the tokenizer in *source*, as they are."""
     for name in OF_THE_TOKENIZER:
         if (source / name).is_file():
             shutil.copyfile(source / name, out / name)
 
 
-def _quantise(plain: Path, out: Path) -> None:
-    """Tables of embeddings first, which are only read; then the matrices."""
+def quantise(plain: Path, out: Path) -> None:
+    """Write *plain* in int8 to *out*: tables of embeddings first, which are only read; then the matrices."""
     tables = plain.with_name("tables.onnx")
     logging.getLogger("onnxruntime.quantization.matmul_nbits_quantizer").setLevel(
         logging.ERROR
@@ -73,50 +78,69 @@ class _Graph(torch.nn.Module):
         self.model = model
 
     def forward(self, ids: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
-        closed = (1.0 - mask[:, None, None, :].to(torch.float32)) * torch.finfo(torch.float32).min
-        attention = closed.expand(-1, 1, ids.shape[1], -1)
-        logits: torch.Tensor = self.model.head(self.model.features(ids, mask, attention))
+        logits: torch.Tensor = self.model.head(self.model.features(ids, mask, written_out(mask)))
         return logits
 
 
+def written_out(mask: torch.Tensor) -> torch.Tensor:
+    """What attention adds to its scores for *mask* [rows, tokens]: as [rows, 1, tokens, tokens]."""
+    closed = (1.0 - mask[:, None, None, :].to(torch.float32)) * torch.finfo(torch.float32).min
+    return closed.expand(-1, 1, mask.shape[1], -1)
+
+
 def _trace(model: EncoderClassifier, path: Path) -> None:
-    graph = _Graph(model).eval()
+    try:
+        trace(_Graph(model), path, "logits")
+    except Exception as error:
+        raise _cannot(reason(error)) from error
+
+
+def trace(graph: torch.nn.Module, path: Path, output: str) -> None:
+    """Write *graph*, of ids and mask, to *path*; it may raise whatever its encoder does."""
+    graph.eval()
     ids = torch.ones((2, 7), dtype=torch.long)
     mask = torch.ones_like(ids)
     mask[1, 5:] = 0
-    axes = {"input_ids": {0: "rows", 1: "tokens"}, "attention_mask": {0: "rows", 1: "tokens"}, "logits": {0: "rows"}}
-    try:
-        with warnings.catch_warnings(), torch.no_grad():
-            warnings.simplefilter("ignore")  # of a tracer that is older, and needs no library that is not here
-            torch.onnx.export(
-                graph,
-                (ids, mask),
-                str(path),
-                input_names=["input_ids", "attention_mask"],
-                output_names=["logits"],
-                dynamic_axes=axes,
-                opset_version=OPSET,
-                dynamo=False,
-            )
-    except Exception as error:
-        raise _cannot(f"{type(error).__name__}: {str(error).splitlines()[0] if str(error) else 'no reason'}") from error
-    graph.eval()
+    axes = {"input_ids": {0: "rows", 1: "tokens"}, "attention_mask": {0: "rows", 1: "tokens"}, output: {0: "rows"}}
+    with warnings.catch_warnings(), torch.no_grad():
+        warnings.simplefilter("ignore")  # of a tracer that is older, and needs no library that is not here
+        torch.onnx.export(
+            graph,
+            (ids, mask),
+            str(path),
+            input_names=["input_ids", "attention_mask"],
+            output_names=[output],
+            dynamic_axes=axes,
+            opset_version=OPSET,
+            dynamo=False,
+        )
+
+
+def reason(error: Exception) -> str:
+    """The first line of what *error* says."""
+    return f"{type(error).__name__}: {str(error).splitlines()[0] if str(error) else 'no reason'}"
+
+
+def _check(model: EncoderClassifier, path: Path) -> None:
+    """Does the export agree with *model*, for other shapes than the one that was traced, and with padding?"""
+    apart = largest_difference(model, path, "logits", model.encoder.config.vocab_size)
+    if not apart <= TOLERANCE:
+        raise _cannot(f"its export differs by {apart:.3g} in a logit")
 
 
 @torch.inference_mode()
-def _check(model: EncoderClassifier, path: Path) -> None:
-    """Does the export agree with *model*, for other shapes than the one that was traced, and with padding?"""
+def largest_difference(model: torch.nn.Module, path: Path, output: str, vocabulary: int) -> float:
+    """How far the export in *path* is from *model* in any number, on batches of ``SHAPES``; NaN where one is none."""
     session = ort.InferenceSession(str(path), providers=["CPUExecutionProvider"])
-    draw = np.random.default_rng(7)
+    draw, apart = np.random.default_rng(7), 0.0
     for rows, tokens in SHAPES:
-        ids = draw.integers(0, model.encoder.config.vocab_size, (rows, tokens))
+        ids = draw.integers(0, vocabulary, (rows, tokens))
         mask = np.ones_like(ids)
         mask[0, tokens - 1 :] = 0
         wanted = model(torch.from_numpy(ids), torch.from_numpy(mask)).numpy()
-        (found,) = session.run(["logits"], {"input_ids": ids, "attention_mask": mask})
-        apart = float(np.abs(wanted - found).max())
-        if not apart <= TOLERANCE:
-            raise _cannot(f"its export differs by {apart:.3g} in a logit")
+        (found,) = session.run([output], {"input_ids": ids, "attention_mask": mask})
+        apart = np.maximum(apart, np.abs(wanted - found).max())
+    return float(apart)
 
 
 def _cannot(why: str) -> GuidewayError:

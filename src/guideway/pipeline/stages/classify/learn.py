@@ -165,7 +165,7 @@ def row_losses(model: EncoderClassifier, held: Sequence[Case], train: Train) -> 
     return torch.cat(losses)
 
 
-def _lay_tokenizer(base: Path, out: Path, max_tokens: int) -> None:
+def lay_tokenizer(base: Path, out: Path, max_tokens: int) -> None:
     """The files of the tokenizer; it says how long a text may be here, and not 10**30, as some bases do."""
     for name in OF_THE_TOKENIZER:
         if (base / name).is_file():
@@ -178,7 +178,7 @@ def _lay_tokenizer(base: Path, out: Path, max_tokens: int) -> None:
 def _finish(job: Job, base: Path, model: EncoderClassifier, settings: ClassifierSettings, learned: Learned) -> None:
     """Save all that belongs to the model, and leave the evidence about it."""
     model.eval().cpu().save(job.out)
-    _lay_tokenizer(base, job.out, settings.max_tokens)
+    lay_tokenizer(base, job.out, settings.max_tokens)
     write_settings(job.out, settings)
     reshard_in_place(job.out)
     curve = msgspec.json.format(msgspec.json.encode(learned.curve), indent=1)

@@ -29,6 +29,11 @@ code = (
     "guideway.pipeline.stages.classify.rows",
     "guideway.pipeline.stages.classify.shipped",
     "guideway.pipeline.stages.classify.threshold",
+    "guideway.pipeline.stages.embed.compress",
+    "guideway.pipeline.stages.embed.export",
+    "guideway.pipeline.stages.embed.model",
+    "guideway.pipeline.stages.embed.rows",
+    "guideway.pipeline.stages.embed.shipped",
     "guideway.pipeline.stages.evaluate.splits",
     "guideway.pipeline.stages.data.clean",
     "guideway.pipeline.stages.examples",
@@ -44,6 +49,7 @@ code = (
     "guideway.replica.score",
     "guideway.replica.chat",
     "guideway.replica.classifier",
+    "guideway.replica.embedder",
     "guideway.replica.octets",
     "guideway.replica.session",
     "guideway.replica.text",
@@ -63,7 +69,8 @@ def brings(spec: Spec) -> tuple[str, ...]:
 def params(spec: Spec) -> Mapping[str, Any]:
     """Format and precision; with candidates the limits too, for they choose; with pruning how the model was trained.
 
-    Else limits are judged later and change nothing. A classifier has what its threshold is set by.
+    Else limits are judged later and change nothing. A classifier has what its threshold is set by,
+    and embeddings what turns their cosines into probabilities.
     """
     asked = spec.compress
     params: dict[str, Any] = {"precision": asked.precision}
@@ -72,6 +79,8 @@ def params(spec: Spec) -> Mapping[str, Any]:
     if spec.task == "classify":
         outside = "" if spec.data.learn_out_of_scope else spec.data.out_of_scope
         return params | {"task": spec.task, "out_of_scope": outside, "validation": spec.train.validation.split}
+    if spec.task == "embed":
+        return params | {"task": spec.task, "temperature": spec.train.contrast.temperature}
     params["format"] = format_of(spec).name
     if asked.precision == "auto":
         params["candidates"] = asked.candidates
@@ -98,10 +107,8 @@ def run(job: Job) -> None:
 
         pass_on(job)
         return
-    if job.params.get("task") == "classify":
-        from guideway.pipeline.stages.classify.compress import compress
-
-        compress(job)
+    if job.params.get("task") in ("classify", "embed"):
+        _of_an_encoder(job)
         return
     if "prune" in job.params:
         from guideway.pipeline.stages.compress.contest import contest
@@ -118,3 +125,12 @@ def run(job: Job) -> None:
     job.measure("model_bytes", after, "bytes", about="out", source="train")
     job.fact(f"{precision}: {before / 1e6:.1f} MB to {after / 1e6:.1f} MB")
     measure_distance(job)
+
+
+def _of_an_encoder(job: Job) -> None:
+    if job.params["task"] == "classify":
+        from guideway.pipeline.stages.classify.compress import compress
+    else:
+        from guideway.pipeline.stages.embed.compress import compress
+
+    compress(job)

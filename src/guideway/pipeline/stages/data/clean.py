@@ -73,7 +73,7 @@ def clean_text(text: str) -> str:
 
 
 def clean_row(fields: Mapping[str, Any], data: Data, task: str) -> Row:
-    """The row in *fields*, cleaned.
+    """The row in *fields*, cleaned. For ``embed`` it is a pair, or a text with a label where no field is of a pair.
 
     Raises:
         Unusable: a field is missing or is no text, or there is no label.
@@ -85,6 +85,8 @@ def clean_row(fields: Mapping[str, Any], data: Data, task: str) -> Row:
     if task == "classify":
         text, label = _text_of(fields, data.text).strip(), _label_of(fields, data.label)
         return Row(_id([text, label]), text=text, label=label, fields=_others(fields, (data.text, data.label)))
+    if task == "embed" and not {data.prompt, data.response, "messages"} & fields.keys():
+        return clean_row(fields, data, "classify")
     messages = _messages(fields["messages"]) if "messages" in fields else _pair(fields, data)
     own = ("messages",) if "messages" in fields else (data.prompt, data.response)
     return Row(_id([[one.role, one.content] for one in messages]), messages=messages, fields=_others(fields, own))

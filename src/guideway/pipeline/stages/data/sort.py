@@ -95,7 +95,7 @@ class Tally:
         self._prompts[name].add(prompt)
         self.rows[name] += 1
         self.characters[name] += len(row.prompt) + len(row.response)
-        if self.task == "classify":
+        if row.label:
             self.labels[row.label][name] += 1
             self.conflicts += self._label_of.setdefault(prompt, row.label) != row.label
         return name

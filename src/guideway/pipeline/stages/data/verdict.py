@@ -13,6 +13,7 @@ import msgspec
 from guideway.core.errors import GuidewayError, SpecError, did_you_mean
 from guideway.core.protocols import Job
 from guideway.pipeline.stages.data.labels import about_labels, check_labels, report_labels
+from guideway.pipeline.stages.data.pairs import about_pairs, check_pairs, report_pairs
 from guideway.pipeline.stages.data.sort import Tally
 from guideway.pipeline.stages.data.split import TRAIN
 
@@ -40,6 +41,8 @@ def check(tally: Tally) -> None:
         raise GuidewayError("nothing is left to train on", where="data.splits", try_this="hold out less")
     if tally.task == "classify":
         check_labels(tally)
+    if tally.task == "embed":
+        check_pairs(tally)
 
 
 def report(job: Job, tally: Tally) -> None:
@@ -59,6 +62,8 @@ def report(job: Job, tally: Tally) -> None:
         _describe(job, tally)
     if tally.task == "classify":
         report_labels(job, tally)
+    if tally.task == "embed":
+        report_pairs(job, tally)
     job.fact(", ".join(f"{rows[name]:,} {name}" for name in (TRAIN, *tally.data.splits)))
     dropped = [f"{counts[kind]:,} {kind}" for kind in ("duplicates", "empty", "rejected") if counts[kind]]
     if dropped:
@@ -110,6 +115,7 @@ def manifest(tally: Tally, out: Path) -> dict[str, Any]:
         "fields": sorted(tally.fields),
         **({"trained_on": "unknown: the model is imported, and these rows only judge it"} if tally.imported else {}),
         **(about_labels(tally) if tally.task == "classify" else {}),
+        **(about_pairs(tally) if tally.task == "embed" else {}),
     }
 
 

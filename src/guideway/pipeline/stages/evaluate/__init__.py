@@ -1,4 +1,4 @@
-"""Evaluate: loss and answers, or classes, on every split, of both models; slices and damaged prompts."""
+"""Evaluate: answers, classes, or what embeddings find, on every split, of both models; slices and damaged prompts."""
 
 from __future__ import annotations
 
@@ -25,7 +25,11 @@ code = (
     "guideway.pipeline.stages.choose",
     "guideway.pipeline.stages.classify",
     "guideway.pipeline.stages.compress.sizes",
+    "guideway.pipeline.stages.embed",
     "guideway.pipeline.stages.examples",
+    "guideway.pipeline.stages.explain.page",
+    "guideway.pipeline.stages.explain.places",
+    "guideway.pipeline.stages.explain.plots",
     "guideway.pipeline.stages.formats",
     "guideway.pipeline.stages.intervals",
     "guideway.pipeline.stages.models",
@@ -37,6 +41,7 @@ code = (
     "guideway.replica.score",
     "guideway.replica.chat",
     "guideway.replica.classifier",
+    "guideway.replica.embedder",
     "guideway.replica.octets",
     "guideway.replica.session",
     "guideway.replica.text",
@@ -57,6 +62,9 @@ def params(spec: Spec) -> Mapping[str, Any]:
     """What is asked and how it is answered; what is required of the figures changes none of them."""
     if spec.task == "classify":
         return _of_a_classifier(spec)
+    if spec.task == "embed":
+        asked = {"task": spec.task, "examples": spec.evaluate.examples, "seed": spec.data.seed}
+        return asked | {"train": msgspec.to_builtins(spec.train)}
     return {
         "examples": spec.evaluate.examples,
         "max_tokens": min(spec.evaluate.max_tokens, spec.serve.decoding.max_tokens),
@@ -78,7 +86,8 @@ def _of_a_classifier(spec: Spec) -> Mapping[str, Any]:
 
 
 def sources(spec: Spec, root: Path) -> Sequence[Path]:
-    """The chat template that the release will answer with; the base, where a classifier is trained in folds.
+    """The chat template that the release will answer with; the base, where a classifier is trained in folds, and
+    where embeddings are compared with it.
 
     Raises:
         SpecError: it is not there.
@@ -89,6 +98,9 @@ def sources(spec: Spec, root: Path) -> Sequence[Path]:
             advice = "copy the base into a folder, or leave folds out"
             raise SpecError("folds need a base that is a folder", where="evaluate.folds", try_this=advice)
         return files_of(root / base, base)
+    if spec.task == "embed":
+        base = str(spec.train.base)
+        return files_of(root / base, base) if spec.train.steps and is_folder(base) else ()
     template = spec.serve.prompt.template
     if template is None:
         return ()
@@ -101,6 +113,8 @@ def run(job: Job) -> None:
     """Write ``report.json`` and ``report.md`` to ``job.out``, and leave the figures as evidence."""
     if job.params.get("task") == "classify":
         from guideway.pipeline.stages.classify.measure import measure
+    elif job.params.get("task") == "embed":
+        from guideway.pipeline.stages.embed.measure import measure
     else:
         from guideway.pipeline.stages.evaluate.measure import measure
 

@@ -73,6 +73,11 @@ def page_of(found: Attribution) -> str:
     return _document(say.ONE, [*parts, _heading(say.LIMITS_TITLE), *map(_paragraph, say.LIMITS)])
 
 
+def page_of_maps(title: Words, said: Sequence[Words], found: Sequence[Map]) -> str:
+    """A page about where a model sees texts: what is *said* of the maps, and the maps."""
+    return _document(title, [f"<h1>{_both(title)}</h1>", *map(_paragraph, said), *_drawn(found)])
+
+
 def _opening(found: Findings) -> list[str]:
     said = say.CLASSES if found.classes else say.ANSWERS
     filled = said.fill(n=len(found.lines), split=found.split, method=found.method, ships=say.MODELS[found.ships])
@@ -116,6 +121,13 @@ def _maps(found: Sequence[Map], *, classes: bool) -> Iterable[str]:
         return
     yield _heading(say.MAP)
     yield _paragraph(say.MAP_OF_CLASSES if classes else say.MAP_OF_ANSWERS)
+    yield from _drawn(found)
+
+
+def _drawn(found: Sequence[Map]) -> Iterable[str]:
+    """The maps side by side, and what their colours stand for."""
+    if not found:
+        return
     yield f'<div class="grid">{"".join(_figure(scatter(one), one.name) for one in found)}</div>'
     named = legend(found[0].groups)
     keys = [f'<i style="background:{colour}"></i>{html.escape(clean(name))} ({count})' for name, colour, count in named]

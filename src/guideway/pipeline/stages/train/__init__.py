@@ -44,12 +44,16 @@ code = (
     "guideway.pipeline.stages.classify.probe",
     "guideway.pipeline.stages.classify.rows",
     "guideway.pipeline.stages.data.clean",
+    "guideway.pipeline.stages.embed.learn",
+    "guideway.pipeline.stages.embed.model",
+    "guideway.pipeline.stages.embed.rows",
     "guideway.pipeline.stages.intervals",
     "guideway.pipeline.stages.examples",
     "guideway.pipeline.stages.imported",
     "guideway.pipeline.stages.threads",
     "guideway.replica.chat",
     "guideway.replica.classifier",
+    "guideway.replica.embedder",
     "guideway.replica.octets",
     "guideway.replica.text",
     "guideway.sealing.reshard",
@@ -58,13 +62,13 @@ code = (
 
 
 def params(spec: Spec) -> Mapping[str, Any]:
-    """The whole of ``train``; the weights of the sources, if they have any; and the task, where it is to classify.
+    """The whole of ``train``; the weights of the sources, if they have any; and the task, where it is no text.
 
     A tokenizer that is made here is made so that the server which will read it knows how it cuts text into words.
     """
     plain: dict[str, Any] = msgspec.to_builtins(spec.train)
     mixture = [(one.path, one.weight) for one in spec.data.sources if one.weight]
-    task = {"task": spec.task} if spec.task == "classify" else {}
+    task = {"task": spec.task} if spec.task in ("classify", "embed") else {}
     known = {"cut": "known"} if spec.train.recipe == "scratch" and engine(spec.serve.engine).format == "gguf" else {}
     return plain | task | known | ({"mixture": mixture} if mixture else {})
 
@@ -137,6 +141,8 @@ def run(job: Job) -> None:
         return
     if job.params.get("task") == "classify":
         from guideway.pipeline.stages.classify.learn import learn
+    elif job.params.get("task") == "embed":
+        from guideway.pipeline.stages.embed.learn import learn
     else:
         from guideway.pipeline.stages.train.learn import learn
 
