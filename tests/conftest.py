@@ -1,9 +1,13 @@
-"""Tests that need a server run where it is installed. In CI a missing one fails; elsewhere it is told aloud."""
+"""Tests that need a server, or a library of one engine alone, run where it is installed.
+
+In CI a missing one fails; elsewhere it is told aloud.
+"""
 
 from __future__ import annotations
 
 import os
 import shutil
+from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
@@ -13,7 +17,7 @@ MISSING = pytest.StashKey[dict[str, int]]()
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Leave out what asks for a server that this machine lacks; never in CI, where the test then fails."""
+    """Leave out what asks for something that this machine lacks; never in CI, where the test then fails."""
     lacks = {server for server, here in _servers().items() if not here}
     if os.environ.get("CI") or not lacks:
         return
@@ -42,6 +46,7 @@ def _servers() -> dict[str, bool]:
     registry = shutil.which("docker-registry") and shutil.which("htpasswd")
     prometheus = shutil.which("prometheus")
     return {
+        "OpenVINO": find_spec("openvino") is not None,
         "PostgreSQL": any(POSTGRES.glob("*/bin/initdb")),
         "docker-registry": bool(registry),
         "Prometheus": bool(prometheus),
@@ -54,4 +59,5 @@ def _needed(item: pytest.Item) -> set[str]:
     where = getattr(getattr(item, "callspec", None), "params", {}).get("where")
     found = {"PostgreSQL"} if where == "postgresql" or "postgres" in fixtures else set()
     found |= {"docker-registry"} if fixtures & {"registry", "_shared_registry", "guarded"} else set()
+    found |= {"OpenVINO"} if "openvino_models" in fixtures else set()
     return found | ({"Prometheus"} if fixtures & {"prometheus", "own_prometheus"} else set())

@@ -13,7 +13,7 @@ from guideway.core.errors import SpecError
 from guideway.core.launch import Launch
 from guideway.core.protocols import Engine
 from guideway.core.release import ServeSettings
-from guideway.engines import ENGINES, engine
+from guideway.engines import ENGINES, engine, openvino
 
 SETTINGS = ServeSettings(name="helper", task="chat", engine="onnx")
 FOLDER = Path("/releases/1")
@@ -23,7 +23,7 @@ def launch(name: str, settings: ServeSettings = SETTINGS) -> Launch:
     return engine(name).launch(FOLDER, settings, port=4321, threads=2)
 
 
-@pytest.mark.parametrize("name", ["onnx", "transformers"])
+@pytest.mark.parametrize("name", ["onnx", "openvino", "transformers"])
 def test_an_engine_starts_the_server_of_its_name(name: str) -> None:
     made = launch(name)
     module = f"guideway.replica.serve_{name}"
@@ -32,7 +32,9 @@ def test_an_engine_starts_the_server_of_its_name(name: str) -> None:
     assert (made.port, made.preload) == (4321, module)
 
 
-@pytest.mark.parametrize(("name", "format"), [("onnx", "onnx"), ("transformers", "safetensors")])
+@pytest.mark.parametrize(
+    ("name", "format"), [("onnx", "onnx"), ("openvino", "openvino"), ("transformers", "safetensors")]
+)
 def test_an_engine_says_which_format_it_serves(name: str, format: str) -> None:
     assert (engine(name).name, engine(name).format) == (name, format)
 
@@ -65,11 +67,11 @@ def test_a_classifier_has_a_server_of_its_own_and_is_ready_when_it_names_a_class
     assert [one["name"] for one in json.loads(made.probe.body)["inputs"]] == ["text"]
 
 
-@pytest.mark.parametrize("name", ["onnx", "transformers"])
+@pytest.mark.parametrize("name", ["onnx", "openvino", "transformers"])
 def test_no_engine_reports_to_anyone_or_imports_from_where_it_stands(name: str) -> None:
     env = dict(launch(name).env)
-    quiet = {"onnx": "ORT_DISABLE_TELEMETRY", "transformers": "HF_HUB_DISABLE_TELEMETRY"}[name]
-    assert env[quiet] == "1"
+    quiet = {"onnx": "ORT_DISABLE_TELEMETRY", "openvino": "DO_NOT_TRACK", "transformers": "HF_HUB_DISABLE_TELEMETRY"}
+    assert env[quiet[name]] == "1"
     assert env["PYTHONSAFEPATH"] == "1"
 
 
@@ -77,11 +79,22 @@ def test_the_same_question_gives_the_same_launch() -> None:
     assert launch("onnx") == launch("onnx")
 
 
-@pytest.mark.parametrize(("name", "advice"), [("onx", "did you mean 'onnx'"), ("zzz", "known: onnx, transformers")])
+@pytest.mark.parametrize(
+    ("name", "advice"), [("onx", "did you mean 'onnx'"), ("zzz", "known: onnx, openvino, transformers")]
+)
 def test_an_unknown_engine_is_an_error_with_advice(name: str, advice: str) -> None:
     with pytest.raises(SpecError, match=f"no engine called '{name}'") as caught:
         engine(name)
     assert advice in str(caught.value)
+
+
+def test_openvino_says_where_it_is_missing_how_to_get_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("guideway.engines.openvino.find_spec", lambda _name: None)
+    with pytest.raises(SpecError, match="the engine openvino needs OpenVINO, which is not installed") as refused:
+        openvino.installed()
+    assert "pip install 'guideway[openvino]'" in str(refused.value)
+    monkeypatch.setattr("guideway.engines.openvino.find_spec", lambda name: name)
+    openvino.installed()
 
 
 class Outsider:
@@ -113,8 +126,8 @@ def test_an_outsider_is_found_by_its_entry_point_and_loaded_only_when_named(monk
 
 def test_naming_an_engine_loads_no_model_library() -> None:
     code = (
-        "import sys; from guideway.engines import engine; engine('onnx'); engine('transformers')\n"
-        "heavy = ('torch', 'transformers', 'onnxruntime', 'numpy', 'guideway.replica')\n"
+        "import sys; from guideway.engines import engine; engine('onnx'); engine('openvino'); engine('transformers')\n"
+        "heavy = ('torch', 'transformers', 'onnxruntime', 'openvino', 'numpy', 'guideway.replica')\n"
         "print([name for name in heavy if name in sys.modules])"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=True)

@@ -6,9 +6,9 @@ from importlib.metadata import entry_points
 
 from guideway.core.errors import SpecError, did_you_mean
 from guideway.core.protocols import Engine
-from guideway.engines import onnx, transformers
+from guideway.engines import onnx, openvino, transformers
 
-ENGINES: dict[str, Engine] = {onnx.name: onnx, transformers.name: transformers}
+ENGINES: dict[str, Engine] = {module.name: module for module in (onnx, openvino, transformers)}
 
 
 def engine(name: str) -> Engine:

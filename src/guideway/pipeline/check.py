@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from guideway.core.errors import SpecError, did_you_mean
-from guideway.core.spec import SpecFile, build_part
+from guideway.core.spec import Spec, SpecFile, build_part
+from guideway.engines import engine
 from guideway.pipeline.stages import STAGES
 from guideway.pipeline.stages.formats import check_precision, format_of
 from guideway.standard.overlay import check_compression, clauses_for, level_of
@@ -20,6 +21,7 @@ def check(file: SpecFile) -> None:
     """
     spec = file.spec
     _located(file, ("serve", "engine"), lambda: format_of(spec))
+    _located(file, ("serve", "engine"), lambda: _installed(spec))
     _located(file, ("compress", "precision"), lambda: check_precision(spec))
     if spec.target not in TARGETS:
         raise SpecError(
@@ -37,6 +39,15 @@ def check(file: SpecFile) -> None:
         (("serve", "guardrails", "classifier"), "guard"),
     ):
         _located(file, keys, lambda stage=stage: STAGES[stage].sources(spec, file.root))  # type: ignore[misc]
+
+
+def _installed(spec: Spec) -> None:
+    """Refuse an engine that could not be started here.
+
+    Raises:
+        SpecError: something is missing.
+    """
+    getattr(engine(spec.serve.engine), "installed", lambda: None)()
 
 
 def _located(file: SpecFile, keys: tuple[str | int, ...], work: Callable[[], object]) -> None:

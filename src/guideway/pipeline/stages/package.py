@@ -35,7 +35,7 @@ REPORTS = ("report.html", "report.json", "report.md", "report.zh.html")
 """What stages leave for people beside a model; a release takes none of it."""
 TUNED = "tuned.json"
 """What training took from a search, beside the spec that it goes before."""
-LOCKED = ("guideway", "numpy", "onnxruntime", "onnxruntime-genai", "tokenizers", "torch", "transformers")
+LOCKED = ("guideway", "numpy", "onnxruntime", "onnxruntime-genai", "openvino", "tokenizers", "torch", "transformers")
 """Distributions whose versions a release records: those that made its bytes or will read them."""
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 CHUNK = 1 << 22
 """Bytes that are packed at once."""
-WEIGHTS = (".safetensors", ".onnx", ".data")
+WEIGHTS = (".safetensors", ".onnx", ".data", ".bin")
 
 
 def weights(folder: Path) -> int:

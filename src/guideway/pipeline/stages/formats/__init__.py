@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Protocol, cast
 from guideway.core.errors import SpecError, did_you_mean
 from guideway.core.spec import Spec
 from guideway.engines import engine
-from guideway.pipeline.stages.formats import onnx
+from guideway.pipeline.stages.formats import onnx, openvino
 
 if TYPE_CHECKING:
     from guideway.replica.backend import Logits
@@ -59,7 +59,7 @@ class Format(Protocol):
         """Read the export in *folder*."""
 
 
-FORMATS: dict[str, Format] = {module.name: cast(Format, module) for module in (onnx,)}
+FORMATS: dict[str, Format] = {module.name: cast(Format, module) for module in (onnx, openvino)}
 
 
 def format_of(spec: Spec) -> Format:
