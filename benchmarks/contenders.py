@@ -63,12 +63,15 @@ def our_launch(folder: Path, name: str, precision: str) -> tuple[tuple[str, ...]
 
 @contextlib.contextmanager
 def transformers(folder: Path, environments: Path) -> Iterator[Contender]:
-    """``transformers serve --continuous-batching`` over the model as it was made, in float32."""
+    """``transformers serve --continuous-batching`` over the model as it was made, in float32.
+
+    A tenth of the memory is room for far more than sixteen answers; by itself it would take nearly all of it.
+    """
     python = interpreter_for(HERE / "peers-transformers.txt", environments, environments / "transformers.log")
     port, model = free_port(), str(folder / "hf")
     argv = (str(python), "-c", "from transformers.cli.transformers import main; main()", "serve", model,
-            "--continuous-batching", "--device", "cpu", "--dtype", "float32", "--host", "127.0.0.1",
-            "--port", str(port))  # fmt: skip
+            "--continuous-batching", "--cb-max-memory-percent", "0.1", "--device", "cpu", "--dtype", "float32",
+            "--host", "127.0.0.1", "--port", str(port))  # fmt: skip
     env = {**os.environ, "HF_HUB_OFFLINE": "1", "HF_HUB_DISABLE_TELEMETRY": "1", "OMP_NUM_THREADS": str(threads())}
     with _server("transformers fp32", argv, env, port, model) as contender:
         yield contender
