@@ -102,7 +102,7 @@ def test_rows_that_do_not_fit_and_graphs_that_are_none_are_refused(
     openvino_models: SimpleNamespace, tmp_path: Path
 ) -> None:
     with pytest.raises(Unavailable, match="no memory for"):
-        OpenVinoBackend(openvino_models.fp32, slots=10**10)
+        OpenVinoBackend(openvino_models.fp32, slots=10**7)
     (tmp_path / "config.json").write_text('{"max_position_embeddings": 8}')
     with pytest.raises(SpecError, match=r"there is no openvino_model\.xml"):
         OpenVinoBackend(tmp_path)
