@@ -22,6 +22,11 @@ from guideway.replica.memory import Rows
 GRAPH = "openvino_model.xml"
 SAMPLED = "sampled_tokens_indices"
 """Which tokens of a batch are scored: the vocabulary is the largest matrix, and of a prompt only the end matters."""
+GIVEN = {
+    "block_indices", "block_indices_begins", "input_ids", "max_context_len", "past_lens", "position_ids",
+    "subsequence_begins", SAMPLED,
+}  # fmt: skip
+"""What a graph with paged attention may want to know of a batch, beside where keys and values lie."""
 SETTINGS: dict[str, object] = {
     "ENABLE_CPU_PINNING": False,
     "INFERENCE_PRECISION_HINT": "f32",
@@ -59,7 +64,9 @@ class OpenVinoBackend:
         session = _open(folder / GRAPH, threads)
         self._request = session.create_infer_request()
         shapes = {one.any_name: one.partial_shape for one in session.inputs}
-        self._names = shapes.keys()
+        self._names = shapes.keys() & GIVEN
+        if strange := sorted(one for one in shapes.keys() - GIVEN if "_cache." not in one):
+            raise SpecError(f"the graph has inputs we do not know: {', '.join(strange)}", where=str(folder))
         self.vocabulary = int(session.output("logits").partial_shape[-1].get_length())
         self._block = int(shapes["value_cache.0"][2].get_length())
         self._each = math.ceil(self.context / self._block)
