@@ -136,7 +136,11 @@ def ratios(speeds: dict[str, list[list[float]]], missing: dict[str, str], tokens
             absent = [one for one in (pair.own, pair.peer) if one in missing]
             if absent:
                 why = "; ".join(f"{one}: {missing[one]}" for one in absent)
-                found.append(Figure(name, 0.0, "ratio", peer=None, note=f"not measured: {why}", larger=True))
+                found.append(
+                    Figure(
+                        name, 0.0, "ratio", peer=None, note=f"not measured{_must(pair.must[at])}: {why}", larger=True
+                    )
+                )
                 continue
             own, peer = speeds[pair.own][at], speeds[pair.peer][at]
             ratio = median([one / other for one, other in zip(own, peer, strict=True)])
@@ -144,6 +148,10 @@ def ratios(speeds: dict[str, list[list[float]]], missing: dict[str, str], tokens
             note = f"{_within(ratio)}; {both}, {tokens} tokens each"
             found.append(Figure(name, ratio.value, "ratio", must=pair.must[at], peer=pair.peer, note=note, larger=True))
     return found
+
+
+def _must(ratio: float | None) -> str:
+    return "" if ratio is None else f", must reach {ratio:g}"
 
 
 def told(speeds: dict[str, list[list[float]]]) -> list[Figure]:

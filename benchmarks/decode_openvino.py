@@ -1,6 +1,7 @@
 """OpenVINO GenAI's pipeline in a process of its own: a line asks for one round, a line of JSON answers with its speed.
 
 ``python benchmarks/decode_openvino.py FOLDER THREADS``. There is no HTTP before it: whatever that costs is given to it.
+Its settings are as they come: where a processor has bfloat16 it computes in that, which our engines never do.
 """
 
 from __future__ import annotations
