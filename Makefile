@@ -9,7 +9,7 @@ EXAMPLE := examples/pydoc-assistant
 # Tests and benchmarks start hundreds of processes: where compiled files may not be kept, each compiles everything again.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: help demo demo-down test test-thorough lint coverage bench bench-gateway bench-masking bench-store bench-canary bench-rollout bench-autoscale bench-factory bench-tune drills lock clean
+.PHONY: help demo demo-down test test-thorough lint coverage bench bench-gateway bench-masking bench-store bench-canary bench-rollout bench-autoscale bench-factory bench-tune bench-decode drills lock clean
 .DELETE_ON_ERROR:
 
 help:  ## Show this list
@@ -74,6 +74,9 @@ bench-gateway: $(BIN)/.ready  ## Measure the gateway against HAProxy and others;
 
 bench-autoscale: $(BIN)/.ready  ## Replay real traces through the autoscaler, by simulation (ten minutes); needs GUIDEWAY_TEST_DATA
 	nice -n 15 $(BIN)/python benchmarks/autoscale.py
+
+bench-decode: $(BIN)/.ready  ## Measure decoding beside transformers serve and OpenVINO GenAI, which it installs; writes results/decode.json
+	$(BIN)/python benchmarks/decode.py
 
 bench-factory: $(BIN)/.ready  ## Measure builds and training: what is repeated, and speed beside a bare loop; writes results/factory.json
 	$(BIN)/python benchmarks/factory.py

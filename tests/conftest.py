@@ -1,6 +1,7 @@
-"""Tests that need a server run where it is installed. In CI a missing one fails; elsewhere it is told aloud.
+"""Tests that need a server, or a library of one engine alone, run where it is installed.
 
-llama.cpp is in no package source that CI has, so its tests are left out there too where it is missing, as loudly.
+In CI a missing one fails; elsewhere it is told aloud. llama.cpp is in no package source that CI has, so its tests are
+left out there too where it is missing, as loudly.
 """
 
 from __future__ import annotations
@@ -8,6 +9,7 @@ from __future__ import annotations
 import importlib.util
 import os
 import shutil
+from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
@@ -60,6 +62,7 @@ def _servers() -> dict[str, bool]:
     registry = shutil.which("docker-registry") and shutil.which("htpasswd")
     prometheus = shutil.which("prometheus")
     return {
+        "OpenVINO": find_spec("openvino") is not None,
         "PostgreSQL": any(POSTGRES.glob("*/bin/initdb")),
         "docker-registry": bool(registry),
         "Prometheus": bool(prometheus),
@@ -76,4 +79,5 @@ def _needed(item: pytest.Item) -> set[str]:
     found |= {"docker-registry"} if fixtures & {"registry", "_shared_registry", "guarded"} else set()
     found |= {"llama.cpp"} if "llama" in fixtures else set()
     found |= {"Ray"} if "ray_cluster" in fixtures else set()
+    found |= {"OpenVINO"} if "openvino_models" in fixtures else set()
     return found | ({"Prometheus"} if fixtures & {"prometheus", "own_prometheus"} else set())

@@ -1,12 +1,15 @@
 """Write requirements.lock: all that the project needs, as installed, with the hash of each file that pip may take.
 
-`make lock` calls it after an upgrade. torch is pinned without a hash, in torch.lock: which build fits depends on the
+`make lock` calls it after an upgrade. With file names it writes the hashes of those files anew instead: environments of
+stages, whose pins stand in them. torch is pinned without a hash, in torch.lock: which build fits depends on the
 machine, and a lock cannot know every index that offers one.
 """
 
 from __future__ import annotations
 
 import re
+import sys
+from collections.abc import Mapping
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -24,18 +27,35 @@ ACCEPT = "application/vnd.pypi.simple.v1+json"
 
 
 def main() -> None:
-    """Read what is installed, ask the index for hashes, write both files whole."""
+    """Read what is installed, ask the index for hashes, write both files whole; or write those that are named."""
+    if len(sys.argv) > 1:
+        for name in sys.argv[1:]:
+            path = Path(name)
+            path.write_text(locked(path.read_text(encoding="utf-8").splitlines()), encoding="utf-8")
+        return
     pins = installed()
-    web = urllib3.PoolManager()
-    lines = ["# Written by `make lock`; pip checks every hash. One entry for each file that fits a Linux machine."]
-    for name, version in pins.items():
-        if name not in APART:
-            digests = hashes(web, name, version)
-            lines.append(f"{name}=={version} \\\n" + " \\\n".join(f"    --hash=sha256:{one}" for one in digests))
-    (ROOT / "requirements.lock").write_text("\n".join(lines) + "\n", encoding="utf-8")
+    first = "# Written by `make lock`; pip checks every hash. One entry for each file that fits a Linux machine."
+    chosen = {name: version for name, version in pins.items() if name not in APART}
+    (ROOT / "requirements.lock").write_text("\n".join([first, *entries(chosen)]) + "\n", encoding="utf-8")
     apart = [f"{name}=={version}" for name, version in pins.items() if name in APART]
     (ROOT / "torch.lock").write_text("\n".join(apart) + "\n", encoding="utf-8")
     print(f"{len(pins)} distributions locked")
+
+
+def locked(lines: list[str]) -> str:
+    """The same comments and pins as *lines*, with hashes."""
+    comments = [line for line in lines if line.startswith("#")]
+    pins = dict(line.rstrip(" \\").split("==") for line in lines if "==" in line)
+    return "\n".join([*comments, *entries(pins)]) + "\n"
+
+
+def entries(pins: Mapping[str, str]) -> list[str]:
+    """One entry of a lock for each pin."""
+    web = urllib3.PoolManager()
+    return [
+        " \\\n".join([f"{name}=={version}", *(f"    --hash=sha256:{one}" for one in hashes(web, name, version))])
+        for name, version in pins.items()
+    ]
 
 
 def installed() -> dict[str, str]:

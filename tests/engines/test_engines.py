@@ -13,11 +13,11 @@ from guideway.core.errors import SpecError
 from guideway.core.launch import Launch
 from guideway.core.protocols import Engine
 from guideway.core.release import ServeSettings
-from guideway.engines import engine
+from guideway.engines import engine, openvino
 
 SETTINGS = ServeSettings(name="helper", task="chat", engine="onnx")
 FOLDER = Path("/releases/1")
-OWN = ("onnx", "transformers")
+OWN = ("onnx", "openvino", "transformers")
 """Engines on our own model server."""
 
 
@@ -35,7 +35,14 @@ def test_an_engine_starts_the_server_of_its_name(name: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "format"), [("onnx", "onnx"), ("transformers", "safetensors"), ("vllm", "compressed-tensors")]
+    ("name", "format"),
+    [
+        ("onnx", "onnx"),
+        ("openvino", "openvino"),
+        ("transformers", "safetensors"),
+        ("llamacpp", "gguf"),
+        ("vllm", "compressed-tensors"),
+    ],
 )
 def test_an_engine_says_which_format_it_serves(name: str, format: str) -> None:
     assert (engine(name).name, engine(name).format) == (name, format)
@@ -72,8 +79,8 @@ def test_a_classifier_has_a_server_of_its_own_and_is_ready_when_it_names_a_class
 @pytest.mark.parametrize("name", OWN)
 def test_no_engine_reports_to_anyone_or_imports_from_where_it_stands(name: str) -> None:
     env = dict(launch(name).env)
-    quiet = {"onnx": "ORT_DISABLE_TELEMETRY", "transformers": "HF_HUB_DISABLE_TELEMETRY"}[name]
-    assert env[quiet] == "1"
+    quiet = {"onnx": "ORT_DISABLE_TELEMETRY", "openvino": "DO_NOT_TRACK", "transformers": "HF_HUB_DISABLE_TELEMETRY"}
+    assert env[quiet[name]] == "1"
     assert env["PYTHONSAFEPATH"] == "1"
 
 
@@ -86,6 +93,15 @@ def test_an_unknown_engine_is_an_error_with_advice(name: str, advice: str) -> No
     with pytest.raises(SpecError, match=f"no engine called '{name}'") as caught:
         engine(name)
     assert advice in str(caught.value)
+
+
+def test_openvino_says_where_it_is_missing_how_to_get_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("guideway.engines.openvino.find_spec", lambda _name: None)
+    with pytest.raises(SpecError, match="the engine openvino needs OpenVINO, which is not installed") as refused:
+        openvino.installed()
+    assert "pip install 'guideway[openvino]'" in str(refused.value)
+    monkeypatch.setattr("guideway.engines.openvino.find_spec", lambda name: name)
+    openvino.installed()
 
 
 class Outsider:
@@ -117,8 +133,8 @@ def test_an_outsider_is_found_by_its_entry_point_and_loaded_only_when_named(monk
 
 def test_naming_an_engine_loads_no_model_library() -> None:
     code = (
-        "import sys; from guideway.engines import engine; engine('onnx'); engine('transformers'); engine('vllm')\n"
-        "heavy = ('torch', 'transformers', 'onnxruntime', 'numpy', 'guideway.replica')\n"
+        "import sys; from guideway.engines import engine, ENGINES; [engine(name) for name in ENGINES]\n"
+        "heavy = ('torch', 'transformers', 'onnxruntime', 'openvino', 'numpy', 'guideway.replica')\n"
         "print([name for name in heavy if name in sys.modules])"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=True)

@@ -14,8 +14,16 @@ import pytest
 from replica_fakes import write_tokenizer
 
 from guideway.kit.files import locked
+from guideway.pipeline.environment import interpreter_for
+from guideway.pipeline.stages.formats import openvino
 
 HERE = Path(__file__).parent
+EXPORT = """
+import sys
+from pathlib import Path
+from guideway.pipeline.stages.formats.openvino import export
+export(Path(sys.argv[1]), Path(sys.argv[2]), sys.argv[3])
+"""
 
 
 @pytest.fixture(scope="session")
@@ -51,3 +59,22 @@ def models(tmp_path_factory: pytest.TempPathFactory) -> SimpleNamespace:
 def token_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A model folder without a model: tokenizer, chat template, stop token."""
     return write_tokenizer(tmp_path_factory.mktemp("tokens"))
+
+
+@pytest.fixture(scope="session")
+def openvino_models(models: SimpleNamespace, tmp_path_factory: pytest.TempPathFactory) -> SimpleNamespace:
+    """Folders ``fp32`` and ``int8``: the tiny model in OpenVINO IR, exported in the environment that stages get."""
+    base = tmp_path_factory.getbasetemp()
+    shared = base.parent if os.environ.get("PYTEST_XDIST_WORKER") else base
+    folder, log = shared / "openvino-models", shared / "openvino-environment.log"
+    with locked(shared / "openvino-models.lock"):
+        if not (folder / "done").exists():
+            assert openvino.environment is not None
+            python = interpreter_for(openvino.environment, shared / "environments", log)
+            for precision in ("fp32", "int8"):
+                (folder / precision).mkdir(parents=True, exist_ok=True)
+                argv = [python, "-c", EXPORT, models.hf, folder / precision, precision]
+                made = subprocess.run(argv, check=False, capture_output=True, text=True, timeout=240)
+                assert made.returncode == 0, made.stderr[-2000:]
+            (folder / "done").touch()
+    return SimpleNamespace(fp32=folder / "fp32", int8=folder / "int8")

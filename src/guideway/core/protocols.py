@@ -77,7 +77,10 @@ class Stage(Protocol):
 
 
 class Engine(Protocol):
-    """How a model server is started. Starts nothing itself. ``format`` is the model format that it serves."""
+    """How a model server is started. Starts nothing itself. ``format`` is the model format that it serves.
+
+    A function ``installed()`` may be there: it raises an error where this machine lacks what the engine needs.
+    """
 
     name: str
     format: str

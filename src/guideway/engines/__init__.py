@@ -6,14 +6,9 @@ from importlib.metadata import entry_points
 
 from guideway.core.errors import SpecError, did_you_mean
 from guideway.core.protocols import Engine
-from guideway.engines import llamacpp, onnx, transformers, vllm
+from guideway.engines import llamacpp, onnx, openvino, transformers, vllm
 
-ENGINES: dict[str, Engine] = {
-    onnx.name: onnx,
-    transformers.name: transformers,
-    llamacpp.name: llamacpp,
-    vllm.name: vllm,
-}
+ENGINES: dict[str, Engine] = {module.name: module for module in (onnx, openvino, transformers, llamacpp, vllm)}
 
 
 def engine(name: str) -> Engine:

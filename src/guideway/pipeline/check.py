@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from guideway.core.errors import SpecError, Unavailable, did_you_mean
-from guideway.core.spec import SpecFile, build_part
+from guideway.core.spec import Spec, SpecFile, build_part
+from guideway.engines import engine
 from guideway.pipeline.stages import STAGES
 from guideway.pipeline.stages.formats import check_explained, check_precision, check_programs, check_sizes, format_of
 from guideway.standard.overlay import check_compression, clauses_for, level_of
@@ -21,6 +22,7 @@ def check(file: SpecFile) -> None:
     """
     spec = file.spec
     _located(file, ("serve", "engine"), lambda: format_of(spec))
+    _located(file, ("serve", "engine"), lambda: _installed(spec))
     _located(file, ("compress", "precision"), lambda: check_precision(spec))
     _located(file, ("serve", "engine"), lambda: check_programs(spec))
     _located(file, ("explain",), lambda: check_explained(spec))
@@ -45,6 +47,15 @@ def check(file: SpecFile) -> None:
         (("serve", "guardrails", "outlier"), "reference"),
     ):
         _located(file, keys, lambda stage=stage: STAGES[stage].sources(spec, file.root))  # type: ignore[misc]
+
+
+def _installed(spec: Spec) -> None:
+    """Refuse an engine that could not be started here.
+
+    Raises:
+        SpecError: something is missing.
+    """
+    getattr(engine(spec.serve.engine), "installed", lambda: None)()
 
 
 def _located(file: SpecFile, keys: tuple[str | int, ...], work: Callable[[], object]) -> None:

@@ -19,18 +19,20 @@ KEEP = 256
 class Rows:
     """*count* zeroed arrays of *shape* [rows, heads, tokens, size of a head].
 
+    The rows may be cut in another way too, if *tokens* says how many one holds; then they are not copied here.
+
     Raises:
         Unavailable: the system has no room for them.
     """
 
-    def __init__(self, shape: tuple[int, ...], kind: type[np.generic], count: int) -> None:
+    def __init__(self, shape: tuple[int, ...], kind: type[np.generic], count: int, tokens: int = 0) -> None:
         size = math.prod(shape) * np.dtype(kind).itemsize
         self._row_bytes, self._tokens = size // shape[0], [0] * shape[0]
         try:
             self._pages = [_pages(size) for _ in range(count)]
         except OSError:
             raise Unavailable(
-                f"no memory for {shape[0]} slots of {shape[2]} tokens",
+                f"no memory for {shape[0]} slots of {tokens or shape[2]} tokens",
                 try_this="use fewer --slots or a smaller --context",
             ) from None
         self.arrays: list[NDArray[Any]] = [np.frombuffer(pages, kind).reshape(shape) for pages in self._pages]

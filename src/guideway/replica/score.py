@@ -10,7 +10,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from guideway.replica.backend import Backend, Logits
-from guideway.replica.onnx_backend import OnnxBackend
 from guideway.replica.scheduler import Scheduler
 from guideway.replica.text import stop_ids as model_stop_ids
 
@@ -18,14 +17,21 @@ SLOTS = 16
 """Answers computed at once: more gain little on a processor."""
 
 
-class OnnxScorer:
-    """The export in *folder*: scores of whole sequences, and greedy answers.
+class Scoring(Backend, Protocol):
+    """A backend that scores whole sequences too."""
+
+    def logits(self, ids: Sequence[int]) -> Logits:
+        """The scores [len(ids), vocabulary] after every token of a sequence."""
+
+
+class Scorer:
+    """The model in *folder* on the *backend* that serves it: scores of whole sequences, and greedy answers.
 
     ``context`` is in tokens, ``stop_ids`` are the tokens that end an answer.
     """
 
-    def __init__(self, folder: Path, threads: int = 1) -> None:
-        self._backend = OnnxBackend(folder, slots=SLOTS, threads=threads)
+    def __init__(self, backend: Scoring, folder: Path) -> None:
+        self._backend = backend
         self.context, self.vocabulary = self._backend.context, self._backend.vocabulary
         self.stop_ids = model_stop_ids(folder)
 
@@ -42,6 +48,15 @@ class OnnxScorer:
     ) -> list[list[int]]:
         """Greedy answers to *prompts*, as ``generate_all`` below; by default the model's own stop tokens end them."""
         return generate_all(self._backend, prompts, max_tokens, self.stop_ids if stop_ids is None else stop_ids)
+
+
+class OnnxScorer(Scorer):
+    """The ONNX export in *folder*."""
+
+    def __init__(self, folder: Path, threads: int = 1) -> None:
+        from guideway.replica.onnx_backend import OnnxBackend
+
+        super().__init__(OnnxBackend(folder, slots=SLOTS, threads=threads), folder)
 
 
 def generate_all(

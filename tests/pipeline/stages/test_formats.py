@@ -9,10 +9,25 @@ from stage_rig import colour_spec, spec_of
 
 from guideway.core.errors import SpecError
 from guideway.pipeline.plan import environment_of, libraries_of
-from guideway.pipeline.stages import compress, package
+from guideway.pipeline.stages import compress, evaluate, package
 from guideway.pipeline.stages.formats import FORMATS, check_precision, format_in, format_of, open_backend, open_scorer
 from guideway.replica.onnx_backend import OnnxBackend
 from guideway.replica.score import OnnxScorer
+
+
+@pytest.mark.parametrize(("name", "made"), [("onnx", "onnx"), ("openvino", "openvino")])
+def test_an_engine_gets_the_export_that_it_serves(name, made):
+    spec = colour_spec(serve={"engine": name})
+    assert compress.params(spec)["format"] == made and package.shipped(spec) == "compress"
+
+
+def test_openvino_is_made_and_read_in_an_environment_of_its_own():
+    spec = colour_spec(serve={"engine": "openvino"})
+    locked = environment_of(compress, spec)
+    assert locked is not None and environment_of(evaluate, spec) == locked
+    pins = [line for line in locked.read_text(encoding="utf-8").splitlines() if "==" in line]
+    assert any(line.startswith("optimum-intel==") for line in pins)
+    assert not any("telemetry" in line for line in pins)
 
 
 class Strange:
@@ -30,10 +45,6 @@ def test_an_engine_of_what_was_trained_is_compared_with_an_export_that_does_not_
     spec = spec_of(serve={"engine": "transformers"})
     assert format_of(spec).name == "onnx" and package.shipped(spec) == "train"
     assert package.shipped(spec_of(serve={"engine": "onnx"})) == "compress"
-
-
-def test_what_compress_makes_is_a_parameter_of_it():
-    assert compress.params(colour_spec())["format"] == "onnx"
 
 
 @pytest.mark.usefixtures("strange")

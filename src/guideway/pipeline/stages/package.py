@@ -36,7 +36,7 @@ IMPORTED = "imported.json"
 """Where a model that nobody here trained comes from."""
 TUNED = "tuned.json"
 """What training took from a search, beside the spec that it goes before."""
-LOCKED = ("guideway", "numpy", "onnxruntime", "onnxruntime-genai", "tokenizers", "torch", "transformers")
+LOCKED = ("guideway", "numpy", "onnxruntime", "onnxruntime-genai", "openvino", "tokenizers", "torch", "transformers")
 """Distributions whose versions a release records: those that made its bytes or will read them."""
 
 

@@ -45,6 +45,7 @@ code = (
     "guideway.replica.backend",
     "guideway.replica.memory",
     "guideway.replica.onnx_backend",
+    "guideway.replica.openvino_backend",
     "guideway.replica.scheduler",
     "guideway.replica.score",
     "guideway.replica.chat",

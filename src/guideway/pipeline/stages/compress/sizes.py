@@ -7,7 +7,7 @@ from pathlib import Path
 
 CHUNK = 1 << 22
 """Bytes that are packed at once."""
-WEIGHTS = (".safetensors", ".onnx", ".data", ".gguf")
+WEIGHTS = (".safetensors", ".onnx", ".data", ".bin", ".gguf")
 
 
 def weights(folder: Path) -> int:

@@ -10,7 +10,7 @@ from guideway.core.errors import SpecError, did_you_mean
 from guideway.core.spec import Spec
 from guideway.engines import engine
 from guideway.pipeline.shapes import NEW
-from guideway.pipeline.stages.formats import compressed_tensors, gguf, onnx
+from guideway.pipeline.stages.formats import compressed_tensors, gguf, onnx, openvino
 
 if TYPE_CHECKING:
     from guideway.replica.backend import Logits
@@ -64,7 +64,9 @@ class Format(Protocol):
         """Read the export in *folder*."""
 
 
-FORMATS: dict[str, Format] = {module.name: cast(Format, module) for module in (onnx, gguf, compressed_tensors)}
+FORMATS: dict[str, Format] = {
+    module.name: cast(Format, module) for module in (onnx, openvino, gguf, compressed_tensors)
+}
 
 
 def format_of(spec: Spec) -> Format:
