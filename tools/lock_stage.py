@@ -13,10 +13,9 @@ import tempfile
 from importlib import metadata
 from pathlib import Path
 
-import urllib3
 from pip._vendor.packaging.requirements import Requirement
 
-from lock import hashes, plain
+from lock import entries, plain
 
 
 def main(argv: list[str]) -> None:
@@ -24,12 +23,8 @@ def main(argv: list[str]) -> None:
     path, asked = Path(argv[0]), argv[1:]
     ours = behind("torch")
     pins = {name: version for name, version in resolved(asked).items() if name not in ours}
-    web = urllib3.PoolManager()
-    lines = [f"# Written by tools/lock_stage.py for {' '.join(asked)}; torch and what it brings come from our own."]
-    for name, version in sorted(pins.items()):
-        digests = hashes(web, name, version)
-        lines.append(f"{name}=={version} \\\n" + " \\\n".join(f"    --hash=sha256:{one}" for one in digests))
-    path.write_text("\n".join(lines) + "\n", encoding="utf-8")
+    first = f"# Written by tools/lock_stage.py for {' '.join(asked)}; torch and what it brings come from our own."
+    path.write_text("\n".join([first, *entries(dict(sorted(pins.items())))]) + "\n", encoding="utf-8")
     print(f"{len(pins)} distributions locked")
 
 

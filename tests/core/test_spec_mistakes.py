@@ -114,3 +114,11 @@ def test_what_is_no_yaml_comes_with_advice(tmp_path):
 
 def test_an_alias_inside_of_what_it_refers_to_is_refused(tmp_path):
     assert "an alias stands inside of what it refers to" in told(tmp_path, "policy: &a {limits: *a}")
+
+
+@pytest.mark.parametrize("text", ["{", "[", "a: {", "{}\n["])
+def test_a_bracket_at_the_very_end_is_told_in_one_line(tmp_path, text):
+    path = tmp_path / "guideway.yaml"
+    path.write_text(text, encoding="utf-8")
+    with pytest.raises(SpecError, match="not YAML"):
+        load(path, "dev", {})

@@ -28,7 +28,7 @@ def not_yaml(error: yaml.MarkedYAMLError, text: str, file: str) -> SpecError:
     if "unknown escape" in problem:
         return _said("between double quotes, \\ begins an escape, and this is none", file, mark, lines, "double the \\")
     if "mapping values are not allowed" in problem:
-        keys = _INSIDE.findall(lines[mark.line][: mark.column]) if mark else []
+        keys = _INSIDE.findall(_row(lines, mark)[: mark.column]) if mark else []
         what = f"'{keys[-1]}' has a second ':' in its line" if keys else "this ':' comes after no key"
         return _said(what, file, mark, lines, f"{_QUOTE}, or begin a new line")
     if "cannot start any token" in problem:
@@ -46,20 +46,26 @@ def not_yaml(error: yaml.MarkedYAMLError, text: str, file: str) -> SpecError:
 def _said(what: str, file: str, mark: yaml.Mark | None, lines: list[str], advice: str | None) -> SpecError:
     """With the line of *mark*, and the key whose value stands there, if one stands before it in that line."""
     line = mark.line if mark else 0
-    before = lines[line][: mark.column] if mark and line < len(lines) else ""
+    before = _row(lines, mark)[: mark.column] if mark else ""
     key = _KEY.search(before)
     return SpecError(f"not YAML: {f'{key[1]}: ' if key else ''}{what}", where=f"{file}:{line + 1}", try_this=advice)
 
 
 def _in_one_line(brackets: str, begun: yaml.Mark, mark: yaml.Mark, lines: list[str]) -> str:
     """What is missing in a mapping or a list between *brackets*, which has *begun* and cannot go on at *mark*."""
+    if begun.line >= len(lines):  # the reader marks a bracket in the last line behind the end of the file
+        return "a bracket is opened, and the file ends"
     if begun.line != mark.line:  # often far behind: the next bracket or the end of the file
         return f"the '{brackets[0]}' that begins here misses its '{brackets[1]}', or a ',' before line {mark.line + 1}"
-    keys = _INSIDE.findall(lines[begun.line][begun.column + 1 : mark.column])
+    keys = _INSIDE.findall(_row(lines, begun)[begun.column + 1 : mark.column])
     after = f"after the value of '{keys[-1]}'" if keys else f"behind the '{brackets[0]}'"
     return f"a ',' or '{brackets[1]}' is missing {after}"
 
 
 def _letter(lines: list[str], mark: yaml.Mark | None) -> str:
-    row = lines[mark.line] if mark and mark.line < len(lines) else ""
-    return row[mark.column : mark.column + 1] if mark else ""
+    return _row(lines, mark)[mark.column : mark.column + 1] if mark else ""
+
+
+def _row(lines: list[str], mark: yaml.Mark) -> str:
+    """The line of *mark*; empty behind the last one, where the reader stands at the end of a file."""
+    return lines[mark.line] if mark.line < len(lines) else ""
