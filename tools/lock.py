@@ -22,6 +22,8 @@ ROOT = Path(__file__).parents[1]
 APART = ("torch",)
 EXTRAS = ("dev", "train")
 NOT_OURS = ("guideway", "pip", "setuptools", "wheel", "triton")
+LEFT_OUT = ("openvino-telemetry",)
+"""OpenVINO runs without it, and reports to nobody then."""
 LINUX = re.compile(r"-(?:(?:py2\.)?py3\d*|cp3\d+)-(?:none|abi3|cp3\d+t?)-(?:any|.*(?:many|musl)linux.*)\.whl$")
 ACCEPT = "application/vnd.pypi.simple.v1+json"
 
@@ -65,7 +67,7 @@ def installed() -> dict[str, str]:
     seen = set()
     while waiting:
         name, extras = waiting.pop()
-        if (name, extras) in seen:
+        if (name, extras) in seen or name in LEFT_OUT:
             continue
         seen.add((name, extras))
         distribution = metadata.distribution(name)
