@@ -18,6 +18,10 @@ from system_rig import Load, Running
 
 from guideway.core.route import GatewaySettings
 from guideway.core.spec.gateway import Gateway as Options
+from guideway.gateway.listen import bind
+from guideway.gateway.parent import EXPLAINER, Parent
+from guideway.gateway.settings import Versions, read_settings
+from guideway.gateway.slot import Child
 from guideway.kit.process import is_alive
 
 pytestmark = pytest.mark.thorough
@@ -60,6 +64,21 @@ def test_the_state_file_tells_pid_port_and_workers_and_goes_with_the_gateway(ser
     assert served.process.wait(15) == 0
     assert served.state() is None
     assert not any(is_alive(pid) for pid in state["workers"])
+
+
+def test_a_parent_waits_for_nobody_who_is_not_asked_for(tmp_path):
+    """Who explains is off by default: an empty seat that was due long ago would keep a processor busy for ever."""
+    path = tmp_path / "gateway.json"
+    settings = GatewaySettings("127.0.0.1", 0, 1, str(tmp_path / "route.json"), str(tmp_path / "keys.json"), Options())
+    path.write_bytes(msgspec.json.encode(settings))
+    parent = Parent(Versions(path), read_settings(path), bind("127.0.0.1", 0, 1), [EXPLAINER])
+    assert parent._next_due() == 0.0, "its worker is to be started at once"
+    (slot,) = parent._serving.slots
+    slot.current = Child(["-c", ""], 0.0)
+    slot.current.deadline = 99.0
+    assert parent._next_due() == 99.0
+    slot.current.process.wait()
+    slot.listening.close()
 
 
 def test_a_port_in_use_is_one_line_and_exit_code_5(tmp_path):

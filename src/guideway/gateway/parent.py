@@ -7,6 +7,7 @@ of them are ready the old ones leave. What cannot be taken up leaves everything 
 from __future__ import annotations
 
 import contextlib
+import math
 import os
 import selectors
 import signal
@@ -257,11 +258,7 @@ class Parent:
     # Listening to signals and workers.
 
     def _listen(self, signals: socket.socket) -> None:
-        due = [slot.start_at for slot in self._serving.slots if not slot.current and not self._stopping]
-        due += [seat.start_at for seat in self._seats if not seat.companions and not self._stopping]
-        due += [at for at, _ in self._later]
-        due += [child.deadline for child in self._workers() + self._companions()]
-        patience = min(due, default=0.0) - time.monotonic()
+        patience = self._next_due() - time.monotonic()
         for key, _ in self._selector.select(max(0.0, min(patience, PATIENCE_SECONDS))):
             if key.data is None:
                 self._signalled(signals.recv(64))
@@ -269,6 +266,16 @@ class Parent:
                 self._heard_companion(*key.data)
             else:
                 self._heard(*key.data)
+
+    def _next_due(self) -> float:
+        """When something is to be done next though nobody says a word; a seat that stays empty waits for nothing."""
+        due = [at for at, _ in self._later]
+        due += [child.deadline for child in self._workers() + self._companions()]
+        if not self._stopping:
+            wanted = [seat for seat in self._seats if _wanted(seat, self._serving.settings)]
+            due += [seat.start_at for seat in wanted if not seat.companions]
+            due += [slot.start_at for slot in self._serving.slots if not slot.current]
+        return min(due, default=math.inf)
 
     def _signalled(self, numbers: bytes) -> None:
         for number in numbers:
