@@ -4,18 +4,18 @@ from __future__ import annotations
 
 import asyncio
 import base64
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Sequence
 from typing import Any, Literal
 
 import msgspec
 import numpy as np
 
-from guideway import __version__
 from guideway.kit.http1 import Request, Response
 from guideway.replica import oip
 from guideway.replica.batching import Batcher
 from guideway.replica.classifier import TextReader
 from guideway.replica.embedder import OUTPUT, EmbedderSettings, Embeddings
+from guideway.replica.encoding import EncoderServer
 from guideway.replica.oip import Refused
 from guideway.replica.shapes import RequestError
 
@@ -41,7 +41,7 @@ class Asked(msgspec.Struct):
     user: str | None = None
 
 
-class Embedding:
+class Embedding(EncoderServer):
     """Answers requests about the model *name*.
 
     Args:
@@ -52,35 +52,21 @@ class Embedding:
     def __init__(
         self, name: str, settings: EmbedderSettings, reader: TextReader, batcher: Batcher, *, limit: int
     ) -> None:
-        self._name, self._settings, self._reader, self._batcher = name, settings, reader, batcher
-        self._limit, self._inside = limit, 0
-        self.draining = False
-        model = f"/v2/models/{name}"
-        self._routes: dict[str, tuple[str, Callable[[Request], Awaitable[Response]]]] = {
-            PATH: ("POST", self._embed),
-            "/v2": ("GET", self._server),
-            "/v2/health/live": ("GET", self._live),
-            "/v2/health/ready": ("GET", self._ready),
-            model: ("GET", self._metadata),
-            f"{model}/ready": ("GET", self._ready),
-            f"{model}/infer": ("POST", self._infer),
-            "/healthz": ("GET", self._live),
-        }
+        super().__init__(name, limit, {PATH: ("POST", self._embed)})
+        self._settings, self._reader, self._batcher = settings, reader, batcher
 
     async def handle(self, request: Request) -> Response:
         """Answer one request; what is wrong with it comes back as an error in the shape of its API."""
-        method, route = self._routes.get(request.path, ("", None))
         try:
-            if route is None:
-                raise Refused(404, f"there is no {request.path}")
-            if request.method != method:
-                raise Refused(405, f"{request.path} takes {method}")
-            return await route(request)
-        except (RequestError, Refused) as why:
-            if request.path.startswith("/v2"):
-                return oip.error(why.status, why.message)
-            said = why if isinstance(why, RequestError) else RequestError(why.status, why.message)
-            return said.response()
+            return await super().handle(request)
+        except RequestError as why:
+            return oip.error(why.status, why.message) if request.path.startswith("/v2") else why.response()
+
+    def refused(self, path: str, why: Refused) -> Response:
+        """In the shape of the API that *path* belongs to."""
+        if path.startswith("/v2"):
+            return super().refused(path, why)
+        return RequestError(why.status, why.message).response()
 
     async def _embed(self, request: Request) -> Response:
         asked = _read(request.body)
@@ -92,7 +78,7 @@ class Embedding:
             shown = [base64.b64encode(row.astype("<f4").tobytes()).decode() for row in found]
         data = [{"object": "embedding", "index": at, "embedding": one} for at, one in enumerate(shown)]
         usage = {"prompt_tokens": tokens, "total_tokens": tokens}
-        return oip.answer({"object": "list", "data": data, "model": self._name, "usage": usage})
+        return oip.answer({"object": "list", "data": data, "model": self.name, "usage": usage})
 
     def _check(self, asked: Asked) -> None:
         """Refuse what this model cannot do.
@@ -100,7 +86,7 @@ class Embedding:
         Raises:
             RequestError: it is another model, or other embeddings than it gives.
         """
-        if asked.model != self._name:
+        if asked.model != self.name:
             raise RequestError(404, f"there is no model '{asked.model}' here", code="model_not_found", param="model")
         if asked.dimensions not in (None, self._settings.width):
             raise RequestError(
@@ -115,28 +101,22 @@ class Embedding:
                 param="truncate_prompt_tokens",
             )
 
-    async def _infer(self, request: Request) -> Response:
+    async def infer(self, request: Request) -> Response:
+        """The same embeddings over the Open Inference Protocol."""
         asked = oip.read_inference(request.body)
         texts = oip.texts_of(asked.inputs[0])
         oip.outputs_of(asked.outputs, (OUTPUT,), (OUTPUT,))
         found, _ = await self._embedded(texts, cut=(asked.parameters or {}).get("truncate_prompt_tokens") == CUT)
         output = {"name": OUTPUT, "datatype": "FP32", "shape": list(found.shape), "data": found.ravel().tolist()}
         id = {"id": asked.id} if asked.id is not None else {}
-        return oip.answer({"model_name": self._name, **id, "outputs": [output]})
+        return oip.answer({"model_name": self.name, **id, "outputs": [output]})
 
     async def _embedded(self, texts: Sequence[str], *, cut: bool) -> tuple[Embeddings, int]:
         """The embedding of each text, and how many tokens were read."""
-        if self.draining:
-            raise Refused(503, "this server is stopping")
-        if self._inside >= self._limit:
-            raise Refused(429, "too many requests at once; come again soon")
-        self._inside += 1
-        try:
+        with self.entered():
             large = sum(map(len, texts)) >= LONG
             tokens = await asyncio.to_thread(self._tokens, texts, cut) if large else self._tokens(texts, cut)
             return await self._computed(tokens), sum(map(len, tokens))
-        finally:
-            self._inside -= 1
 
     async def _computed(self, tokens: Sequence[list[int]]) -> Embeddings:
         rows: list[Any] = []
@@ -167,27 +147,14 @@ class Embedding:
             tokens.append(ids)
         return tokens
 
-    async def _metadata(self, _: Request) -> Response:
+    def described(self) -> dict[str, Any]:
+        """One input of texts, one output of embeddings."""
         width = self._settings.width
-        return oip.answer(
-            {
-                "name": self._name,
-                "versions": [],
-                "platform": "onnxruntime",
-                "inputs": [{"name": "text", "datatype": "BYTES", "shape": [-1]}],
-                "outputs": [{"name": OUTPUT, "datatype": "FP32", "shape": [-1, width]}],
-                "parameters": {"width": width, "max_tokens": self._settings.max_tokens},
-            }
-        )
-
-    async def _server(self, _: Request) -> Response:
-        return oip.answer({"name": "guideway", "version": __version__, "extensions": []})
-
-    async def _live(self, _: Request) -> Response:
-        return oip.answer({"live": True, "inside": self._inside})
-
-    async def _ready(self, _: Request) -> Response:
-        return oip.answer({"name": self._name, "ready": not self.draining}, 503 if self.draining else 200)
+        return {
+            "inputs": [{"name": "text", "datatype": "BYTES", "shape": [-1]}],
+            "outputs": [{"name": OUTPUT, "datatype": "FP32", "shape": [-1, width]}],
+            "parameters": {"width": width, "max_tokens": self._settings.max_tokens},
+        }
 
 
 def _read(body: bytes) -> Asked:

@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
-from guideway import __version__
 from guideway.kit.http1 import Request, Response
 from guideway.replica.batching import Batcher
 from guideway.replica.classifier import ClassifierSettings, Octets, Reader, Unreadable
-from guideway.replica.oip import TEXTS, Input, Refused, answer, error, outputs_of, read_inference, texts_of
+from guideway.replica.encoding import EncoderServer
+from guideway.replica.oip import TEXTS, Input, Refused, answer, outputs_of, read_inference, texts_of
 
 LONG = 16 * 1024
 """Characters from which on texts are tokenized beside the event loop."""
@@ -20,7 +20,7 @@ OUTPUTS = ("label", "score", "probabilities")
 DEFAULT = OUTPUTS[:2]
 
 
-class Classification:
+class Classification(EncoderServer):
     """Answers requests about the model *name*.
 
     Args:
@@ -31,44 +31,15 @@ class Classification:
     def __init__(
         self, name: str, settings: ClassifierSettings, reader: Reader, batcher: Batcher, *, limit: int
     ) -> None:
-        self._name, self._settings, self._reader, self._batcher = name, settings, reader, batcher
-        self._limit, self._inside = limit, 0
-        self.draining = False
-        model = f"/v2/models/{name}"
-        self._routes: dict[str, tuple[str, Callable[[Request], Awaitable[Response]]]] = {
-            "/v2": ("GET", self._server),
-            "/v2/health/live": ("GET", self._live),
-            "/v2/health/ready": ("GET", self._ready),
-            model: ("GET", self._metadata),
-            f"{model}/ready": ("GET", self._ready),
-            f"{model}/infer": ("POST", self._infer),
-            "/healthz": ("GET", self._live),
-        }
+        super().__init__(name, limit)
+        self._settings, self._reader, self._batcher = settings, reader, batcher
 
-    async def handle(self, request: Request) -> Response:
-        """Answer one request; what is wrong with it comes back as an error of the protocol, never as an exception."""
-        method, route = self._routes.get(request.path, ("", None))
-        try:
-            if route is None:
-                raise Refused(404, f"there is no {request.path}")
-            if request.method != method:
-                raise Refused(405, f"{request.path} takes {method}")
-            return await route(request)
-        except Refused as why:
-            return error(why.status, why.message)
-
-    async def _infer(self, request: Request) -> Response:
+    async def infer(self, request: Request) -> Response:
+        """Label, score and probabilities of each text."""
         asked = read_inference(request.body)
         rows, outputs = self._rows(asked.inputs[0]), outputs_of(asked.outputs, OUTPUTS, DEFAULT)
-        if self.draining:
-            raise Refused(503, "this server is stopping")
-        if self._inside >= self._limit:
-            raise Refused(429, "too many requests at once; come again soon")
-        self._inside += 1
-        try:
+        with self.entered():
             found = await self._probabilities(rows)
-        finally:
-            self._inside -= 1
         return answer(self._said(asked.id, found, outputs))
 
     def _rows(self, tensor: Input) -> Sequence[str] | list[list[int]]:
@@ -115,29 +86,24 @@ class Classification:
             },
         }
         said = [{"name": name, **whole[name]} for name in outputs]
-        return {"model_name": self._name, **({"id": id} if id is not None else {}), "outputs": said}
+        return {"model_name": self.name, **({"id": id} if id is not None else {}), "outputs": said}
 
-    async def _metadata(self, _: Request) -> Response:
+    def described(self) -> dict[str, Any]:
+        """What a request may bring, the three outputs, and the classes."""
         classes, settings = len(self._settings.labels), self._settings
-        outputs = [
-            {"name": "label", "datatype": "BYTES", "shape": [-1]},
-            {"name": "score", "datatype": "FP32", "shape": [-1]},
-            {"name": "probabilities", "datatype": "FP32", "shape": [-1, classes]},
-        ]
-        return answer(
-            {
-                "name": self._name,
-                "versions": [],
-                "platform": "onnxruntime",
-                "inputs": self._inputs(),
-                "outputs": outputs,
-                "parameters": {
-                    "labels": settings.labels,
-                    "threshold": settings.threshold,
-                    "out_of_scope": settings.out_of_scope,
-                },
-            }
-        )
+        return {
+            "inputs": self._inputs(),
+            "outputs": [
+                {"name": "label", "datatype": "BYTES", "shape": [-1]},
+                {"name": "score", "datatype": "FP32", "shape": [-1]},
+                {"name": "probabilities", "datatype": "FP32", "shape": [-1, classes]},
+            ],
+            "parameters": {
+                "labels": settings.labels,
+                "threshold": settings.threshold,
+                "out_of_scope": settings.out_of_scope,
+            },
+        }
 
     def _inputs(self) -> list[dict[str, Any]]:
         """What a request may bring; one of them."""
@@ -148,15 +114,6 @@ class Classification:
         said = {"begin": octets.begin, "end": octets.end, "padding": octets.padding, "block": octets.block}
         fixed = {"name": octets.name, "datatype": octets.datatype, "shape": [-1, octets.size], "parameters": said}
         return [text, fixed]
-
-    async def _server(self, _: Request) -> Response:
-        return answer({"name": "guideway", "version": __version__, "extensions": []})
-
-    async def _live(self, _: Request) -> Response:
-        return answer({"live": True, "inside": self._inside})
-
-    async def _ready(self, _: Request) -> Response:
-        return answer({"name": self._name, "ready": not self.draining}, 503 if self.draining else 200)
 
 
 def _numbers(tensor: Input, octets: Octets) -> list[list[int]]:
