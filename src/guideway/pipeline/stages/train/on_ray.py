@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import socket
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -26,6 +27,7 @@ from guideway.pipeline.worker import Broke, Message
 
 QUIET = {"RAY_USAGE_STATS_ENABLED": "0", "RAY_TRAIN_V2_ENABLED": "1", "RAY_DEDUP_LOGS": "0"}
 """Nothing is reported to anybody, and the log keeps every line."""
+CONNECT_SECONDS = 5.0
 LIBRARIES = ("peft", "safetensors", "tokenizers", "torch", "transformers")
 
 
@@ -56,8 +58,9 @@ def _joined(runner: Runner) -> Iterator[None]:
     os.environ.setdefault("RAY_AUTH_MODE", "token")
     shipped = {"py_modules": [str(Path(guideway.__file__).parent)]}
     try:
+        _reach(runner.address)
         ray.init(address=runner.address, runtime_env=shipped)
-    except (ConnectionError, RuntimeError, ValueError, ray.exceptions.RayError) as error:
+    except (OSError, RuntimeError, ValueError, ray.exceptions.RayError) as error:
         raise Unavailable(
             f"the Ray cluster does not answer: {_line(error)}",
             where="runner.address",
@@ -67,6 +70,17 @@ def _joined(runner: Runner) -> Iterator[None]:
         yield
     finally:
         ray.shutdown()
+
+
+def _reach(address: str) -> None:
+    """Knock: where nobody listens, Ray itself would try for ten minutes.
+
+    Raises:
+        OSError: there is nobody.
+    """
+    host, _, port = address.rpartition("://")[2].rpartition(":")
+    if port.isdigit():
+        socket.create_connection((host.strip("[]"), int(port)), CONNECT_SECONDS).close()
 
 
 def _check_room(runner: Runner, size: int) -> None:
