@@ -1,14 +1,41 @@
-"""Marks that begin and end a turn, taken out of what people write: for model servers that would obey them there."""
+"""Marks that begin and end a turn, taken out of what people write: for model servers that would obey them there.
+
+Others take them out themselves. What rules and masking read must then be what is left: a word with a mark in its middle
+is none that they know, and whole again where the model reads it.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import msgspec
 
 TEXTS = ("messages", "tools")
 """The fields of a conversation whose texts a chat template writes."""
+
+
+class _Added(msgspec.Struct):
+    content: str
+    special: bool = False
+
+
+class _Tokenizer(msgspec.Struct):
+    added_tokens: list[_Added] = []
+
+
+def marks_of(tokenizer: Path) -> tuple[str, ...]:
+    """The special tokens of the file *tokenizer*, as text.
+
+    Raises:
+        ValueError: it cannot be read.
+    """
+    try:
+        added = msgspec.json.decode(tokenizer.read_bytes(), type=_Tokenizer).added_tokens
+    except OSError as error:
+        raise ValueError(f"the tokenizer cannot be read: {error.strerror}") from None
+    return tuple(one.content for one in added if one.special and one.content)
 
 
 def without_marks(marks: Sequence[str], body: bytes) -> bytes:
