@@ -42,9 +42,8 @@ class Channels:
         """Change the texts of *choice*; did any? *last*: what they hold back comes with them."""
         self._changed = self.spoke = False
         self._walk(choice, (), last)
-        for name in _TOKENS if self._changed else ():
-            if choice.get(name) is not None:
-                choice[name] = None  # its tokens are the text before the change
+        if self._changed:
+            without_tokens(choice)
         return self._changed
 
     def known(self, path: Path, text: str) -> str | None:
@@ -107,6 +106,13 @@ class Channels:
         except Stop as stop:
             self.stopped = True
             return stop.text
+
+
+def without_tokens(choice: dict[str, Any]) -> None:
+    """Take the tokens out of *choice*, which was changed: they are what it said before the change."""
+    for name in _TOKENS:
+        if choice.get(name) is not None:
+            choice[name] = None
 
 
 def says_nothing(value: Any) -> bool:
