@@ -364,3 +364,11 @@ def test_tokens_of_a_call_that_was_dropped_are_not_told(name: str) -> None:
     assert b"send_mail" not in said and b"[1,2,3]" not in said and b"[1, 2, 3]" not in said
     told = json.loads(AnswerRewriter(lambda channel: Row([]), gate).whole(json.dumps(whole).encode()))
     assert told["choices"][0][name] is None
+
+
+@pytest.mark.parametrize("name", ["logprobs", "token_ids"])
+def test_tokens_whose_text_is_still_to_come_are_not_told(name: str) -> None:
+    ahead = [event({**delta({}), name: [1]}), event({**delta({"content": ""}), name: [2]})]
+    with_text = event({**delta({"content": "hello"}), name: [3]})
+    said = chunks(through(AnswerRewriter(lambda channel: Row([])), [*ahead, with_text, DONE]))
+    assert [one["choices"][0][name] for one in said if one["choices"][0].get(name)] == [[3]]
