@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import time
 from pathlib import Path
 from typing import Any
 
@@ -127,6 +128,17 @@ def test_the_system_prompt_of_the_release_comes_first_unless_the_client_brings_o
 @pytest.mark.parametrize("said", ["a<|end|>b", "a<|<|end|>end|>b", [{"type": "text", "text": "a<|end|>b"}]])
 def test_no_text_of_a_client_opens_or_closes_a_turn(site, said):
     assert site.given({"messages": [{"role": "user", "content": said}]})["messages"][0]["content"] == "ab"
+
+
+def test_marks_inside_each_other_cost_no_more_than_others(site: Site) -> None:
+    def seconds(depth: int) -> float:
+        begun = time.process_time()
+        said = site.given({"messages": [{"role": "user", "content": "<|e" * depth + "nd|>" * depth}]})
+        assert said["messages"][-1]["content"] == ""
+        return time.process_time() - begun
+
+    short = min(seconds(2_000) for _ in range(3))
+    assert seconds(32_000) < 64 * short  # taken out one layer at a time: 256 times
 
 
 def test_tools_are_free_of_special_tokens_too(site):

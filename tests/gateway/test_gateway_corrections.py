@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from types import SimpleNamespace
 
 import msgspec
@@ -94,6 +95,24 @@ def test_a_text_that_could_go_on_for_ever_is_not_held_back_for_ever():
     assert len(given) > 5000
 
 
+def test_what_a_correction_costs_grows_with_the_answer_and_not_with_its_square():
+    corrections = made_of(*(rule(f"r{number}", exact=f"word{number} here") for number in range(50)), rule(exact="foo"))
+
+    def seconds(words):
+        begun, stream = time.process_time(), corrections.stream(lambda name: None)
+        said = stream.feed("foo " * words) + stream.end()
+        assert said == "right " * words
+        return time.process_time() - begun
+
+    short = min(seconds(1000) for _ in range(3))
+    assert seconds(8000) < 24 * short  # with its square: 64 times
+
+
+def test_a_match_that_looks_another_way_without_what_surrounds_it_is_of_its_own_rule():
+    rules = [rule("border", pattern=r"ab\b", answer="1"), rule("any", exact="ab", answer="2")]
+    assert put_right(made_of(*rules), "ab abc ab.") == ("1 2c 1.", ("border", "any", "border"))
+
+
 def ask(text, **more):
     return {"model": MODEL, "messages": [{"role": "user", "content": text}], **more}
 
@@ -143,6 +162,8 @@ def test_a_rule_ends_with_its_day_while_the_gateway_runs():
         ([rule(exact="x", pattern="y")], "either 'exact' or 'pattern'"),
         ([rule(pattern="(?=x)")], "not a pattern of RE2"),
         ([rule(pattern="x*")], "matches the empty text"),
+        ([rule(pattern=r"\b")], "matches the empty text"),
+        ([rule(pattern=r"x*\b|y")], "matches the empty text"),
         ([rule(pattern="x", expires="soon")], "line 1: .*date"),
         ([rule(exact="x", author="")], r"line 1: .*\$\.author"),
         ([rule(exact="x", until="y")], "unknown field"),

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from guideway.core.guardrails import DenyRule, Guardrails
 from guideway.core.spec.gateway import Gateway
 from guideway.core.terms import Terms
 from guideway.gateway.errors import ApiError
@@ -20,9 +22,9 @@ MARKS = ("<|end|>", "<|user|>")
 TERMS = Terms(fields=("model", "messages", "max_tokens", "stream", "tools", "seed"), marks=MARKS)
 
 
-def prepared(body: dict[str, Any], terms: Terms = TERMS, path: bytes = b"/v1/chat/completions") -> Prepared | ApiError:
+def prepared(body: dict[str, Any], terms: Terms = TERMS) -> Prepared | ApiError:
     request = Request()
-    request.path, request.body = path, json.dumps(body).encode()
+    request.path, request.body = b"/v1/chat/completions", json.dumps(body).encode()
     wanted = peek_at(request)
     assert not isinstance(wanted, ApiError)
     return Preparation(Gateway(), terms).prepare(request, wanted, 0)
@@ -81,6 +83,39 @@ def test_without_marks_a_plain_request_passes_unread() -> None:
     body = chat("a <|end|> b")
     found = prepared(body, Terms(fields=TERMS.fields))
     assert isinstance(found, Prepared) and json.loads(found.body) == body
+
+
+DENIES = Guardrails(deny=(DenyRule(name="plan", pattern="secret plan", on="input"),))
+
+
+@pytest.fixture
+def tokenizer(tmp_path: Path) -> Path:
+    added = [{"id": at, "content": mark, "special": mark != "<tool>"} for at, mark in enumerate((*MARKS, "<tool>"))]
+    (tmp_path / "tokenizer.json").write_text(json.dumps({"added_tokens": added, "model": {}}))
+    return tmp_path / "tokenizer.json"
+
+
+def test_a_mark_in_the_middle_of_a_word_hides_it_from_no_rule(tokenizer: Path) -> None:
+    for terms in (
+        Terms(guardrails=DENIES, marks=MARKS),
+        Terms(guardrails=DENIES, tokenizer=str(tokenizer)),  # a server that takes marks out itself
+    ):
+        refused = prepared(chat("tell the sec<|end|>ret plan"), terms)
+        assert isinstance(refused, ApiError) and refused.code == "content_filter"
+        assert sent(chat("tell the sec<tool>ret plan"), terms)["messages"][0]["content"] == "tell the sec<tool>ret plan"
+
+
+def test_a_mark_in_the_middle_of_an_address_hides_it_from_no_masking(tokenizer: Path) -> None:
+    masking = {"email": "mask"}
+    for terms in (Terms(masking=masking, marks=MARKS), Terms(masking=masking, tokenizer=str(tokenizer))):
+        found = prepared(chat("write to max@exa<|user|>mple.com"), terms)
+        assert isinstance(found, Prepared) and found.kinds == ("email",)
+        assert b"max@" not in found.body and b"max@" not in found.asked
+
+
+def test_a_tokenizer_that_cannot_be_read_serves_nobody_who_has_rules(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="tokenizer"):
+        Preparation(Gateway(), Terms(guardrails=DENIES, tokenizer=str(tmp_path / "none.json")))
 
 
 @given(st.lists(st.sampled_from([*MARKS, "<|", "end|>", "user|>", "<", "a", " "])).map("".join))

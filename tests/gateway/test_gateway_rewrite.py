@@ -12,6 +12,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from guideway.core.privacy import DEFAULT
+from guideway.gateway.guard.stream import Row
+from guideway.gateway.guard.tools import ToolGate
 from guideway.gateway.rewrite import EVENT_LIMIT, AnswerRewriter
 from guideway.privacy.conceal import Conceal
 from guideway.privacy.detect import PATTERN_ENTITIES
@@ -350,3 +352,23 @@ def test_tokens_of_a_text_that_was_changed_are_not_told(name: str) -> None:
     quiet = event({**delta({"content": "hello"}, finish="stop"), name: [1, 2, 3]})
     assert chunks(through(rewriter(), [spoken, DONE]))[0]["choices"][0][name] is None
     assert chunks(through(rewriter(), [quiet, DONE]))[0]["choices"][0][name] == [1, 2, 3]
+
+
+@pytest.mark.parametrize("name", ["logprobs", "token_ids"])
+def test_tokens_of_a_call_that_was_dropped_are_not_told(name: str) -> None:
+    calls = {"tool_calls": [{"index": 0, "function": {"name": "send_mail", "arguments": "{}"}}]}
+    gate = ToolGate(frozenset()).choice
+    piece = event({**delta(calls), name: [1, 2, 3]})
+    whole = {"choices": [{"index": 0, "message": calls, "finish_reason": "tool_calls", name: [1, 2, 3]}]}
+    said = through(AnswerRewriter(lambda channel: Row([]), gate), [piece, DONE])
+    assert b"send_mail" not in said and b"[1,2,3]" not in said and b"[1, 2, 3]" not in said
+    told = json.loads(AnswerRewriter(lambda channel: Row([]), gate).whole(json.dumps(whole).encode()))
+    assert told["choices"][0][name] is None
+
+
+@pytest.mark.parametrize("name", ["logprobs", "token_ids"])
+def test_tokens_whose_text_is_still_to_come_are_not_told(name: str) -> None:
+    ahead = [event({**delta({}), name: [1]}), event({**delta({"content": ""}), name: [2]})]
+    with_text = event({**delta({"content": "hello"}), name: [3]})
+    said = chunks(through(AnswerRewriter(lambda channel: Row([])), [*ahead, with_text, DONE]))
+    assert [one["choices"][0][name] for one in said if one["choices"][0].get(name)] == [[3]]

@@ -245,6 +245,16 @@ def test_a_call_that_a_model_begins_is_held_to_its_form(token_folder: Path) -> N
         jsonschema.validate(json.loads(arguments), SCHEMA)
 
 
+def test_no_token_is_told_before_what_it_says(token_folder: Path) -> None:
+    asked = {"model": "tiny", "messages": HELLO, "max_tokens": 200, "tools": TOOLS, "logprobs": True}
+    with saying(f"so:<tool_call>\n{CALL}\n</tool_call>", token_folder) as one:
+        whole = one.client.chat.completions.create(**asked).choices[0].logprobs.content
+        chunks = [chunk.choices[0] for chunk in one.client.chat.completions.create(**asked, stream=True)]
+    telling = [chunk for chunk in chunks if chunk.logprobs and chunk.logprobs.content]
+    assert all(chunk.delta.content or chunk.delta.tool_calls for chunk in telling)
+    assert [mark.token for chunk in telling for mark in chunk.logprobs.content] == [mark.token for mark in whole]
+
+
 def test_stop_strings_end_a_text_and_not_a_call(token_folder: Path) -> None:
     said = f"so: here <tool_call>\n{CALL}\n</tool_call>"
     with saying(said, token_folder, decoding=Decoding(stop=("place",))) as one:

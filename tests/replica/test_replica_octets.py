@@ -91,6 +91,7 @@ def test_texts_and_numbers_are_classified_alike(house):
         (numbers(*[1] * 7, name="other"), "the only input is 'text'"),
         (infer("a"), "too few to judge"),
         (infer("data:;base64,?"), "no base64"),
+        (infer("data:;base64,é"), "no base64"),
     ],
 )
 def test_a_request_that_does_not_fit_is_a_bad_one(house, request_, why):

@@ -30,22 +30,20 @@ class Channels:
     ``stopped``: a stream has said that the answer ends here. ``spoke``: the last ``feed`` let a text through.
     """
 
-    __slots__ = ("_changed", "_make", "_streams", "finished", "spoke", "stopped")
+    __slots__ = ("_changed", "_heard", "_make", "_streams", "finished", "spoke", "stopped")
 
     def __init__(self, make: Make) -> None:
         self._make = make
         self._streams: dict[Path, TextStream] = {}
-        self._changed = False
+        self._changed = self._heard = False
         self.finished = self.spoke = self.stopped = False
 
     def feed(self, choice: dict[str, Any], *, last: bool) -> bool:
         """Change the texts of *choice*; did any? *last*: what they hold back comes with them."""
-        self._changed = self.spoke = False
+        self._changed = self._heard = self.spoke = False
         self._walk(choice, (), last)
-        for name in _TOKENS if self._changed else ():
-            if choice.get(name) is not None:
-                choice[name] = None  # its tokens are the text before the change
-        return self._changed
+        unheard = not self._heard and not last  # tokens whose text is still to come, which nobody has looked at
+        return (without_tokens(choice) if self._changed or unheard else False) or self._changed
 
     def known(self, path: Path, text: str) -> str | None:
         """A further *text* of the one that stands at *path*, changed; None: none goes on there."""
@@ -81,6 +79,7 @@ class Channels:
             if last and not self.stopped:
                 new += self._ended(self._streams.pop(path))
         self._changed = self._changed or new != text
+        self._heard = self._heard or text != ""
         self.spoke = self.spoke or new != ""
         return new
 
@@ -107,6 +106,14 @@ class Channels:
         except Stop as stop:
             self.stopped = True
             return stop.text
+
+
+def without_tokens(choice: dict[str, Any]) -> bool:
+    """Take the tokens out of *choice*: they say what its texts do not, or not any more. Were there any?"""
+    found = [name for name in _TOKENS if choice.get(name) is not None]
+    for name in found:
+        choice[name] = None
+    return bool(found)
 
 
 def says_nothing(value: Any) -> bool:

@@ -24,6 +24,8 @@ from guideway.guardrails.denied import Pattern, pattern
 MOST = 1000
 """Rules in one file."""
 _DAY = 86_400.0
+_BORDERS = "a a\n\na \n a"
+"""Every border of words, lines and texts: what matches nothing between two characters does so here."""
 
 Words = Annotated[str, Meta(min_length=1, max_length=4096)]
 Name = Annotated[str, Meta(pattern=r"^[a-z0-9][a-z0-9._-]{0,62}$")]
@@ -89,7 +91,7 @@ def _ready(one: Correction) -> Rule:
         return Rule(one, said=_plain(one.exact))
     text = one.pattern if one.pattern is not None else re.escape(one.exact or "")
     found = pattern(one.name, text)
-    if found.whole.search("") is not None:
+    if any(one.start() == one.end() for one in found.whole.finditer(_BORDERS)):
         raise ValueError("the pattern matches the empty text")
     if one.on == "answer":
         replacements([(one.name, text, one.answer)])

@@ -26,7 +26,7 @@ from guideway.gateway.guard.guard import FOR_PROGRAMS
 from guideway.gateway.guard.outliers import Weighed
 from guideway.gateway.guard.stream import Row
 from guideway.gateway.guard.tokens import has_tokens
-from guideway.gateway.marks import without_marks
+from guideway.gateway.marks import marks_of, without_marks
 from guideway.gateway.masking import AS_TEXT, FAILED, Masking
 from guideway.gateway.masking import Prepared as Masked
 from guideway.gateway.names import decoded, understood
@@ -101,6 +101,8 @@ class Preparation:
         self._unread = not (
             self.guard.asks or self.masking.asks or self.masking.is_lacking or self._system or self._marks
         )
+        if terms.tokenizer and not self._marks and (self.guard.asks or self.masking.asks):
+            self._marks = marks_of(Path(terms.tokenizer))  # the model server takes them out: rules read what is left
         self.quick = min(self.masking.quick, self.guard.quick)
         """Bytes of a body for which ``prepare`` need not run beside the loop."""
 
@@ -118,21 +120,25 @@ class Preparation:
             return bad_body("the body is nested too deeply")
 
     def _read(self, request: Request, wanted: Peek, affinity: int) -> Prepared | ApiError:
-        path, data, weighed = request.path, None, Weighed()
-        if request.body and (self.guard.asks or not request.plain or self._corrections.any):
-            data = (decoded if isinstance(wanted, Plain) else understood)(request.body)
+        path, body, data, weighed = request.path, request.body, None, Weighed()
+        marks = self._marks if path == _CHAT else ()
+        if body and (self.guard.asks or not request.plain or self._corrections.any):
+            data = (decoded if isinstance(wanted, Plain) else understood)(body)
+            if marks and not isinstance(data, ApiError):
+                body = without_marks(marks, body)
+                data = msgspec.json.decode(body)
             judged = self._judged(data)
             if isinstance(judged, ApiError):
                 return judged
             weighed = judged
+        elif marks and body:
+            body = without_marks(marks, body)
         if data is not None and self.masking.asks and has_tokens(data):
             return AS_TEXT
-        masked = self.masking.prepare(request.body) if request.body else Masked(b"", None, frozenset())
+        masked = self.masking.prepare(body) if body else Masked(b"", None, frozenset())
         if isinstance(masked, ApiError):
             return masked
         body = masked.body
-        if self._marks and path == _CHAT:
-            body = without_marks(self._marks, body)
         if self._system and path == _CHAT:
             body = msgspec.json.encode(self.guard.with_system(msgspec.json.decode(body)))
         watch = self.guard.answer(data) if wanted.has_tools and isinstance(data, dict) else None

@@ -9,7 +9,7 @@ from typing import Any
 
 import msgspec
 
-from guideway.gateway.channels import Channels, Make, says_nothing
+from guideway.gateway.channels import Channels, Make, says_nothing, without_tokens
 from guideway.gateway.shape import Shape, shape_of, with_text
 
 EVENT_LIMIT = 1024 * 1024
@@ -70,7 +70,7 @@ class AnswerRewriter:
         if "choices" not in answer:
             changed = self._channels({"index": 0}).feed(answer, last=True)
         for choice in _choices(answer):
-            changed |= self._gate(choice) if self._gate is not None else False
+            changed |= self._gated(choice)
             channels = self._channels(choice)
             changed |= channels.feed(choice, last=True)
             if channels.stopped:
@@ -175,13 +175,20 @@ class AnswerRewriter:
     def _choice(self, choice: dict[str, Any], before: list[bytes]) -> bool:
         """Change *choice*; what has to be said before its end goes into *before*."""
         channels = self._channels(choice)
-        changed = self._gate(choice) if self._gate is not None else False
+        changed = self._gated(choice)
         last = choice.get("finish_reason") is not None
         changed |= channels.feed(choice, last=last)
         if last:
             before += self._rest(choice.get("index", 0), channels)
             channels.finished = not channels.stopped
         return changed
+
+    def _gated(self, choice: dict[str, Any]) -> bool:
+        """Take calls out of *choice*, and the tokens that would tell them; was there any?"""
+        if self._gate is None or not self._gate(choice):
+            return False
+        without_tokens(choice)
+        return True
 
     def _channels(self, choice: dict[str, Any]) -> Channels:
         index = choice.get("index", 0)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-import binascii
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -101,5 +100,5 @@ def bytes_of(text: str) -> bytes:
         return text.encode()
     try:
         return base64.b64decode(text.removeprefix(PREFIX), validate=True)
-    except binascii.Error:
+    except ValueError:  # of binascii, or of letters that no base64 has
         raise Unreadable("this is no base64", try_this=f"{PREFIX} and the bytes in base64") from None

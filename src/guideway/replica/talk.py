@@ -9,6 +9,7 @@ from collections.abc import AsyncIterator, Callable
 from guideway.kit.http1 import Response
 from guideway.replica.answers import DONE, Head, event, usage_of
 from guideway.replica.generation import Generation
+from guideway.replica.logprobs import Mark
 from guideway.replica.shapes import RequestError
 from guideway.replica.tools import Call, Plan
 from guideway.replica.worker import Piece
@@ -142,15 +143,17 @@ def _texts(head: Head) -> Callable[[Piece], bytes]:
 
 
 def _calls(head: Head, call: Call) -> Callable[[Piece], bytes]:
-    """Makes events of the pieces of an answer that may be a call."""
-    first = True
+    """Makes events of the pieces of an answer that may be a call. Marks wait as their text does."""
+    first, held = True, tuple[Mark, ...]()
 
     def said(piece: Piece) -> bytes:
-        nonlocal first
+        nonlocal first, held
         first, was, known = False, first, call.name
         text, arguments = call.push(piece.text, piece.finish)
         name = call.name if known is None else None
-        return head.call_piece(text, arguments, name=name, first=was, marks=piece.marks)
+        tells = bool(text or arguments or name is not None or piece.finish is not None)
+        marks, held = (held + piece.marks, ()) if tells else ((), held + piece.marks)
+        return head.call_piece(text, arguments, name=name, first=was, marks=marks)
 
     return said
 

@@ -10,6 +10,7 @@ from typing import Any
 from tokenizers import Tokenizer
 
 from guideway.core.errors import GuidewayError, SpecError
+from guideway.kit.taken_out import Words
 from guideway.replica.chat import ChatTemplateError, render_chat
 
 __all__ = [
@@ -57,6 +58,7 @@ class Text:
         self.ids_only = bool(_json(folder / "tokenizer_config.json").get(IDS_ONLY))
         added = self.tokenizer.get_added_tokens_decoder().values()
         self._marks = tuple(token.content for token in added if token.special and token.content)
+        self._words = Words(self._marks)
         self._longest = max((len(token) for token in self.tokenizer.get_vocab()), default=1)
 
     def encode(self, text: str) -> list[int]:
@@ -130,15 +132,7 @@ class Text:
             return {self._plain(key): self._plain(value) for key, value in said.items()}
         if isinstance(said, list):
             return [self._plain(one) for one in said]
-        return self._without_marks(said) if isinstance(said, str) else said
-
-    def _without_marks(self, text: str) -> str:
-        before = None
-        while before != text:  # taking one out may put another together
-            before = text
-            for mark in self._marks:
-                text = text.replace(mark, "")
-        return text
+        return self._words.out_of(said) if isinstance(said, str) else said
 
 
 class Reader:

@@ -10,8 +10,10 @@ import shutil
 from pathlib import Path
 
 import numpy as np
+import onnx
 import pytest
 from import_rig import LABELS, graph_spec, write_bytes_rows, write_graph
+from onnx import helper, numpy_helper
 from stage_rig import STAGES, run_stage, write_jsonl
 
 from guideway.core.errors import GuidewayError
@@ -104,6 +106,49 @@ def test_a_graph_that_cannot_serve_is_one_line(tmp_path: Path, odd: dict, why: s
     write_graph(tmp_path / "model.onnx", **odd)
     write_bytes_rows(tmp_path)
     assert why in fault(tmp_path)
+
+
+def hidden(path: Path, *, where: str, domain: str = "", weight: float = 1.0) -> None:
+    """The usual graph with one more operator where it is not seen at once: a constant, inside a choice, a function."""
+    model = onnx.load(write_graph(path))
+    constant = helper.make_node("Constant", [], ["one"], value=numpy_helper.from_array(np.float32([weight]), "one"))
+    odd = [constant, helper.make_node("Abs", ["one"], ["found"], domain=domain)]
+    found = helper.make_tensor_value_info("found", onnx.TensorProto.FLOAT, [1])
+    if where == "function":
+        opsets = [helper.make_opsetid(one, 17) for one in {"", domain}]
+        model.functions.append(helper.make_function("own", "Odd", [], ["found"], odd, opsets))
+        model.opset_import.append(helper.make_opsetid("own", 1))
+        odd = [helper.make_node("Odd", [], ["found"], domain="own")]
+    elif where == "choice":
+        branch = helper.make_graph(odd, "branch", [], [found])
+        truth = helper.make_node("Constant", [], ["yes"], value=numpy_helper.from_array(np.array(True), "yes"))
+        odd = [truth, helper.make_node("If", ["yes"], ["found"], then_branch=branch, else_branch=branch)]
+    model.graph.node.extend(odd)
+    onnx.save(model, path)
+
+
+@pytest.mark.parametrize("where", ["graph", "choice", "function"])
+def test_what_is_hidden_inside_a_graph_is_judged_as_the_rest_is(tmp_path: Path, where: str) -> None:
+    write_bytes_rows(tmp_path)
+    for odd, why in (
+        ({"domain": "com.microsoft"}, "of the domain 'com.microsoft'"),
+        ({"weight": float("nan")}, "holds weights that are NaN or infinite"),
+    ):
+        hidden(tmp_path / "model.onnx", where=where, **odd)
+        assert why in fault(tmp_path)
+        shutil.rmtree(tmp_path / "data")
+        shutil.rmtree(tmp_path / "train", ignore_errors=True)
+    hidden(tmp_path / "model.onnx", where=where)
+    run_stage("data", graph_spec(), tmp_path, tmp_path / "data")
+    run_stage("train", graph_spec(), tmp_path, tmp_path / "train", data=tmp_path / "data")
+
+
+def test_weights_of_a_size_that_they_do_not_have_are_one_line(tmp_path: Path) -> None:
+    model = onnx.load(write_graph(tmp_path / "model.onnx"))
+    next(one for one in model.graph.initializer if one.name == "weight").dims[:] = [1 << 40, 1 << 20]
+    onnx.save(model, tmp_path / "model.onnx")
+    write_bytes_rows(tmp_path)
+    assert "model.onnx" in fault(tmp_path)
 
 
 def test_half_a_graph_and_no_graph_are_one_line(project: Path) -> None:

@@ -184,6 +184,15 @@ def test_a_refusal_is_one_clear_line_without_the_key(judge, server, monkeypatch,
     assert advice in (refused.value.try_this or "")
 
 
+@pytest.mark.parametrize("before", [150, 190])
+def test_half_a_key_is_not_told_where_a_long_refusal_is_cut(judge, server, monkeypatch, before):
+    monkeypatch.setenv("JUDGE_KEY", KEY)
+    server.reply = lambda asked, number: (400, f"{'x' * before}{KEY} is wrong".encode())
+    with pytest.raises(Unavailable) as refused:
+        judge(key_env="JUDGE_KEY")
+    assert KEY[:4] not in str(refused.value)
+
+
 def test_the_key_goes_to_the_judge_and_nowhere_else(judge, server, tmp_path, monkeypatch):
     monkeypatch.setenv("JUDGE_KEY", KEY)
     server.reply = says(f"your key is {KEY}\nverdict: tie")

@@ -87,6 +87,18 @@ def test_a_data_set_of_the_hub_is_taken_where_it_is_asked_for_and_only_at_a_comm
             read(tmp_path, {**CHOICE, **PINNED, "dataset_kwargs": loose}, hub=True)
 
 
+@pytest.mark.parametrize(
+    "file", ["/etc/passwd", "../../rows.json", "a/../../b", "https://elsewhere/rows.json", "zip://x::a", "~/rows.json"]
+)
+def test_a_data_set_of_the_hub_has_no_files_of_other_places(tmp_path, file):
+    fixed = {"revision": "a" * 40, "data_files": {"test": ["rows/test.json", file]}}
+    with pytest.raises(SpecError, match="is no file of the data set"):
+        read(tmp_path, {**CHOICE, **PINNED, "dataset_kwargs": fixed}, hub=True)
+    fixed["data_files"]["test"].pop()
+    (task,) = read(tmp_path, {**CHOICE, **PINNED, "dataset_kwargs": fixed}, hub=True)
+    assert task.config["dataset_kwargs"] == fixed
+
+
 def test_two_tasks_of_one_name_and_a_folder_without_any_are_refused(tmp_path):
     with pytest.raises(SpecError, match="no folder 'tasks'"):
         tasks_of(Suite(tasks="tasks"), tmp_path)

@@ -38,12 +38,12 @@ def test_a_file_that_broke_off_is_begun_anew(tmp_path):
     assert (tmp_path / "a").read_bytes() == b"new!end"
 
 
-@pytest.mark.parametrize("name", ["../out", "/etc/out", "a/../../out"])
+@pytest.mark.parametrize("name", ["../out", "/etc/out", "a/../../out", "", ".", "a/.."])
 def test_a_name_that_leads_out_of_the_folder_is_refused(tmp_path, name):
     inbox = Inbox(tmp_path / "in")
     with pytest.raises(Corrupt, match="leads out of its folder"):
         inbox.add(Piece(RESUME, b"x", name))
-    assert not (tmp_path / "out").exists()
+    assert not any(tmp_path.glob("*"))
 
 
 def test_messages_wait_in_their_order_and_the_newest_whole_checkpoint_stays():

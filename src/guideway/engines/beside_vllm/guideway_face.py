@@ -144,12 +144,16 @@ class Rules(NamedTuple):
         return self._without_marks(said) if isinstance(said, str) else said
 
     def _without_marks(self, text: str) -> str:
-        before = None
-        while before != text:  # taking one out may put another together
-            before = text
-            for mark in self.marks:
-                text = text.replace(mark, "")
-        return text
+        if not any(mark in text for mark in self.marks):
+            return text
+        sizes = sorted({len(mark) for mark in self.marks}, reverse=True)
+        ends, marks = {mark[-1] for mark in self.marks}, frozenset(self.marks)
+        left: list[str] = []
+        for letter in text:  # once, and not again for each mark that another one was inside of
+            left.append(letter)
+            size = next((one for one in sizes if "".join(left[-one:]) in marks), 0) if letter in ends else 0
+            del left[len(left) - size :]
+        return "".join(left)
 
 
 class Face:

@@ -9,6 +9,9 @@ import msgspec
 
 from guideway.guardrails.denied import HOLD, Pattern, pattern
 
+KNOWN = 256
+"""Matches of one answer whose rule is remembered."""
+
 
 class Replacement(msgspec.Struct, frozen=True):
     """What *pattern* finds becomes *text*; ``pattern.begun`` must be known."""
@@ -52,21 +55,26 @@ class Corrected:
     """Replaces every match, from left to right, of equal ones that of the first rule; holds back what could become one.
 
     *applied* hears the name of a rule each time. What was put in is not looked at again. Of a match longer than
-    ``HOLD`` characters, of which the end has not come yet, nothing is replaced.
+    ``HOLD`` characters nothing is replaced. A long text is taken in pieces, so that what it costs grows with its
+    length and not with the square of it.
     """
 
-    __slots__ = ("_any", "_applied", "_from", "_rules", "_sent", "_text")
+    __slots__ = ("_any", "_applied", "_from", "_known", "_rules", "_sent", "_text")
 
     def __init__(self, rules: Replacements, applied: Callable[[str], None]) -> None:
         self._rules, self._any, self._applied = rules.rules, rules.any, applied
+        self._known: dict[tuple[str, int], Replacement] = {}
         self._text = ""  # what is held, and before it one character that tells about word borders
         self._from = 0  # where a match may begin
         self._sent = 0  # how much of it went already
 
     def feed(self, text: str) -> str:
         """What can no longer be part of a match, put right."""
-        self._text += text
-        return self._give(last=False)
+        out = []
+        for at in range(0, len(text), HOLD):
+            self._text += text[at : at + HOLD]
+            out.append(self._give(last=False))
+        return "".join(out)
 
     def end(self) -> str:
         """All that is held, put right."""
@@ -74,15 +82,14 @@ class Corrected:
 
     def _give(self, *, last: bool) -> str:
         out = ""
-        while True:
-            settled = len(self._text) if last else self._settled()
-            found = self._first(settled)
-            if found is None:
-                break
+        settled = len(self._text) if last else self._settled()
+        while (found := self._first(settled)) is not None:
             begin, end, rule = found
             out += self._text[self._sent : begin] + rule.text
             self._sent = self._from = end
             self._applied(rule.pattern.name)
+            if end > settled:
+                settled = len(self._text) if last else self._settled()
         out += self._text[self._sent : settled]
         self._sent = self._from = max(settled, self._sent)
         cut = max(0, self._from - 1)
@@ -96,11 +103,24 @@ class Corrected:
 
     def _first(self, settled: int) -> tuple[int, int, Replacement] | None:
         """The first match that begins before *settled*, so that nothing that follows can change it."""
-        if all(one.whole.search(self._text, self._from) is None for one in self._any):
+        found = [one.whole.search(self._text, self._from) for one in self._any]
+        first = min((one for one in found if one is not None), key=lambda one: one.start(), default=None)
+        if first is None or first.start() >= settled or first.start() == first.end():
             return None
-        best: tuple[int, int, Replacement] | None = None
-        for rule in self._rules:
-            found = rule.pattern.whole.search(self._text, self._from)
-            if found is not None and found.start() < settled and (best is None or found.start() < best[0]):
-                best = found.start(), found.end(), rule
-        return best
+        return first.start(), first.end(), self._rule_of(first.start(), first.end())
+
+    def _rule_of(self, begin: int, end: int) -> Replacement:
+        """The first rule whose match is this one: a character on either side is all that decides about its borders."""
+        before = max(0, begin - 1)
+        around = self._text[before : end + 1], begin - before
+        rule = self._known.get(around)
+        if rule is None:
+            rule = next(one for one in self._rules if _matches(one.pattern, *around, end - before))
+            if len(self._known) < KNOWN:
+                self._known[around] = rule
+        return rule
+
+
+def _matches(one: Pattern, text: str, begin: int, end: int) -> bool:
+    found = one.whole.match(text, begin)
+    return found is not None and bool(found.end() == end)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -62,17 +62,42 @@ def _read(path: Path) -> onnx.ModelProto:
 
 def _checked(model: onnx.ModelProto, name: str) -> int:
     """How many weights *model* has, once its operators and its weights are known to be sound."""
-    for node in model.graph.node:
-        if node.domain not in DOMAINS:
+    count = 0
+    nodes = [*_nodes(model.graph.node), *(node for made in model.functions for node in _nodes(made.node))]
+    made = {(one.domain, one.name) for one in model.functions}
+    for node in nodes:
+        if node.domain not in DOMAINS and (node.domain, node.op_type) not in made:
             what = f"operator {node.op_type} of the domain '{node.domain}'"
             raise SpecError(f"the graph has the {what}, which ONNX does not define", where=name)
-    count = 0
-    for tensor in model.graph.initializer:
-        weights = numpy_helper.to_array(tensor)
+    for tensor in _tensors(model.graph, nodes):
+        try:
+            weights = numpy_helper.to_array(tensor)
+        except Exception:  # of the decoder, which has errors of its own
+            raise Corrupt(f"{tensor.name} is no tensor", where=name, try_this="fetch it again") from None
         if _broken(weights):
             raise Corrupt(f"{tensor.name} holds weights that are NaN or infinite", where=name)
         count += weights.size
     return count
+
+
+def _nodes(nodes: Iterable[onnx.NodeProto]) -> Iterator[onnx.NodeProto]:
+    """*nodes*, and those of the graphs inside them."""
+    for node in nodes:
+        yield node
+        for inner in _inner(node):
+            yield from _nodes(inner.node)
+
+
+def _inner(node: onnx.NodeProto) -> list[onnx.GraphProto]:
+    return [graph for one in node.attribute for graph in ([one.g] if one.HasField("g") else one.graphs)]
+
+
+def _tensors(graph: onnx.GraphProto, nodes: Sequence[onnx.NodeProto]) -> Iterator[onnx.TensorProto]:
+    """The weights of *graph*, of the graphs inside *nodes*, and what *nodes* bring as constants."""
+    yield from graph.initializer
+    for node in nodes:
+        yield from (tensor for inner in _inner(node) for tensor in inner.initializer)
+        yield from (one.t for one in node.attribute if one.HasField("t"))
 
 
 def _broken(weights: NDArray[Any]) -> bool:

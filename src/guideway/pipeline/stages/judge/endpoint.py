@@ -102,9 +102,7 @@ class Endpoint:
         return call(address, data, seconds=self._asked.timeout, limit=LIMIT, tls=tls)
 
     def _refused(self, answer: Answer) -> GuidewayError:
-        said = " ".join(answer.body[: 4 * WORDS].decode("utf-8", "replace").split())[:WORDS]
-        if self._key:
-            said = said.replace(self._key, "…")
+        said = " ".join(self._without_key(answer.body.decode("utf-8", "replace")).split())[:WORDS]
         where = urlsplit(self._asked.url).netloc
         named = f" in ${self._asked.key_env}" if self._asked.key_env else ""
         advice = {
@@ -122,7 +120,11 @@ class Endpoint:
         with self._lock:
             self._known[name] = said
             with self._kept.open("a", encoding="utf-8") as file:
-                file.write(json.dumps([name, said.replace(self._key, "…") if self._key else said]) + "\n")
+                file.write(json.dumps([name, self._without_key(said)]) + "\n")
+
+    def _without_key(self, said: str) -> str:
+        """*said* before it is cut: half a key would not be found."""
+        return said.replace(self._key, "…") if self._key else said
 
 
 def _key(name: str) -> str:

@@ -25,6 +25,8 @@ METRICS = frozenset({"acc", "acc_norm", "acc_bytes", "acc_mutual_info", "exact_m
 """Metrics of lm-eval itself: it looks for any other on the hub, where a metric is a program."""
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,80}")
 _COMMIT = re.compile(r"[0-9a-f]{40}")
+_INSIDE = re.compile(r"[^/:~\\][^:\\]*")
+"""A path that begins at its folder: another one, or an address, is of no commit."""
 
 
 class Task(NamedTuple):
@@ -137,3 +139,8 @@ def _check_hub(path: Any, kwargs: Mapping[str, Any], suite: Suite, where: str) -
     if not re.fullmatch(r"[\w.-]+/[\w.-]+", str(path)) or not pinned or set(kwargs) - {"revision", "data_files"}:
         advice = "dataset_path: OWNER/NAME and dataset_kwargs: {revision: the 40 digits of a commit}"
         raise SpecError("a data set of the hub is named with its commit", where=where, try_this=advice)
+    for _, some in _splits(kwargs.get("data_files", [])):
+        for one in some:
+            if not _INSIDE.fullmatch(str(one)) or ".." in str(one).split("/"):
+                advice = "the path of a file inside the data set"
+                raise SpecError(f"'{one}' is no file of the data set", where=where, try_this=advice)

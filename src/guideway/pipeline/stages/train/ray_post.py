@@ -91,8 +91,9 @@ class Inbox:
         Raises:
             Corrupt: the name leads out of the folder.
         """
-        whole = (self._folder / piece.path).resolve()
-        if not whole.is_relative_to(self._folder.resolve()):
+        folder = self._folder.resolve()
+        whole = (folder / piece.path).resolve()
+        if folder not in whole.parents:
             raise Corrupt("a worker sent a file that leads out of its folder", where=piece.path)
         whole.parent.mkdir(parents=True, exist_ok=True)
         part = whole.with_name(f".part-{whole.name}")
