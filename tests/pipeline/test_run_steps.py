@@ -13,9 +13,12 @@ from pathlib import Path
 
 import pytest
 
+from guideway.core.artifact import digest_of, short
 from guideway.core.errors import GuidewayError, Unavailable
 from guideway.core.events import Progress, StepFailed, StepFinished, StepStarted
+from guideway.kit.files import locked
 from guideway.pipeline import run as run_room
+from guideway.pipeline.plan import key_parts
 from guideway.signing import dsse
 from guideway.signing.keys import trusted
 from guideway.store import evidence, ledger, steps
@@ -177,11 +180,21 @@ def test_two_builds_at_once_do_the_work_once(project):
     assert project.ran() == []
 
 
-def test_a_build_waits_for_the_one_that_runs_the_same_step(project):
-    from guideway.core.artifact import digest_of, short
-    from guideway.kit.files import locked
-    from guideway.pipeline.plan import key_parts
+def test_a_build_that_waits_for_another_says_so(project):
+    parts = key_parts(project.stages["first"], project.spec(), project.root, {}, project.shop.known)
+    held, told = locked(project.home.run / "locks" / short(digest_of(parts))), []
+    held.__enter__()
 
+    def emit(event):
+        told.append(event)
+        if getattr(event, "note", "") == "another build is at it: waiting":
+            held.__exit__(None, None, None)
+
+    run_room.run(project.spec(), project.root, project.stages, project.shop, emit)
+    assert "another build is at it: waiting" in [getattr(event, "note", "") for event in told]
+
+
+def test_a_build_waits_for_the_one_that_runs_the_same_step(project):
     parts = key_parts(project.stages["first"], project.spec(), project.root, {}, project.shop.known)
     done = threading.Event()
     with locked(project.home.run / "locks" / short(digest_of(parts))):

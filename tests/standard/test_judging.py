@@ -220,6 +220,16 @@ def test_a_comparison_is_judged_where_it_is_asked_for_and_something_serves(again
     assert judge_all([clause(AGAINST)], known, level="prod", when=["seal"], at=NOW) == ()
 
 
+def test_a_comparison_in_pairs_stands_for_figures_of_what_serves_on_other_data():
+    """Rows that came in since make the old figures another thing; the same rows asked of both do not."""
+    old = (fact(10.0, "perplexity", inputs=("sha256:other data",)),)
+    asked = build_part(spec(evaluate={"against": "serving"}))
+    known = dossier(fact(10.0, "perplexity"), spec=asked, serving=old)
+    assert judge_all([clause(SERVING)], known, level="prod", when=["seal"], at=NOW) == ()
+    said = judged(clause(SERVING), fact(10.0, "perplexity"), serving=old)
+    assert "evaluate.against: serving" in said.limit
+
+
 def test_the_first_release_is_compared_with_nothing():
     assert judge_all([clause(SERVING)], dossier(), level="prod", when=["seal"], at=NOW) == ()
 

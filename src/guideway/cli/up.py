@@ -12,6 +12,7 @@ from guideway.cli.hints import addressed, command_line
 from guideway.cli.project import environment_option, json_option, opened, spec_option
 from guideway.cli.ship import no_wait_option, ports_free, ship
 from guideway.core.events import Note
+from guideway.core.spec import Spec
 from guideway.fleet import orders
 from guideway.gateway.exposure import development_certificate, trust
 from guideway.gateway.exposure import url as url_of
@@ -51,7 +52,13 @@ def command(no_wait: bool, path: Path, environment: str, as_json: bool) -> None:
     if as_json:
         print_json({"url": url, "model": state.model, "key": key, "release": built.release.digest})
         return
-    _show(url, state.model, key, file.spec.task, trusted)
+    _show(url, state.model, key, _asked(file.spec), trusted)
+
+
+def _asked(spec: Spec) -> str:
+    """What a first request brings: for a model that came without a tokenizer, numbers of tokens."""
+    bare = spec.train.recipe == "import" and str(spec.train.base).endswith(".bin")
+    return "tokens" if bare and spec.task != "classify" else spec.task
 
 
 def _show(url: str | None, model: str, key: str | None, task: str, certificate: Path | None) -> None:
@@ -76,6 +83,8 @@ def _example(url: str, model: str, task: str) -> tuple[str, str]:
         return f"{url.removesuffix('/v1')}/v2/models/{model}/infer", f'{{"inputs": [{text}]}}'
     if task == "embed":
         return f"{url}/embeddings", f'{{"model": "{model}", "input": "Hello"}}'
+    if task == "tokens":
+        return f"{url}/completions", f'{{"model": "{model}", "prompt": [1], "return_token_ids": true}}'
     if task == "completion":
         return f"{url}/completions", f'{{"model": "{model}", "prompt": "Once"}}'
     said = '{"role": "user", "content": "Hello"}'

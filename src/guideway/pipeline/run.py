@@ -55,7 +55,7 @@ def run(spec: Spec, root: Path, stages: Mapping[str, Stage], shop: Workshop, emi
         digests = {name: artifact.digest for name, artifact in inputs.items()}
         parts = key_parts(stage, spec, root, digests, shop.known)
         step = _step(stage, spec, parts, inputs)
-        with locked(lock_of(shop.home, step.key)):  # a second build waits here, then finds the result
+        with _alone(step, shop.home, emit):
             kept = shop.known.kept(step.key)
             if kept:
                 emit(StepFinished(stage.name, kept.seconds, True, kept.artifact.digest, kept.facts))
@@ -65,6 +65,19 @@ def run(spec: Spec, root: Path, stages: Mapping[str, Stage], shop: Workshop, emi
                     kept = _work(step, root, facts, shop, emit)
         results[stage.name] = kept
     return results
+
+
+@contextlib.contextmanager
+def _alone(step: _Step, home: Home, emit: Emit) -> Iterator[None]:
+    """Nobody else runs *step* meanwhile: a second build waits here, says so, and then finds the result."""
+    lock = lock_of(home, step.key)
+    with locked(lock, wait=False) as alone:
+        if alone:
+            yield
+            return
+    emit(Progress(step.stage, 0, 1, "another build is at it: waiting"))
+    with locked(lock):
+        yield
 
 
 class Repeated(msgspec.Struct, frozen=True):

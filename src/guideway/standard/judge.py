@@ -119,10 +119,14 @@ def _applies(check: Check, dossier: Dossier, jurisdictions: Collection[str]) -> 
     if check.only == "compressed":
         return dossier.ships != "train"
     if check.only == "serving":
-        return dossier.serving is not None
+        return dossier.serving is not None and not _compares(dossier)  # in pairs says more, whatever the data are
     if check.only == "against":
-        return dossier.serving is not None and bool(dossier.spec.get("evaluate", {}).get("against"))
+        return dossier.serving is not None and _compares(dossier)
     return check.only is None or check.only in jurisdictions
+
+
+def _compares(dossier: Dossier) -> bool:
+    return bool(dossier.spec.get("evaluate", {}).get("against"))
 
 
 def _proofs(check: Check, proofs: Sequence[Proof], dossier: Dossier) -> list[Proof]:
@@ -221,7 +225,8 @@ def _limit(check: Check, bound: float | None) -> str:
     if check.below is not None:
         return f"< {check.below}" + (f" {number(bound)}" if bound is not None else "")
     if check.worse_than_serving is not None:
-        return f"≤ {1 + check.worse_than_serving:g} × serving" + (f" = {number(bound)}" if bound is not None else "")
+        found = f"= {number(bound)}" if bound is not None else "(not measured on this data: evaluate.against: serving)"
+        return f"≤ {1 + check.worse_than_serving:g} × serving {found}"
     whole = " by its whole interval" if check.sure else ""
     return f"{'≥' if check.at_least is not None else '≤'} {number(check.limit or 0.0)}{whole}"
 

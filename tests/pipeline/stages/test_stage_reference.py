@@ -109,6 +109,10 @@ def test_what_is_wrong_with_the_rows_is_said_in_one_line(tmp_path):
         reference.sources(spec_of(task="completion", serve={"guardrails": {"outlier": {"flag": 0.9}}}), tmp_path)
 
 
+def test_whoever_does_not_ask_for_it_is_asked_for_no_prompts(tmp_path):
+    assert reference.sources(spec_of(task="completion"), tmp_path) == ()
+
+
 def test_only_a_spec_that_asks_for_it_has_the_stage():
     assert "reference" in stages_for(asks(flag=0.9)) and "reference" not in stages_for(spec_of())
     names = list(STAGES)

@@ -52,6 +52,7 @@ def test_a_damaged_checkpoint_is_noticed_and_the_one_before_is_used(two, harm):
     harm(newest)
     assert checkpoints.newest().step == 10
     assert not newest.exists()
+    assert checkpoints.damaged == [newest.name.partition(".")[0]]
 
 
 def test_when_all_are_damaged_there_is_none(two):

@@ -41,8 +41,9 @@ def sources(spec: Spec, root: Path) -> Sequence[Path]:
     Raises:
         SpecError: one is missing, or rows of a completion would have to tell prompts.
     """
-    asked = spec.serve.guardrails.outlier or Outliers()
-    where = "serve.guardrails.outlier"
+    asked, where = spec.serve.guardrails.outlier, "serve.guardrails.outlier"
+    if asked is None:
+        return ()
     if spec.task == "completion" and not asked.data:
         advice = f"name files of prompts, as clients send them, in {where}.data"
         raise SpecError("rows of text have no prompts to learn from", where=where, try_this=advice)

@@ -33,6 +33,7 @@ class Checkpoints:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
+        self.damaged: list[str] = []
 
     def save(self, step: int, tensors: Mapping[str, torch.Tensor], state: str) -> None:
         """Write one more, durably.
@@ -56,13 +57,15 @@ class Checkpoints:
             old.unlink()
 
     def newest(self) -> Checkpoint | None:
-        """The newest one that is whole; what is damaged or half-written is removed."""
+        """The newest one that is whole; what is damaged is noted and removed, and what is half-written is removed."""
         for part in self.folder.glob(".part-*"):
             part.unlink(missing_ok=True)
         for path in self._all():
             found = _read(path)
             if found:
                 return found
+            if path.exists():  # else its writer, who is just being killed, removed it
+                self.damaged.append(path.name.partition(".")[0])
             path.unlink(missing_ok=True)
         return None
 

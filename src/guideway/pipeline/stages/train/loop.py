@@ -210,6 +210,8 @@ class Loop:
     def _resume(self) -> int:
         """Go on from the newest checkpoint; its step, or 0."""
         found = self.checkpoints.newest() if self.checkpoints and ranks.first() else None
+        damaged = self.checkpoints.damaged if self.checkpoints else ()
+        self.unsaved += [f"a damaged checkpoint was not used: {one}" for one in damaged]
         text = ranks.told(found and found.state, str)
         if not text:
             ranks.same(_learning(self.model))
