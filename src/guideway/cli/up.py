@@ -13,6 +13,7 @@ from guideway.cli.project import environment_option, json_option, opened, spec_o
 from guideway.cli.ship import no_wait_option, ports_free, ship
 from guideway.core.events import Note
 from guideway.core.spec import Spec
+from guideway.engines import engine
 from guideway.fleet import orders
 from guideway.gateway.exposure import development_certificate, trust
 from guideway.gateway.exposure import url as url_of
@@ -35,6 +36,7 @@ def command(no_wait: bool, path: Path, environment: str, as_json: bool) -> None:
     file, home = opened(path, environment)
     sound(file)  # before a build that nothing could serve
     takeover(file)
+    getattr(engine(file.spec.serve.engine), "servable", lambda: None)()
     shop = open_workshop(home)
     ports_free(file, shop)
     with drawn(as_json=as_json) as emit:

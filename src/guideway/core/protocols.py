@@ -79,7 +79,8 @@ class Stage(Protocol):
 class Engine(Protocol):
     """How a model server is started. Starts nothing itself. ``format`` is the model format that it serves.
 
-    A function ``installed()`` may be there: it raises an error where this machine lacks what the engine needs.
+    A function ``installed()`` may be there: it raises an error where this machine lacks what a build for the engine
+    needs; and ``servable()``, which raises one where it lacks what a replica needs.
     """
 
     name: str

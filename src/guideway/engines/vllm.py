@@ -60,6 +60,17 @@ def launch(folder: Path, settings: ServeSettings, *, port: int, threads: int) ->
     )
 
 
+def servable() -> None:
+    """Refuse a machine that could start no replica.
+
+    Raises:
+        Unavailable: it names no interpreter that has vLLM.
+        SpecError: it names flags that are none of the host's.
+    """
+    interpreter()
+    _of_the_host()
+
+
 def interpreter() -> str:
     """The interpreter that has vLLM: the one that the host names, or ours.
 
