@@ -91,11 +91,10 @@ def test_check_and_up_say_so_before_anything_else(project, verb):
     assert said.returncode == 2 and "'errors' is required twice" in said.stderr and not said.stdout
 
 
-def test_up_refuses_an_engine_that_no_replica_could_be_started_with_before_it_builds(project, monkeypatch):
-    monkeypatch.setenv("GUIDEWAY_VLLM", str(project.folder / "no-such-python"))
+def test_up_refuses_an_engine_that_no_replica_could_be_started_with_before_it_builds(project):
     path = project.folder / "guideway.yaml"
     text = path.read_text()
     path.write_text(text.replace("engine: onnx", "engine: vllm").replace("precision: int8", "precision: fp32"))
     assert "vllm" in path.read_text()
-    said = project("up")
+    said = project("up", GUIDEWAY_VLLM=str(project.folder / "no-such-python"))
     assert said.returncode == 5 and "is no interpreter" in said.stderr and not said.stdout
