@@ -272,4 +272,4 @@ def test_a_classifier_is_asked_over_the_protocol_that_it_speaks(capsys):
     said = capsys.readouterr().out
     assert "curl http://127.0.0.1:8080/v2/models/intents/infer" in said
     body = json.loads(said.partition("-d '")[2].partition("'")[0])
-    assert body["inputs"][0]["data"] == ["Hello"]
+    assert body["inputs"][0]["data"] == ["Hello, is anybody there?"]

@@ -11,13 +11,10 @@ from guideway.core.errors import SpecError
 from guideway.core.protocols import Stage
 from guideway.core.release import Release
 from guideway.core.spec import Spec
+from guideway.pipeline.lent import SERVING, WHOLE
 from guideway.store import fleet, releases, steps
 from guideway.store.database import Database
 
-SERVING = "serving"
-"""What serves in the environment of the build; nothing at all where nothing does."""
-WHOLE = "whole:"
-"""Before the name of a release: all of it, and not the trained model."""
 _MODEL = "model/"
 _FOR_PEOPLE = ("adapter/", "curve.json", "report.html")
 """What training leaves beside a model."""

@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 import onnx
 import pytest
-from import_rig import LABELS, graph_spec, write_bytes_rows, write_graph
+from imported_rig import LABELS, graph_spec, write_bytes_rows, write_graph
 from onnx import helper, numpy_helper
 from stage_rig import STAGES, run_stage, write_jsonl
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from import_rig import SHAPE, forward, ids_spec, write_ids, write_llama2c
+from imported_rig import SHAPE, forward, ids_spec, write_ids, write_llama2c
 from stage_rig import STAGES, run_stage, write_jsonl
 
 from guideway.core.errors import GuidewayError

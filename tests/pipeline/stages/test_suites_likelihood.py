@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 from stage_rig import PHRASINGS, FakeJob, colour_spec
 
-from guideway.pipeline.stages.evaluate.speaker import shipping, voice_of
+from guideway.pipeline.stages.evaluate.speaker import shipping
+from guideway.pipeline.stages.evaluate.voice import voice_of
 from guideway.pipeline.stages.models import log_softmax, losses
 from guideway.pipeline.stages.suites.likelihood import Reader
 from guideway.pipeline.stages.suites.spread import spread_of

@@ -12,10 +12,10 @@ from typing import Any
 
 from guideway.core.protocols import Job
 from guideway.core.spec import Spec
-from guideway.pipeline.borrow import SERVING, WHOLE
+from guideway.pipeline.lent import SERVING, WHOLE
 from guideway.pipeline.stages import evaluate
 from guideway.pipeline.stages.against.report import write_report
-from guideway.pipeline.stages.evaluate.speaker import voice_of
+from guideway.pipeline.stages.evaluate.voice import voice_of
 
 name = "against"
 needs = ("data", "train", "compress")
@@ -24,6 +24,7 @@ code = (
     *evaluate.code,
     "guideway.pipeline.stages.evaluate.answers",
     "guideway.pipeline.stages.evaluate.speaker",
+    "guideway.pipeline.stages.evaluate.voice",
 )
 
 

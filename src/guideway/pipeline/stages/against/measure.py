@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 from guideway.core.protocols import Job
-from guideway.pipeline.borrow import SERVING
+from guideway.pipeline.lent import SERVING
 from guideway.pipeline.stages.against.classes import compare_classes
 from guideway.pipeline.stages.against.report import Compared, write_report
 from guideway.pipeline.stages.against.texts import compare_texts

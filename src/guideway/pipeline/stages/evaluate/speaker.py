@@ -11,25 +11,11 @@ import msgspec
 from guideway.core.errors import GuidewayError
 from guideway.core.protocols import Job
 from guideway.core.release import ServeSettings
-from guideway.core.spec import Spec
 from guideway.pipeline.stages.evaluate.answers import cut
 from guideway.pipeline.stages.examples import Example, Voice
 from guideway.pipeline.stages.models import Compressed, Model, Trained
-from guideway.pipeline.stages.package import shipped
 
 Message = Mapping[str, Any]
-
-
-def voice_of(spec: Spec) -> dict[str, Any]:
-    """The parameters of a stage that asks the model that ships as the release will be asked."""
-    return {
-        "task": spec.task,
-        "stop": list(spec.serve.decoding.stop),
-        "most": spec.serve.decoding.max_tokens,
-        "system": spec.serve.prompt.system,
-        "template": spec.serve.prompt.template,
-        "ships": shipped(spec),
-    }
 
 
 class Speaker:

@@ -14,9 +14,9 @@ import msgspec
 from guideway.core.errors import SpecError
 from guideway.core.protocols import Job
 from guideway.core.spec import Spec
-from guideway.pipeline.borrow import SERVING
+from guideway.pipeline.lent import SERVING
 from guideway.pipeline.stages import evaluate
-from guideway.pipeline.stages.evaluate.speaker import voice_of
+from guideway.pipeline.stages.evaluate.voice import voice_of
 
 name = "judge"
 needs = ("data", "train", "compress")
@@ -27,6 +27,7 @@ code = (
     "guideway.pipeline.stages.evaluate.answers",
     "guideway.pipeline.stages.evaluate.nearest",
     "guideway.pipeline.stages.evaluate.speaker",
+    "guideway.pipeline.stages.evaluate.voice",
 )
 
 

@@ -9,7 +9,7 @@ import msgspec
 
 from guideway.core.protocols import Job
 from guideway.core.spec.judge import Judge
-from guideway.pipeline.borrow import SERVING
+from guideway.pipeline.lent import SERVING
 from guideway.pipeline.stages.judge.endpoint import Endpoint, Spent
 from guideway.pipeline.stages.judge.pairs import pairs_of
 from guideway.pipeline.stages.judge.report import told, write_report

@@ -8,7 +8,7 @@ from typing import Any
 
 from guideway.core.protocols import Job
 from guideway.core.spec.judge import Judge
-from guideway.pipeline.borrow import SERVING
+from guideway.pipeline.lent import SERVING
 from guideway.pipeline.stages.classify.rows import sample_of
 from guideway.pipeline.stages.evaluate.nearest import Nearest
 from guideway.pipeline.stages.evaluate.speaker import Speaker, sealed, shipping

@@ -17,7 +17,7 @@ from guideway.core.protocols import Job
 from guideway.core.spec import Spec
 from guideway.core.spec.guardrails import rules_of
 from guideway.pipeline.stages import evaluate
-from guideway.pipeline.stages.evaluate.speaker import voice_of
+from guideway.pipeline.stages.evaluate.voice import voice_of
 
 name = "refusals"
 needs = ("train", "compress", "guard")
@@ -30,6 +30,7 @@ code = (
     "guideway.pipeline.stages.data.read",
     "guideway.pipeline.stages.evaluate.answers",
     "guideway.pipeline.stages.evaluate.speaker",
+    "guideway.pipeline.stages.evaluate.voice",
 )
 
 

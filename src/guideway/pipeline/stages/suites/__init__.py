@@ -16,7 +16,7 @@ import msgspec
 from guideway.core.protocols import Job
 from guideway.core.spec import Spec
 from guideway.pipeline.stages import evaluate
-from guideway.pipeline.stages.evaluate.speaker import voice_of
+from guideway.pipeline.stages.evaluate.voice import voice_of
 from guideway.pipeline.stages.suites.tasks import tasks_of
 
 name = "suites"
@@ -27,6 +27,7 @@ code = (
     *evaluate.code,
     "guideway.pipeline.stages.evaluate.answers",
     "guideway.pipeline.stages.evaluate.speaker",
+    "guideway.pipeline.stages.evaluate.voice",
 )
 
 
