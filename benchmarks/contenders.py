@@ -18,6 +18,7 @@ from benchmarks.decode_model import NAME, word
 from benchmarks.streams import Round
 from guideway.core.release import ServeSettings
 from guideway.engines import engine
+from guideway.engines.vllm import interpreter
 from guideway.kit.process import free_port
 from guideway.pipeline.environment import interpreter_for
 
@@ -78,6 +79,23 @@ def transformers(folder: Path, environments: Path) -> Iterator[Contender]:
 
 
 @contextlib.contextmanager
+def vllm(folder: Path, precision: str) -> Iterator[Contender]:
+    """vLLM's own server as it comes, over the model in float32 or in eight bits (``w8a8``).
+
+    Raises:
+        Unavailable: ``$GUIDEWAY_VLLM`` names no interpreter that has it.
+    """
+    port, model = free_port(), str(folder / {"fp32": "hf", "w8a8": "vllm-w8a8"}[precision])
+    dtype = {"fp32": "float32", "w8a8": "bfloat16"}[precision]
+    argv = (interpreter(), "-m", "vllm.entrypoints.openai.api_server", "--model", model, "--dtype", dtype,
+            "--served-model-name", NAME, "--no-enable-prefix-caching", "--host", "127.0.0.1", "--port", str(port))  # fmt: skip
+    env = {**os.environ, "VLLM_CPU_KVCACHE_SPACE": "1", "VLLM_NO_USAGE_STATS": "1", "HF_HUB_OFFLINE": "1",
+           "VLLM_LOGGING_LEVEL": "WARNING", "OMP_NUM_THREADS": str(threads())}  # fmt: skip
+    with _server(f"vllm {precision}", argv, env, port, NAME) as contender:
+        yield contender
+
+
+@contextlib.contextmanager
 def openvino_genai(folder: Path, environments: Path, precision: str) -> Iterator[Contender]:
     """OpenVINO GenAI's ContinuousBatchingPipeline, without a server before it."""
     python = interpreter_for(HERE / "peers-openvino.txt", environments, environments / "openvino.log")
@@ -104,11 +122,11 @@ def threads() -> int:
     return len(os.sched_getaffinity(0))
 
 
-def first_token(port: int, model: str, patience: float = START) -> None:
+def first_token(process: subprocess.Popen[bytes], port: int, model: str, patience: float = START) -> None:
     """Ask until a token comes.
 
     Raises:
-        SystemExit: none came in time.
+        SystemExit: none came in time, or *process* has ended.
     """
     end = time.monotonic() + patience
     while True:
@@ -116,6 +134,8 @@ def first_token(port: int, model: str, patience: float = START) -> None:
             streams.play(port, model, FIRST, 1)
             return
         except (OSError, SystemExit):
+            if process.poll() is not None:
+                raise SystemExit(f"its server ended with status {process.returncode}") from None
             if time.monotonic() > end:
                 raise SystemExit(f"{model} gave no token in {patience:.0f} s") from None
             time.sleep(0.002)
@@ -124,7 +144,7 @@ def first_token(port: int, model: str, patience: float = START) -> None:
 @contextlib.contextmanager
 def _server(name: str, argv: Sequence[str], env: Mapping[str, str], port: int, model: str) -> Iterator[Contender]:
     with _stopped(argv, env) as process:
-        first_token(port, model)
+        first_token(process, port, model)
 
         def play(prompts: Prompts, tokens: int) -> Round:
             return streams.play(port, model, [" ".join(map(word, ids)) for ids in prompts], tokens)
@@ -141,4 +161,5 @@ def _stopped(argv: Sequence[str], env: Mapping[str, str]) -> Iterator[subprocess
         try:
             yield process
         finally:
-            os.killpg(process.pid, signal.SIGKILL)
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(process.pid, signal.SIGKILL)

@@ -1,7 +1,7 @@
 """Measure decoding: our own servers beside their peers, round by round on the same prompts. `make bench-decode`.
 
-The peers come from the registry, each into an environment of its own; one that cannot be installed or started is told
-as not measured, and never as reached.
+The peers come from the registry, each into an environment of its own, but for vLLM, whose interpreter the host names in
+``$GUIDEWAY_VLLM``; one that cannot be installed or started is told as not measured, and never as reached.
 """
 
 from __future__ import annotations
@@ -25,6 +25,7 @@ from benchmarks import contenders, decode_model
 from benchmarks.contenders import Contender
 from benchmarks.record import Figure, quietly, write
 from guideway.core.errors import GuidewayError
+from guideway.engines.vllm import INTERPRETER
 from guideway.pipeline.environment import interpreter_for
 from guideway.pipeline.stages.compress.race import Estimate, median
 from guideway.pipeline.stages.formats import FORMATS
@@ -47,6 +48,9 @@ class Pair(NamedTuple):
 PAIRS = (
     Pair("onnx int4", "transformers fp32", (3.0, 1.5)),
     Pair("onnx int8", "transformers fp32", (3.0, 1.5)),
+    Pair("onnx int4", "vllm fp32", (3.0, 1.5)),
+    Pair("onnx int8", "vllm w8a8", (3.0, 1.5)),
+    Pair("openvino int8", "vllm w8a8", (None, None)),
     Pair("onnx int8", "pipeline int8", (1.0, 1.0)),
     Pair("onnx int4", "pipeline int4", (1.0, 1.0)),
     Pair("openvino int8", "pipeline int8", (1.0, 1.0)),
@@ -64,26 +68,27 @@ def main() -> None:
     asked.add_argument("--starts", type=int, default=9, help="cold starts")
     asked.add_argument("--place", type=Path, default=PLACE, help="folder for the exports, which are kept")
     arguments = asked.parse_args()
-    prepare(arguments.place)
-    figures = cold_start(arguments.place, arguments.starts)
-    speeds, missing = race(arguments.place, arguments.rounds, arguments.tokens)
+    place = arguments.place.resolve()
+    prepare(place)
+    figures = cold_start(place, arguments.starts)
+    speeds, missing = race(place, arguments.rounds, arguments.tokens)
     print()
     write("decode", [*ratios(speeds, missing, arguments.tokens), *figures, *told(speeds)])
 
 
 def prepare(place: Path) -> None:
     """Make the model, its exports and their releases, once."""
-    if all((place / f"{one}-done").is_file() for one in ("onnx", "openvino")):
-        return
-    print("making a model of 109.5M weights and its exports, some minutes", flush=True)
     place.mkdir(parents=True, exist_ok=True)
-    code = str(Path(decode_model.__file__))
-    if not (place / "onnx-done").is_file():
-        quietly([sys.executable, code, str(place)], place)
-    requirements = FORMATS["openvino"].environment
-    assert requirements
-    python = interpreter_for(requirements, place / "environments", place / "environment.log")
-    quietly([str(python), code, str(place), "openvino"], place)
+    wanted = {"onnx": "onnx", "openvino": "openvino"}
+    if os.environ.get(INTERPRETER):
+        wanted["vllm"] = "compressed-tensors"
+    for name, made in wanted.items():
+        if (place / f"{name}-done").is_file():
+            continue
+        print(f"making exports of a model of 109.5M weights for {name}, some minutes", flush=True)
+        requirements = FORMATS[made].environment
+        python = requirements and interpreter_for(requirements, place / "environments", place / "environment.log")
+        quietly([str(python or sys.executable), str(Path(decode_model.__file__)), str(place), name], place)
 
 
 def race(place: Path, rounds: int, tokens: int) -> tuple[dict[str, list[list[float]]], dict[str, str]]:
@@ -115,6 +120,7 @@ def _started(stack: contextlib.ExitStack, place: Path, missing: dict[str, str]) 
             for one in ("int8", "int4")
         ),
         ("transformers fp32", contenders.transformers(place, environments)),
+        *((f"vllm {one}", contenders.vllm(place, one)) for one in ("fp32", "w8a8")),
         *((f"pipeline {one}", contenders.openvino_genai(place, environments, one)) for one in ("int8", "int4")),
     ):
         try:
@@ -184,7 +190,7 @@ def _start(place: Path, name: str) -> float:
     began = time.perf_counter()
     with subprocess.Popen(argv, env=env, stderr=subprocess.DEVNULL, start_new_session=True) as process:
         try:
-            contenders.first_token(port, decode_model.NAME, patience=30)
+            contenders.first_token(process, port, decode_model.NAME, patience=30)
             return time.perf_counter() - began
         finally:
             process.kill()

@@ -1,12 +1,14 @@
 """A random Llama of 109.5M weights with a tokenizer of words, its exports, and a release folder for each of them.
 
-``python benchmarks/decode_model.py FOLDER`` makes it all but the exports to OpenVINO, which another interpreter makes
-in the same way: ``… FOLDER openvino``. The shape is a real one; of random weights only the speed says anything.
+``python benchmarks/decode_model.py FOLDER`` makes it all but the exports to OpenVINO and for vLLM, which other
+interpreters make in the same way: ``… FOLDER openvino``. The shape is a real one; of random weights only the speed says
+anything.
 """
 
 from __future__ import annotations
 
 import json
+import random
 import shutil
 import sys
 from pathlib import Path
@@ -19,17 +21,25 @@ END = 2
 SEED = 7
 PRECISIONS = ("int8", "int4")
 NAME = "decode"
+ROWS = 32
+"""Rows that vLLM's eight bits are calibrated on."""
 
 
 def make(folder: Path, engine: str) -> None:
-    """Write a release ``ENGINE-PRECISION`` for each precision to *folder*, and first ``hf`` if it is not there yet."""
+    """Write a release ``ENGINE-PRECISION`` for each precision to *folder*, and first ``hf`` if it is not there yet.
+
+    Of vLLM only its model in eight bits: it serves the other one as it was made.
+    """
     source = folder / "hf"
     if not source.is_dir():
         weights = save_model(source)
         save_tokenizer(source)
         print(f"{weights:,} weights")
-    for precision in PRECISIONS:
-        release(folder / f"{engine}-{precision}", engine, source, precision)
+    if engine == "vllm":
+        for_vllm(folder, source)
+    else:
+        for precision in PRECISIONS:
+            release(folder / f"{engine}-{precision}", engine, source, precision)
     (folder / f"{engine}-done").touch()
 
 
@@ -74,6 +84,22 @@ def release(folder: Path, engine: str, source: Path, precision: str) -> None:
     FORMATS[engine].export(source, folder / "model", precision)
     settings = {"name": NAME, "task": "chat", "engine": engine}
     (folder / "serve.json").write_text(json.dumps(settings), encoding="utf-8")
+
+
+def for_vllm(folder: Path, source: Path) -> None:
+    """The model in the eight bits of vLLM, weights and activations, calibrated on rows of random words."""
+    from guideway.pipeline.stages.formats.compressed_tensors import calibrated
+
+    draw, rows = random.Random(SEED), folder / "rows"
+    rows.mkdir(exist_ok=True)
+    with (rows / "train.jsonl").open("w", encoding="utf-8") as file:
+        for number in range(ROWS):
+            text = " ".join(map(word, draw.choices(range(END + 1, SHAPE["vocab_size"]), k=64)))
+            file.write(json.dumps({"id": str(number), "text": text, "source": 0, "fields": {}}) + "\n")
+    out = folder / "vllm-w8a8"
+    shutil.rmtree(out, ignore_errors=True)
+    out.mkdir()
+    calibrated(source, out, "w8a8", rows)
 
 
 if __name__ == "__main__":

@@ -39,7 +39,7 @@ class Arguments(NamedTuple):
     release: Path
     port: int
     host: str = "127.0.0.1"
-    slots: int = 8
+    slots: int = 16
     threads: int = 1
     context: int | None = None
     queue: int = QUEUE
@@ -144,7 +144,7 @@ def parse(prog: str, argv: Sequence[str]) -> Arguments:
     parser.add_argument("--release", type=Path, required=True, help="folder with serve.json and model/")
     parser.add_argument("--port", type=int, required=True, help="0 takes a free one; the log tells which")
     parser.add_argument("--host", default="127.0.0.1")
-    parser.add_argument("--slots", type=_positive, default=8, help="requests computed at once")
+    parser.add_argument("--slots", type=_positive, default=16, help="requests computed at once")
     parser.add_argument("--threads", type=_positive, default=1, help="threads for one step")
     parser.add_argument("--context", type=_positive, help="tokens per slot, if fewer than the model's own")
     parser.add_argument("--queue", type=int, default=QUEUE, help="requests that may wait for a slot")
