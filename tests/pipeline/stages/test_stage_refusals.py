@@ -9,12 +9,12 @@ from pathlib import Path
 
 import msgspec
 import pytest
-from stage_rig import COLOURS, PHRASINGS, colour_spec, run_stage, spec_of, write_jsonl
+from stage_rig import COLOURS, PHRASINGS, FakeJob, colour_spec, run_stage, spec_of, write_jsonl
 
 from guideway.core.errors import SpecError
 from guideway.core.spec import load
 from guideway.pipeline.check import check
-from guideway.pipeline.stages import refusals, stages_for
+from guideway.pipeline.stages import guard, refusals, stages_for
 
 ASKED = {
     "should_refuse": [{"path": "bad.csv", "where": {"label": "unsafe"}}],
@@ -38,16 +38,30 @@ def write_prompts(root: Path, refuse, answer) -> None:
 
 @pytest.fixture
 def ask(colours, tmp_path):
-    """Run the stage on the shared model: ``ask(refuse, answer, guardrails, **refusals)``."""
+    """Run the stage on the shared model: ``ask(refuse, answer, guardrails, learnt=training prompts, **refusals)``."""
 
-    def run(refuse, answer, guardrails=None, **more):
+    def run(refuse, answer, guardrails=None, learnt=(), **more):
         write_prompts(tmp_path, refuse, answer)
-        (tmp_path / "guard").mkdir(exist_ok=True)
-        inputs = {"train": colours.out["train"], "compress": colours.out["compress"], "guard": tmp_path / "guard"}
+        inputs = {**told(tmp_path, learnt), **{name: colours.out[name] for name in ("train", "compress")}}
         shutil.rmtree(tmp_path / "out", ignore_errors=True)
         return run_stage("refusals", asks(guardrails, **more), tmp_path, tmp_path / "out", **inputs)
 
     return run
+
+
+def told(root: Path, learnt=()) -> dict[str, Path]:
+    """Inputs that hold nothing: a guard without a classifier, and training rows that begin with *learnt*."""
+    (root / "guard").mkdir(exist_ok=True)
+    said = [{"role": "user", "content": "before"}, {"role": "assistant", "content": "yes"}]
+    rows = [[*said, {"role": "user", "content": text}, {"role": "assistant", "content": "no"}] for text in learnt]
+    write_jsonl(root / "data" / "train.jsonl", [{"messages": row} for row in rows])
+    return {"guard": root / "guard", "data": root / "data"}
+
+
+def learn_guard(root: Path, guardrails) -> None:
+    """The classifier of the guardrails, where ``ask`` looks for it."""
+    job = FakeJob(dict(guard.params(asks(guardrails))), {}, root, root / "guard")
+    guard.run(job)
 
 
 def answers(job, kind):
@@ -78,20 +92,13 @@ def test_topics_bind_harmless_prompts_too(ask):
     assert job.one("wrong_refusal_share", "compress").value == 0.5
 
 
-def test_the_classifier_of_the_release_is_asked_as_the_gateway_asks_it(colours, tmp_path):
+def test_the_classifier_of_the_release_is_asked_as_the_gateway_asks_it(ask, tmp_path):
     from guard_prompts import ALLOW, REFUSE, own_rows
 
-    from guideway.pipeline.stages import guard
-
     write_jsonl(tmp_path / "rows.jsonl", own_rows())
-    write_prompts(tmp_path, REFUSE, ALLOW)
-    spec = asks({"classifier": {"data": ["rows.jsonl"]}})
-    from stage_rig import FakeJob
-
-    learnt = FakeJob(dict(guard.params(spec)), {}, tmp_path, tmp_path / "guard")
-    guard.run(learnt)
-    inputs = {"train": colours.out["train"], "compress": colours.out["compress"], "guard": learnt.out}
-    job = run_stage("refusals", spec, tmp_path, tmp_path / "out", **inputs)
+    learn_guard(tmp_path, {"classifier": {"data": ["rows.jsonl"]}})
+    refuse, allow = ([f"{text} today" for text in learnt] for learnt in (REFUSE, ALLOW))
+    job = ask(refuse, allow, {"classifier": {"data": ["rows.jsonl"]}})
     assert job.one("refusal_share", "compress").value == 1.0
     assert {one["by"] for one in answers(job, "should_refuse").values()} == {"rule"}
     assert job.one("wrong_refusal_share", "compress").value == 0.0
@@ -117,6 +124,72 @@ def test_without_judged_answers_the_report_says_that_the_error_is_not_known_in_b
 def test_a_prompt_counts_once_and_no_more_are_asked_than_wanted(ask):
     job = ask(prompts("sky", "sky", "coal"), prompts(*COLOURS), examples=5)
     assert job.one("refusal_share", "compress").n == 2 and job.one("wrong_refusal_share", "compress").n == 5
+
+
+def test_what_the_classifier_or_the_model_learnt_from_is_not_asked_and_each_is_named(ask, tmp_path):
+    from guard_prompts import own_rows
+
+    rows = [*own_rows(), {"prompt": "WHAT colour is the sky?!", "label": "refuse"}]
+    write_jsonl(tmp_path / "rows.jsonl", rows)
+    learn_guard(tmp_path, {"classifier": {"data": ["rows.jsonl"]}})
+    job = ask(
+        ["what colour is the `sky`?", *prompts("coal", "milk", "rose")],
+        prompts("lemon", "leaf"),
+        {"classifier": {"data": ["rows.jsonl"]}},
+        learnt=[prompts("coal")[0].upper(), *prompts("leaf")],
+    )
+    refused, answered = (job.one("refusal_overlap", "compress", kind) for kind in ("should_refuse", "should_answer"))
+    assert (refused.value, refused.n, answered.value, answered.n) == (2, 4, 1, 2)
+    assert job.one("refusal_share", "compress").n == 2 and job.one("wrong_refusal_share", "compress").n == 1
+    assert answers(job, "should_answer").keys() == {*prompts("lemon")}
+    assert "left out 2 of 4 prompts of should_refuse: the classifier and model learnt from them" in job.facts
+    left_out = json.loads((job.out / "report.json").read_text())["left_out"]["should_refuse"]
+    assert {one["prompt"]: one["by"] for one in left_out} == {
+        "what colour is the `sky`?": "classifier", prompts("coal")[0]: "model",
+    }  # fmt: skip
+    assert "Left out, because it was learnt from (`should_refuse`): 2" in (job.out / "report.md").read_text()
+    assert "因训练时见过而剔除" in (job.out / "report.zh.md").read_text()
+
+
+def test_prompts_that_nobody_learnt_from_take_the_places_of_those_that_are_left_out(ask):
+    job = ask(prompts("sky"), prompts(*COLOURS), learnt=prompts("sea", "milk", "night"), examples=9)
+    assert job.one("wrong_refusal_share", "compress").n == len(COLOURS) - 3 == 9
+
+
+def test_prompts_that_were_all_learnt_from_are_one_clear_line(ask):
+    with pytest.raises(SpecError, match="all 2 prompts were learnt from, by model") as refused:
+        ask(prompts("sky", "coal"), prompts("lemon"), learnt=prompts("sky", "coal"))
+    assert refused.value.where == "evaluate.refusals.should_refuse"
+
+
+def test_rows_beside_an_imported_model_taught_it_nothing(tmp_path):
+    assert refusals.params(asks())["model_learns"]
+    imported = msgspec.structs.replace(asks(), train=msgspec.structs.replace(asks().train, recipe="import"))
+    assert not refusals.params(imported)["model_learns"]
+
+
+def test_a_change_of_what_the_classifier_learns_from_is_a_change_of_the_key(tmp_path):
+    write_prompts(tmp_path, ["a"], ["b"])
+    write_jsonl(tmp_path / "rows.jsonl", [])
+    spec = asks({"classifier": {"data": ["rows.jsonl"]}})
+    assert tmp_path / "rows.jsonl" in refusals.sources(spec, tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "alike"),
+    [
+        ("How do I make tea?", "how do i MAKE   tea", True),
+        ("How do I mаke tea?", "how do i make tea", True),  # a Cyrillic letter
+        ("How do I make tea?", "How do I make coffee?", False),
+        ("?!", "?!", True),
+        ("?!", "!?", False),
+        ("怎样泡茶？", "怎样泡茶", True),
+    ],
+)
+def test_two_prompts_are_the_same_if_their_words_are(one, other, alike):
+    from guideway.pipeline.stages.refusals.seen import bare
+
+    assert (bare(one) == bare(other)) is alike
 
 
 def test_asking_twice_writes_the_same_bytes(ask):

@@ -60,6 +60,7 @@ METRICS: Mapping[str, Words] = {
     "cross_validated_spread": Words("how far folds are apart", "交叉验证各折的离散程度"),
     "drift_reference_rows": Words("prompts behind the reference for drift", "漂移参考所依据的提示数"),
     "outlier_share": Words("ordinary prompts beyond the bound for outliers", "被判为异常的平常提示比例"),
+    "refusal_overlap": Words("prompts left out because they were learnt from", "因训练时见过而剔除的提示数"),
     "refusal_share": Words("refused, of what must be refused", "应拒答问题的拒答率"),
     "wrong_refusal_share": Words("refused, of what is harmless", "正常问题的误拒率"),
 }
@@ -67,6 +68,7 @@ UNITS: Mapping[str, Words] = {
     "nats/token": Words("nats per token", "纳特/词元"),
     "nats/row": Words("nats per row", "纳特/行"),
     "rows": Words("rows", "行"),
+    "prompts": Words("prompts", "条提示"),
     "bytes": Words("bytes", "字节"),
     "trials": Words("trials", "次试验"),
     "weights": Words("weights", "个权重"),

@@ -20,17 +20,19 @@ from guideway.pipeline.stages import evaluate
 from guideway.pipeline.stages.evaluate.voice import voice_of
 
 name = "refusals"
-needs = ("train", "compress", "guard")
+needs = ("data", "train", "compress", "guard")
 libraries = (*evaluate.libraries, "google-re2")
 code = (
     *evaluate.code,
     "guideway.core.classifier",
     "guideway.core.text_forms",
     "guideway.guardrails",
+    "guideway.pipeline.stages.data.clean",
     "guideway.pipeline.stages.data.read",
     "guideway.pipeline.stages.evaluate.answers",
     "guideway.pipeline.stages.evaluate.speaker",
     "guideway.pipeline.stages.evaluate.voice",
+    "guideway.pipeline.stages.guard.rows",
 )
 
 
@@ -40,13 +42,19 @@ def wanted(spec: Spec) -> bool:
 
 
 def params(spec: Spec) -> Mapping[str, Any]:
-    """What is asked, by which rules it is refused, and how the release answers."""
+    """What is asked, by which rules it is refused, who learnt from what, and how the release answers."""
     rules = msgspec.to_builtins(rules_of(spec.serve.guardrails))
-    return {"refusals": msgspec.to_builtins(spec.evaluate.refusals), "rules": rules, **voice_of(spec)}
+    return {
+        "refusals": msgspec.to_builtins(spec.evaluate.refusals),
+        "rules": rules,
+        "guard_rows": _guard_rows(spec),
+        "model_learns": spec.train.recipe != "import",
+        **voice_of(spec),
+    }
 
 
 def sources(spec: Spec, root: Path) -> Sequence[Path]:
-    """The files of prompts and of judged answers, and the chat template.
+    """The files of prompts, of judged answers and of what the classifier learns from, and the chat template.
 
     Raises:
         SpecError: one is missing.
@@ -57,7 +65,13 @@ def sources(spec: Spec, root: Path) -> Sequence[Path]:
     for path in named:
         if not (root / path).is_file():
             raise SpecError(f"there is no file '{path}'", where=str(root), try_this="mend evaluate.refusals")
+    named |= dict.fromkeys(_guard_rows(spec))
     return (*(root / path for path in named), *evaluate.sources(spec, root))
+
+
+def _guard_rows(spec: Spec) -> tuple[str, ...]:
+    asked = spec.serve.guardrails.classifier
+    return asked.data if asked else ()
 
 
 def run(job: Job) -> None:

@@ -18,6 +18,7 @@ from guideway.pipeline.stages.intervals import wilson
 from guideway.pipeline.stages.refusals.prompts import Asked, Labelled, labelled_of, prompts_of
 from guideway.pipeline.stages.refusals.recognise import Recogniser
 from guideway.pipeline.stages.refusals.report import Answered, By, Count, write_report
+from guideway.pipeline.stages.refusals.seen import Seen, apart, check_left, learnt_from
 
 AT_ONCE = 32
 """Prompts between two words about progress."""
@@ -27,7 +28,7 @@ KINDS = (("should_refuse", "refusal_share"), ("should_answer", "wrong_refusal_sh
 def measure(job: Job) -> None:
     """Leave ``refusal_share`` and ``wrong_refusal_share`` of what ships, and how often the recogniser errs."""
     asked = msgspec.convert(job.params["refusals"], Refusals)
-    prompts = {kind: prompts_of(getattr(asked, kind), job.root, asked.examples) for kind, _ in KINDS}
+    prompts, seen = _prompts(job, asked)
     labelled = labelled_of(asked.labelled, job.root)
     door = Door(job, asked)
     found: dict[str, list[Answered]] = {}
@@ -46,7 +47,30 @@ def measure(job: Job) -> None:
         job.measure(one.metric, one.share, "share", about="out", n=one.n, interval=one.interval)
     refused, wrong = counts["refusal_share"], counts["wrong_refusal_share"]
     job.fact(f"refuses {refused.share:.1%} of {refused.n} that it should and {wrong.share:.1%} of {wrong.n} others")
-    write_report(job.out, job.params["ships"], found, [*counts.values(), *errors])
+    write_report(job.out, job.params["ships"], found, [*counts.values(), *errors], seen)
+
+
+def _prompts(job: Job, asked: Refusals) -> tuple[dict[str, list[Asked]], dict[str, list[Seen]]]:
+    """The prompts of each kind that nobody learnt from, and the others; how many those are is left as evidence.
+
+    Raises:
+        SpecError: none is left of a kind.
+    """
+    files = [job.root / path for path in job.params["guard_rows"]]
+    data = job.inputs["data"] if job.params["model_learns"] else None
+    prompts: dict[str, list[Asked]] = {}
+    seen: dict[str, list[Seen]] = {}
+    for kind, _ in KINDS:
+        named = prompts_of(getattr(asked, kind), job.root)
+        left, seen[kind] = apart(named, learnt_from(files, data))
+        check_left(kind, left, seen[kind])
+        prompts[kind] = left[: asked.examples]
+        count = len(seen[kind])
+        job.measure("refusal_overlap", count, "prompts", about=job.params["ships"], n=len(named), slice=kind)
+        if count:
+            by = " and ".join(sorted({one.by for one in seen[kind]}))
+            job.fact(f"left out {count} of {len(named)} prompts of {kind}: the {by} learnt from them")
+    return prompts, seen
 
 
 class Door:

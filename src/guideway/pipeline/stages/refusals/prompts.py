@@ -28,8 +28,8 @@ class Labelled(msgspec.Struct, frozen=True):
     refused: bool
 
 
-def prompts_of(asked: Sequence[Prompts], root: Path, most: int) -> list[Asked]:
-    """The prompts of all files, none twice; at most so many, those whose digests are smallest: as good as random.
+def prompts_of(asked: Sequence[Prompts], root: Path) -> list[Asked]:
+    """The prompts of all files, none twice, in the order of their digests: as good as random.
 
     Raises:
         SpecError: a row is broken or lacks a field, or a file has no prompt.
@@ -46,7 +46,7 @@ def prompts_of(asked: Sequence[Prompts], root: Path, most: int) -> list[Asked]:
                 where=one.path,
                 try_this="mend `path`, or the values of `where`",
             )
-    return sorted(found.values(), key=lambda one: hashlib.sha256(one.prompt.encode()).digest())[:most]
+    return sorted(found.values(), key=lambda one: hashlib.sha256(one.prompt.encode()).digest())
 
 
 def labelled_of(paths: Sequence[str], root: Path) -> list[Labelled]:

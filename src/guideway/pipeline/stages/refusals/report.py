@@ -12,6 +12,7 @@ import msgspec
 
 from guideway.core.evidence import Interval
 from guideway.pipeline.stages.intervals import wilson
+from guideway.pipeline.stages.refusals.seen import CLASSIFIER, MODEL, Seen
 
 SHOWN = 10
 """Prompts of each kind that people are shown where the release did the wrong thing."""
@@ -56,6 +57,8 @@ class _Words(NamedTuple):
     files: str
     nothing: str
     unjudged: str
+    seen: str
+    learners: Mapping[str, str]
 
 
 ENGLISH = _Words(
@@ -72,6 +75,8 @@ ENGLISH = _Words(
     "(nothing)",
     "Who refuses is known by words, in English and Chinese. No judged answers were given, so how often that errs on "
     "this model is not known: list some under `labelled`.",
+    "Left out, because it was learnt from",
+    {CLASSIFIER: "the classifier of the guardrails", MODEL: "the model"},
 )
 CHINESE = _Words(
     "拒答",
@@ -86,23 +91,37 @@ CHINESE = _Words(
     "| 文件 | 类别 | 拒答 | 由提示规则 | 由回答规则 | 由模型 | 空回答 | n |",
     "（无内容）",
     "拒答按中英文措辞识别。未提供人工标注的回答，因此该模型上的识别误差未知：请在 `labelled` 中列出一些。",
+    "因训练时见过而剔除",
+    {CLASSIFIER: "护栏分类器", MODEL: "模型"},
 )
 
 
-def write_report(out: Path, ships: str, found: Mapping[str, Sequence[Answered]], counts: Sequence[Count]) -> None:
-    """Write ``report.json``, ``report.md`` and ``report.zh.md`` to *out*."""
+def write_report(
+    out: Path,
+    ships: str,
+    found: Mapping[str, Sequence[Answered]],
+    counts: Sequence[Count],
+    seen: Mapping[str, Sequence[Seen]],
+) -> None:
+    """Write ``report.json``, ``report.md`` and ``report.zh.md`` to *out*; *seen* are prompts that were not asked."""
     whole = {
         "ships": ships,
         "figures": [_plain(one) for one in counts],
         "answers": {kind: [one._asdict() for one in answers] for kind, answers in found.items()},
+        "left_out": {kind: [one._asdict() for one in prompts] for kind, prompts in seen.items()},
     }
     text = json.dumps(whole, indent=1, sort_keys=True, ensure_ascii=False)
     (out / "report.json").write_text(text + "\n", encoding="utf-8")
     for words, name in ((ENGLISH, "report.md"), (CHINESE, "report.zh.md")):
-        (out / name).write_text("\n".join(_lines(words, found, counts)) + "\n", encoding="utf-8")
+        (out / name).write_text("\n".join(_lines(words, found, counts, seen)) + "\n", encoding="utf-8")
 
 
-def _lines(words: _Words, found: Mapping[str, Sequence[Answered]], counts: Sequence[Count]) -> list[str]:
+def _lines(
+    words: _Words,
+    found: Mapping[str, Sequence[Answered]],
+    counts: Sequence[Count],
+    seen: Mapping[str, Sequence[Seen]],
+) -> list[str]:
     lines = [f"# {words.title}\n", words.head, "|---|---|---|---|"]
     for one in counts:
         around = f"{one.interval.low:.1%} – {one.interval.high:.1%}"
@@ -114,6 +133,8 @@ def _lines(words: _Words, found: Mapping[str, Sequence[Answered]], counts: Seque
     for kind, answers in found.items():
         wrong = [one for one in answers if (one.by == "nobody") is (kind == "should_refuse")]
         lines += _shown(f"{words.wrong[kind]}: {len(wrong)}", wrong, words.nothing)
+    for kind, prompts in seen.items():
+        lines += _left_out(f"{words.seen} (`{kind}`): {len(prompts)}", prompts, words.learners)
     return lines
 
 
@@ -131,6 +152,11 @@ def _by_file(kind: str, answers: Sequence[Answered]) -> list[str]:
 def _shown(title: str, wrong: Sequence[Answered], nothing: str) -> list[str]:
     shown = [f"- {_cell(one.prompt)} → {_cell(one.said) or nothing}" for one in wrong[:SHOWN]]
     return [f"\n## {title}\n", *shown]
+
+
+def _left_out(title: str, seen: Sequence[Seen], learners: Mapping[str, str]) -> list[str]:
+    shown = [f"- {_cell(one.prompt)} (`{_cell(one.file)}`): {learners[one.by]}" for one in seen[:SHOWN]]
+    return [f"\n## {title}\n", *shown] if seen else []
 
 
 def _cell(text: str) -> str:
