@@ -15,7 +15,7 @@ import msgspec
 from guideway.core.errors import GuidewayError
 from guideway.core.events import Event, Progress, StepFailed
 from guideway.kit.files import write_atomic
-from guideway.pipeline.worker import Broke, JobFile, Message, Moved
+from guideway.pipeline.worker import Broke, JobFile, Message, Moved, error_of
 
 Emit = Callable[[Event], None]
 """Told of everything that happens in a build."""
@@ -78,8 +78,7 @@ def _heard(voice: IO[bytes], stage: str, emit: Emit) -> Iterator[Message]:
 def _failure(stage: str, status: int, messages: list[Message], log: Path, emit: Emit) -> GuidewayError:
     broke = next((message for message in messages if isinstance(message, Broke)), None)
     if broke:
-        error = GuidewayError(f"stage {stage} failed: {broke.what}", where=broke.where, try_this=broke.try_this)
-        error.exit_code = broke.exit_code
+        error = error_of(broke, f"stage {stage} failed: ")
     elif status == -signal.SIGKILL:
         error = GuidewayError(
             f"stage {stage} was killed", where=str(log), try_this="if memory ran out: a smaller batch or model"

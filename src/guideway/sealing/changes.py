@@ -10,11 +10,12 @@ from guideway.core.artifact import Digest
 
 
 class Change(msgspec.Struct, frozen=True):
-    """A value under a dotted key; None is not there."""
+    """A value under a dotted key; None is not there. ``default``: on both sides it is a default, or not there."""
 
     key: str
     old: Any
     new: Any
+    default: bool = False
 
 
 class SourceChange(msgspec.Struct, frozen=True):
