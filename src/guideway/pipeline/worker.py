@@ -82,6 +82,13 @@ class Broke(msgspec.Struct, frozen=True, tag="broke"):
     exit_code: int
 
 
+def error_of(broke: Broke) -> GuidewayError:
+    """The error that another process told of."""
+    error = GuidewayError(broke.what, where=broke.where, try_this=broke.try_this)
+    error.exit_code = broke.exit_code
+    return error
+
+
 Message = Measured | Told | Moved | Broke
 
 
