@@ -25,9 +25,9 @@ from guideway.gateway.guard import AnswerGuard, Guard
 from guideway.gateway.guard.guard import FOR_PROGRAMS
 from guideway.gateway.guard.outliers import Weighed
 from guideway.gateway.guard.stream import Row
-from guideway.gateway.guard.tokens import has_tokens
+from guideway.gateway.guard.tokens import field_of_tokens
 from guideway.gateway.marks import marks_of, without_marks
-from guideway.gateway.masking import AS_TEXT, FAILED, Masking
+from guideway.gateway.masking import FAILED, Masking, unreadable
 from guideway.gateway.masking import Prepared as Masked
 from guideway.gateway.names import decoded, understood
 from guideway.gateway.request import Peek, Plain, Request, asking_for_usage
@@ -133,8 +133,8 @@ class Preparation:
             weighed = judged
         elif marks and body:
             body = without_marks(marks, body)
-        if data is not None and self.masking.asks and has_tokens(data):
-            return AS_TEXT
+        if data is not None and self.masking.asks and (field := field_of_tokens(data)) is not None:
+            return unreadable(field)
         masked = self.masking.prepare(body) if body else Masked(b"", None, frozenset())
         if isinstance(masked, ApiError):
             return masked

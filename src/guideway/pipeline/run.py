@@ -30,7 +30,7 @@ from guideway.pipeline.environment import interpreter_for
 from guideway.pipeline.plan import difference, environment_of, key_parts, module_of, needs_of
 from guideway.pipeline.recall import recalled
 from guideway.pipeline.resume import lock_of, resume_of, sweep
-from guideway.pipeline.worker import Broke, JobFile, Measured, Message, Moved, Told
+from guideway.pipeline.worker import Broke, JobFile, Measured, Message, Moved, Told, error_of
 from guideway.pipeline.workshop import Workshop
 from guideway.signing import dsse, statements
 from guideway.store import evidence, ledger, steps
@@ -270,8 +270,7 @@ def _heard(voice: IO[bytes], stage: str, emit: Emit) -> Iterator[Message]:
 def _failure(stage: str, status: int, messages: list[Message], log: Path, emit: Emit) -> GuidewayError:
     broke = next((message for message in messages if isinstance(message, Broke)), None)
     if broke:
-        error = GuidewayError(f"stage {stage} failed: {broke.what}", where=broke.where, try_this=broke.try_this)
-        error.exit_code = broke.exit_code
+        error = error_of(broke, f"stage {stage} failed: ")
     elif status == -signal.SIGKILL:
         error = GuidewayError(
             f"stage {stage} was killed", where=str(log), try_this="if memory ran out: a smaller batch or model"

@@ -11,17 +11,19 @@ import msgspec
 from guideway.core.artifact import Digest, File, short
 from guideway.core.errors import Corrupt
 from guideway.core.evidence import OBSERVER, Evidence, Interval
+from guideway.core.spec.written import written
 from guideway.sealing.side import CLASSIFIER, EMBEDDER, GRAPH, LOCK, MANIFEST, POLICY, SERVE, Side, side
 
 __all__ = ["Difference", "Side", "difference", "side"]
 
 
 class Change(msgspec.Struct, frozen=True):
-    """A value under a dotted key; None is not there."""
+    """A value under a dotted key; None is not there. ``default``: on both sides it is a default, or not there."""
 
     key: str
     old: Any
     new: Any
+    default: bool = False
 
 
 class SourceChange(msgspec.Struct, frozen=True):
@@ -127,7 +129,7 @@ def difference(old: Side, new: Side) -> Difference:
         new=new.release.digest,
         interface=interface,
         data=_data(_manifest(old), _manifest(new)),
-        parameters=_changes(_parameters(old), _parameters(new)),
+        parameters=_parameter_changes(old, new),
         metrics=_metrics(old.evidence, new.evidence),
         files=_files(old.release.files, new.release.files),
         size=Size(old.release.size, new.release.size, new.release.size - old.release.size),
@@ -303,6 +305,13 @@ def _space(one: Side) -> str:
 def _parameters(one: Side) -> dict[str, Any]:
     """The build part of the spec, without the policy, which has a section of its own."""
     return _flat(_without(one.spec, ("policy",)))
+
+
+def _parameter_changes(old: Side, new: Side) -> tuple[Change, ...]:
+    """The changes of both specs, with those marked of which nobody wrote either side."""
+    said = {key for one in (old, new) for key in _flat(written(one.spec))}
+    found = _changes(_parameters(old), _parameters(new))
+    return tuple(msgspec.structs.replace(one, default=one.key not in said) for one in found)
 
 
 def _libraries(one: Side) -> dict[str, Any]:

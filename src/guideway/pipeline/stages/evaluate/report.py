@@ -48,10 +48,15 @@ class SplitReport(msgspec.Struct):
 
 
 class Further(msgspec.Struct):
-    """What was measured on all judged splits together, of the model that ships."""
+    """What was measured on all judged splits together, of the model that ships.
+
+    ``undamaged`` is the figure ``scored``, a share, of the prompts that were damaged then.
+    """
 
     slices: list[Slice] = []
     robustness: list[tuple[str, Figure]] = []
+    undamaged: float = 0.0
+    scored: str = ""
 
 
 def write_report(out: Path, reports: Sequence[SplitReport], ships: str, further: Further) -> None:
@@ -70,12 +75,13 @@ def write_report(out: Path, reports: Sequence[SplitReport], ships: str, further:
         "splits": plain,
         "slices": [_plain(one) for one in further.slices],
         "robustness": {kind: _plain(one) for kind, one in further.robustness},
+        "undamaged": {further.scored: further.undamaged} if further.scored else {},
     }
     text = json.dumps(whole, indent=1, sort_keys=True, ensure_ascii=False)
     (out / "report.json").write_text(text + "\n", encoding="utf-8")
     lines = [f"# Evaluation\n\nThe {NAMES[ships]} model ships.\n"]
     lines += [line for report in reports for line in _split_lines(report, ships)]
-    lines += [*_slice_lines(further.slices), *_damage_lines(further.robustness)]
+    lines += [*_slice_lines(further.slices), *_damage_lines(further)]
     (out / "report.md").write_text("\n".join(lines) + "\n", encoding="utf-8")
 
 
@@ -114,10 +120,16 @@ def _said(one: Slice) -> str:
     return "" if one.kept else "below its floor"
 
 
-def _damage_lines(drops: Sequence[tuple[str, Figure]]) -> list[str]:
+def _damage_lines(further: Further) -> list[str]:
+    drops = further.robustness
     if not drops:
         return []
-    head = ["## Damaged prompts\n", "| damage | drop of the score | 95 % interval | rows |", "|---|---|---|---|"]
+    head = [
+        "## Damaged prompts\n",
+        f"Undamaged: {further.scored} {further.undamaged:.4g}. A drop of 0.05 is five points of it.\n",
+        "| damage | drop | 95 % interval | rows |",
+        "|---|---|---|---|",
+    ]
     return [*head, *(f"| {kind} | {one.value:.4g} | {_around(one)} | {one.n} |" for kind, one in drops), ""]
 
 

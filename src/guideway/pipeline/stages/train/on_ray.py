@@ -23,7 +23,7 @@ from guideway.kit.files import make_folder
 from guideway.kit.machine import machine
 from guideway.pipeline.stages.train.member import BASE
 from guideway.pipeline.stages.train.together import pass_on
-from guideway.pipeline.worker import Broke, Message
+from guideway.pipeline.worker import Broke, Message, error_of
 
 QUIET = {"RAY_USAGE_STATS_ENABLED": "0", "RAY_TRAIN_V2_ENABLED": "1", "RAY_DEDUP_LOGS": "0"}
 """Nothing is reported to anybody, and the log keeps every line."""
@@ -45,9 +45,7 @@ def on_ray(job: Job, base: Path | None, size: int) -> None:
         _look_ahead(job, base, runner)
         broken = _fit(job, base, size, runner)
     if broken:
-        error = GuidewayError(broken.what, where=broken.where, try_this=broken.try_this)
-        error.exit_code = broken.exit_code
-        raise error
+        raise error_of(broken)
 
 
 @contextlib.contextmanager
