@@ -9,8 +9,9 @@ from typing import Any, NamedTuple
 import click
 import msgspec
 
-from guideway.cli.draw import print_json, table
+from guideway.cli.draw import print_json
 from guideway.cli.project import environment_option, json_option, opened, spec_option
+from guideway.cli.tables import table
 from guideway.core.artifact import short
 from guideway.sealing.difference import Change, Data, Difference, FileChange, Files, Metric, difference, side
 from guideway.signing.keys import trusted

@@ -14,7 +14,8 @@ from rich.console import Console
 from rich.live import Live
 from rich.text import Text
 
-from guideway.cli.draw import Emit, Tree, print_json
+from guideway.cli.draw import Emit, print_json
+from guideway.cli.live import Tree
 from guideway.cli.project import environment_option, json_option, opened, release_and, spec_option
 from guideway.core.errors import SpecError, Unavailable
 from guideway.core.events import Progress

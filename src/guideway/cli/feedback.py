@@ -12,9 +12,10 @@ from pathlib import Path
 import click
 import msgspec
 
-from guideway.cli.draw import print_json, table
+from guideway.cli.draw import print_json
 from guideway.cli.project import environment_option, json_option, opened, spec_option
 from guideway.cli.state import writing
+from guideway.cli.tables import table
 from guideway.core.artifact import digest_bytes
 from guideway.core.errors import SpecError
 from guideway.core.feedback import Judgement

@@ -25,8 +25,10 @@ OPTIONS: dict[str, tuple[str, ...]] = {
     "int8": ("block_size=128",),
     "int4": ("algo_config=k_quant_mixed",),
 }
-"""The builder's default for int4 flips ten times as many answers as ``k_quant_mixed``. Eight bits need no scale for each
-32 weights: with one for 128 they are a fifth faster and a tenth smaller, and moved no further than by other exporters.
+"""The builder's default for int4 flips ten times as many answers as ``k_quant_mixed``.
+
+Eight bits need no scale for each 32 weights: with one for 128 they are a fifth faster and a tenth smaller, and no
+further away than other exporters'.
 """
 precisions = tuple(OPTIONS)
 ALWAYS = ("hf_remote=false", "hf_token=false")
