@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable
-from concurrent.futures import Executor
+from functools import cached_property
 
 import msgspec
 
-from guideway.core.protocols import Clock
 from guideway.core.rollout import EnvironmentState, Phase
 from guideway.fleet.decide import (
     Action,
@@ -22,35 +19,23 @@ from guideway.fleet.decide import (
     StopGateway,
     reroute,
 )
-from guideway.fleet.gateways import Gateways
-from guideway.fleet.host import Host
 from guideway.fleet.means import Means
 from guideway.fleet.project import project_keys, project_route
 from guideway.fleet.replicas import Replicas
 from guideway.fleet.routes import ready, route_of
 from guideway.fleet.view import View, spare
 from guideway.store import fleet, ledger
-from guideway.store.database import Database
-from guideway.store.home import Home
 
 
 class Acting(Means):
     """Sees and acts; when is the controller's to say. The arguments are those of `Means`."""
 
-    def __init__(
-        self,
-        home: Home,
-        database: Database,
-        host: Host,
-        gateways: Gateways,
-        clock: Clock,
-        *,
-        steady: Callable[[], float] = time.monotonic,
-        pool: Executor | None = None,
-    ) -> None:
-        super().__init__(home, database, host, gateways, clock, steady=steady, pool=pool)
-        self.replicas = Replicas(self, self._view)
-        self._keyed: set[str] = set()
+    _keyed: frozenset[str] = frozenset()
+
+    @cached_property
+    def replicas(self) -> Replicas:
+        """Their life, of every environment."""
+        return Replicas(self, self._view)
 
     def _view(self, state: EnvironmentState) -> View:
         name = state.name
@@ -169,7 +154,7 @@ class Acting(Means):
         keys = self.home.environment(environment) / "keys.json"
         if environment not in self._keyed or self.home.shared or not keys.exists():
             project_keys(self.home, self.database, environment)
-            self._keyed.add(environment)
+            self._keyed |= {environment}
         route = project_route(self.home, self.database, environment)
         if route:
             self.lately.projected(route)
