@@ -24,8 +24,8 @@ def broke(code):
 
 def raised_on_ray(code, monkeypatch):
     """What training on a cluster raises whose worker says that it broke with *code*."""
-    monkeypatch.setattr(on_ray, "_joined", lambda runner: contextlib.nullcontext())
-    for name in ("_check_room", "_look_ahead"):
+    monkeypatch.setattr(on_ray, "joined", lambda runner: contextlib.nullcontext())
+    for name in ("check_room", "_look_ahead"):
         monkeypatch.setattr(on_ray, name, lambda *_: None)
     monkeypatch.setattr(on_ray, "_fit", lambda *_: broke(code))
     with pytest.raises(GuidewayError) as error:
