@@ -88,7 +88,8 @@ def vllm(folder: Path, precision: str) -> Iterator[Contender]:
     port, model = free_port(), str(folder / {"fp32": "hf", "w8a8": "vllm-w8a8"}[precision])
     dtype = {"fp32": "float32", "w8a8": "bfloat16"}[precision]
     argv = (interpreter(), "-m", "vllm.entrypoints.openai.api_server", "--model", model, "--dtype", dtype,
-            "--served-model-name", NAME, "--no-enable-prefix-caching", "--host", "127.0.0.1", "--port", str(port))  # fmt: skip
+            "--served-model-name", NAME, "--no-enable-prefix-caching",
+            "--host", "127.0.0.1", "--port", str(port))  # fmt: skip
     env = {**os.environ, "VLLM_CPU_KVCACHE_SPACE": "1", "VLLM_NO_USAGE_STATS": "1", "HF_HUB_OFFLINE": "1",
            "VLLM_LOGGING_LEVEL": "WARNING", "OMP_NUM_THREADS": str(threads())}  # fmt: skip
     with _server(f"vllm {precision}", argv, env, port, NAME) as contender:

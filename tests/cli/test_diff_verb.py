@@ -14,11 +14,12 @@ import click
 import msgspec
 import pytest
 
-from guideway.cli.diff import MOST, draw, sections, size, value
+from guideway.cli.diff import MOST, Section, draw, sections, size, value
 from guideway.core.artifact import Artifact, File
 from guideway.core.evidence import OBSERVER, Evidence, Interval, Producer, Subject
 from guideway.core.release import Release
-from guideway.sealing.difference import Side, difference
+from guideway.core.spec import Data, Privacy, Source, Spec, Train, build_part
+from guideway.sealing.difference import Difference, Side, difference
 from guideway.sealing.pack import attach, pack
 from guideway.signing import dsse, statements
 from guideway.signing.keys import signer
@@ -174,6 +175,34 @@ def test_long_tables_are_cut_and_say_so(capsys):
         draw(section)
     said = capsys.readouterr().out
     assert f"key{MOST - 1}" in said and f"key{MOST}" not in said and "… and 5 more (--json shows all)" in said
+
+
+def parameters(found: Difference) -> Section:
+    return next(one for one in sections(found) if one.title == "Parameters")
+
+
+def of_recipe(**train: Any) -> Side:
+    """A side as a release holds it: every default is written out."""
+    spec = Spec(guideway=1, name="m", data=Data(sources=(Source(path="a.jsonl"),)), train=Train(**train))
+    return bare(msgspec.json.decode(msgspec.json.encode(build_part(spec))))
+
+
+def test_what_decides_about_a_model_stands_first_and_is_never_cut(capsys):
+    base = "models/a-rather-long-name-of-a-base-1"
+    old, new = of_recipe(), of_recipe(recipe="lora", base=base, batch=4, privacy=Privacy(epsilon=8.0))
+    draw(parameters(difference(old, new)))
+    lines = [" ".join(line.split()) for line in capsys.readouterr().out.splitlines() if line]
+    assert "of them by defaults alone" in lines[0]
+    assert lines[2:4] == [f"train.base – {base}", "train.recipe scratch lora"]
+    assert lines.index("train.batch 32 4") < min(at for at, line in enumerate(lines) if "train.privacy.delta" in line)
+
+
+def test_however_many_sources_a_spec_names_each_is_shown(capsys):
+    sources = [{"path": f"{number:02d}.jsonl"} for number in range(MOST + 5)]
+    found = difference(bare({"data": {"sources": []}}), bare({"aa": 1, "data": {"sources": sources}}))
+    draw(parameters(found))
+    said = capsys.readouterr().out
+    assert all(one["path"] in said for one in sources) and "aa" not in said.split()
 
 
 def test_without_signed_figures_it_says_so():

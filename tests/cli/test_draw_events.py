@@ -8,7 +8,10 @@ import json
 import pytest
 from rich.console import Console
 
-from guideway.cli.draw import SPINNER, JsonLines, PlainLines, Tree, drawn, duration, table
+from guideway.cli.draw import JsonLines, PlainLines, drawn
+from guideway.cli.live import Tree
+from guideway.cli.steps import SPINNER, duration
+from guideway.cli.tables import table
 from guideway.core.events import Note, Progress, StepFailed, StepFinished, StepPlanned, StepStarted
 
 
@@ -115,3 +118,9 @@ def test_json_lines_come_only_when_they_are_asked_for(capsys, as_json, said):
 @pytest.mark.parametrize(("seconds", "text"), [(0.44, "0.4 s"), (12.3, "12 s"), (125.0, "2 m 05 s")])
 def test_durations_are_short(seconds, text):
     assert duration(seconds) == text
+
+
+def test_words_of_others_cannot_steer_the_terminal(capsys: pytest.CaptureFixture[str]) -> None:
+    lines = PlainLines(lambda: 0.0)
+    lines.take(Note("one\x1b[2Jtwo\x9b0m\rthree"))
+    assert capsys.readouterr().out == " › one[2Jtwo0mthree\n"

@@ -2,12 +2,23 @@
 
 from __future__ import annotations
 
+import errno
+import itertools
 import json
+import sys
 import time
+from pathlib import Path
 
 import msgspec
 import pytest
+from click.testing import CliRunner
 
+sys.path.append(str(Path(__file__).parents[1] / "sealing"))
+
+from fault_rig import Faults, fails, killed_at
+
+from guideway.cli.feedback import command
+from guideway.core.artifact import digest_bytes
 from guideway.core.feedback import Judgement
 from guideway.store import feedback, ledger
 from guideway.store.database import Database
@@ -133,3 +144,72 @@ def test_prompts_that_are_not_kept_by_order_are_not_exported(project, home):
     assert (
         "--licence says nothing" in project("feedback", "export", "-o", "x", "--licence", " ", "--consent", "y").stderr
     )
+
+
+class Exports:
+    """Exports of one judgement in this process, each told by what it left: the file, the line, and hidden files."""
+
+    def __init__(self, project, home):
+        waits(home, msgspec.structs.replace(A, at=time.time()))
+        keeps_prompts(project, home, logged("b" * 48, "not asked"), logged("a" * 48, "six times seven?"))
+        self.home, self.out = home, project.folder / "out" / "rows.jsonl"
+        self.argv = ["export", "-o", str(self.out), *RIGHTS, "-f", str(project.folder / "guideway.yaml")]
+        assert self.run().exit_code == 0
+        self.whole, self.digest = self.out.read_bytes(), digest_bytes(self.out.read_bytes())
+
+    def run(self):
+        return CliRunner().invoke(command, self.argv)
+
+    def lines(self):
+        with Database(self.home.database) as database:
+            return [line.data["file"] for line in ledger.entries(database, what="feedback exported")]
+
+    def left(self, work):
+        """Whether *work* went on to its end; the file that is there then, new lines, and hidden files."""
+        for path in self.out.parent.iterdir():
+            path.unlink()
+        before = len(self.lines())
+        ended = work()
+        found = self.out.read_bytes() if self.out.exists() else None
+        hidden = [path.read_bytes() for path in self.out.parent.glob(".*")]
+        return ended, found, self.lines()[before:], hidden
+
+
+@pytest.fixture
+def exports(project, home):
+    return Exports(project, home)
+
+
+@pytest.mark.thorough
+def test_an_export_that_is_killed_anywhere_leaves_no_file_without_a_line_and_behind_a_line_all_its_bytes(exports):
+    unnamed = 0
+    for at in itertools.count(1):
+        killed, found, lines, hidden = exports.left(lambda at=at: killed_at(at, exports.run))
+        assert found in (None, exports.whole) and lines in ([], [exports.digest]), at
+        if found is not None:
+            assert lines, at
+        elif lines:  # only the name is missing
+            assert hidden == [exports.whole], at
+            unnamed += 1
+        if not killed:
+            break
+    assert at > 8 and unnamed == 3, "between the line and the name there are three calls: mode, disk and name"
+    assert (found, lines, hidden) == (exports.whole, [exports.digest], [])
+
+
+@pytest.mark.thorough
+def test_an_export_that_fails_anywhere_leaves_neither_and_nothing_hidden(exports):
+    for at in itertools.count(1):
+        faults = Faults(fails(errno.ENOSPC), at=at)
+
+        def run(faults=faults):
+            with faults.armed():
+                exports.run()
+
+        _, found, lines, hidden = exports.left(run)
+        if len(faults.seen) < at:
+            break
+        assert found in (None, exports.whole) and hidden == [], at
+        if faults.seen[at - 1] != "replace":
+            assert lines == ([] if found is None else [exports.digest]), at
+    assert at > 8

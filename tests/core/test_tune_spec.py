@@ -41,6 +41,7 @@ def test_a_whole_search_is_read(tmp_path):
     assert tune.search["learning_rate"] == Dimension(low=1e-4, high=1e-2, log=True)
     assert tune.search["batch"].choices == (16, 32)
     assert (tune.trials, tune.minutes, tune.parallel, tune.prune, tune.repeats) == (20, 30.0, 2, True, 3)
+    assert tune.folds == 0 and loaded(tmp_path, WHOLE + "  folds: 5\n").tune.folds == 5
 
 
 def test_a_spec_without_a_search_has_the_build_part_that_it_always_had(tmp_path):
@@ -88,9 +89,13 @@ def test_a_quoted_exponent_stays_text(tmp_path):
         (search("weight_decay: {low: 0, high: 1, step: 1e-6}", sampler="grid"), "8: the grid has more than 10,000"),
         (search("batch: {choices: [8]}", sampler="gp", backend="hyperopt"), "7: hyperopt has no sampler 'gp'"),
         (search("batch: {choices: [8]}", sampler="tpp"), "7: tune.sampler: 'tpp' is not one of gp, grid, random, tpe"),
+        (search("batch: {choices: [8]}", folds="1"), "7: one fold leaves nothing to train on (5, or 0 for one"),
+        (search("batch: {choices: [8]}", folds="21"), "7: tune.folds: must be at most 20"),
         (search("steps: {low: 5, high: 9}", steps="7"), "7: tune.steps fixes what tune.search looks for"),
         (search("lora.rank: {choices: [4, 8]}"), "8: recipe 'scratch' does not read 'lora.rank'"),
         (search("batch: {choices: [4, 8]}") + "train: {recipe: full, base: b, privacy: {epsilon: 3}}\n",
+         "6: trials on private rows would spend privacy that no budget counts"),
+        (search("batch: {choices: [4, 8]}", folds="5") + "train: {recipe: full, base: b, privacy: {epsilon: 3}}\n",
          "6: trials on private rows would spend privacy that no budget counts"),
         ("tune: {search: {}}\n", "6: tune.search: must not be empty"),
         (search("batch: {choices: [8]}", repeats="2"), "7: tune.repeats: must be at least 3"),

@@ -412,7 +412,7 @@ def test_after_a_promotion_a_release_that_fails_is_told_of_and_left_to_people(fl
 
 
 def test_evidence_that_would_stop_a_retry_at_once_refuses_it_where_a_person_reads_why(fleet):
-    from guideway.fleet.orders import _check_evidence
+    from guideway.fleet.begin import check_evidence as _check_evidence
 
     rollout, users = begun(fleet)
     users.until_over(rollout, wrong=bad)

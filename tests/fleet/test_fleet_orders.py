@@ -15,7 +15,8 @@ from guideway.core.errors import Refused, SpecError
 from guideway.core.rollout import Phase, Shape
 from guideway.core.spec.rollout import Rollout as Asked
 from guideway.fleet import orders, steer
-from guideway.fleet.orders import JUST_NOW, _begin
+from guideway.fleet.begin import begin as _begin
+from guideway.fleet.orders import JUST_NOW
 from guideway.store import fleet as rows
 
 SPEC = SimpleNamespace(rollout=Asked(bake=300.0))

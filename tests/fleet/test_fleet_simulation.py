@@ -18,7 +18,7 @@ from simulation.run import run
 from system_rig import drill
 
 from guideway.core.rollout import Phase
-from guideway.fleet import controller, decide
+from guideway.fleet import acting, decide
 from guideway.fleet.controller import Controller
 from guideway.store import canaries
 
@@ -66,7 +66,7 @@ def by_the_wall(self, state):
         (Controller, "_view", by_the_wall, 82, "of the release before is stopped while"),
         (Controller, "_reroute", lambda self, state: None, 2, "is over, and its candidate is on the route"),
         (canaries, "put_positions", lambda *some: None, 0, "counted"),
-        (controller, "project_route", lambda *some: None, 0, "the file does not follow the row"),
+        (acting, "project_route", lambda *some: None, 0, "the file does not follow the row"),
     ],
 )
 def test_the_simulation_finds_what_is_wrong(monkeypatch, room, name, mutant, seed, said):

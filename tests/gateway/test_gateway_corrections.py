@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import json
 import time
-from types import SimpleNamespace
 
 import msgspec
 import pytest
 from gateway_paper import chat_or_stream
-from gateway_rig import MODEL, OPTIONS, Client
+from gateway_rig import MODEL, OPTIONS, Client, wait_for
 from guard_rig import CHUNKS, cut, flow
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -17,6 +16,8 @@ from hypothesis import strategies as st
 from guideway.core.guardrails import DenyRule, Guardrails
 from guideway.core.terms import Terms
 from guideway.gateway.corrections import Corrections, read_corrections
+from guideway.gateway.corrections_file import CorrectionsFile
+from guideway.gateway.guard.corrected import AT_ONCE
 
 DAY = 86_400.0
 NOW = 1_800_000_000.0  # 2027-01-15
@@ -111,6 +112,15 @@ def test_what_a_correction_costs_grows_with_the_answer_and_not_with_its_square()
 def test_a_match_that_looks_another_way_without_what_surrounds_it_is_of_its_own_rule():
     rules = [rule("border", pattern=r"ab\b", answer="1"), rule("any", exact="ab", answer="2")]
     assert put_right(made_of(*rules), "ab abc ab.") == ("1 2c 1.", ("border", "any", "border"))
+
+
+def test_of_very_many_rules_the_first_of_two_that_begin_together_still_counts():
+    others = [rule(f"r{number}", exact=f"word{number}") for number in range(AT_ONCE + 5)]
+    rules = [rule("long", exact="ten grams", answer="1"), *others, rule("short", exact="ten", answer="2")]
+    assert put_right(made_of(*rules), "ten grams, ten, word3") == ("1, 2, right", ("long", "short", "r3"))
+    assert put_right(made_of(*rules[::-1]), "ten grams") == ("2 grams", ("short",))
+    asked = made_of(*(rule(f"p{number}", "prompt", pattern=f"word{number}\\b") for number in range(AT_ONCE + 5)))
+    assert asked.answer(ask(f"is it word{AT_ONCE + 4}?")).name == f"p{AT_ONCE + 4}"
 
 
 def ask(text, **more):
@@ -286,7 +296,7 @@ def test_a_corrected_request_is_no_unit_of_a_rollout(made, replica):
     assert [(record.why_not, record.cache) for record in seen] == [("corrected", "corrected"), ("no rollout", "bypass")]
 
 
-def test_workers_follow_the_file(tmp_path):
+def test_workers_follow_the_file(tmp_path, loop):
     from guideway.core.route import GatewaySettings
     from guideway.gateway.equip import equip
 
@@ -297,21 +307,109 @@ def test_workers_follow_the_file(tmp_path):
     (followed,) = plane_of.files
     assert followed.look() and plane_of.plane.corrections.of_answers
     path.write_bytes(b"{")
-    assert not followed.look() and plane_of.plane.corrections.of_answers, "a mistake changes nothing"
+    loop.call(followed.look)
+    wait_for(lambda: not loop.call(lambda: followed._busy), what="the look at the mistake")
+    assert plane_of.plane.corrections.of_answers, "a mistake changes nothing"
     path.write_bytes(b"")
-    assert followed.look() and not plane_of.plane.corrections.any
+    loop.call(followed.look)
+    wait_for(lambda: not plane_of.plane.corrections.any, what="the end of all rules")
 
 
-def test_a_worker_that_starts_beside_a_mistake_begins_with_what_was_good(tmp_path):
-    from guideway.gateway.equip import _corrections
+class Aside:
+    """Does work when it is told to, as a thread does it some time."""
 
-    def worker():
-        plane = SimpleNamespace(corrections=Corrections(lambda: NOW))
-        return plane, _corrections(plane, tmp_path / "corrections", tmp_path)
+    def __init__(self):
+        self.waiting = []
 
-    (tmp_path / "corrections").write_bytes(file_of(rule(exact="x")))
-    _, followed = worker()
-    assert followed.look()
+    def __call__(self, work, done):
+        self.waiting.append((work, done))
+
+    def work(self):
+        work, done = self.waiting.pop(0)
+        try:
+            found = work()
+        except Exception as error:
+            found = error
+        done(found)
+
+
+class Worker:
+    """A worker that follows ``corrections`` in *folder*."""
+
+    def __init__(self, folder, *, at=NOW):
+        self.path, self.now, self.aside = folder / "corrections", at, Aside()
+        self.corrections = Corrections(lambda: self.now)
+        self.file = CorrectionsFile(self.path, self.corrections, self.aside, lambda: 0, folder / "kept")
+
+    def write(self, data):
+        self.path.write_bytes(data)
+        return self.file.look()
+
+    def said(self, text="a b"):
+        return put_right(self.corrections, text)[0]
+
+
+@pytest.fixture
+def worker(tmp_path):
+    return Worker(tmp_path)
+
+
+def test_what_is_there_at_the_start_holds_before_anybody_is_served(worker):
+    assert worker.write(file_of(rule(exact="a"))) and worker.said() == "right b" and not worker.aside.waiting
+
+
+def test_a_change_is_made_ready_aside_and_what_held_before_holds_until_then(worker):
+    worker.write(file_of(rule(exact="a")))
+    worker.write(file_of(rule(exact="b")))
+    assert worker.said() == "right b" and len(worker.aside.waiting) == 1
+    worker.aside.work()
+    assert worker.said() == "a right"
+
+
+def test_of_changes_that_come_meanwhile_the_newest_holds_and_one_is_made_ready_at_a_time(worker):
+    worker.write(b"")
+    for text in ("a", "b", "a b"):
+        worker.write(file_of(rule(exact=text)))
+        assert len(worker.aside.waiting) == 1
+    worker.aside.work()
+    worker.aside.work()
+    assert worker.said() == "right" and not worker.aside.waiting
+
+
+def test_a_mistake_is_told_once_and_the_next_content_is_taken(worker, capsys):
+    worker.write(file_of(rule(exact="a")))
+    worker.write(b"{")
+    worker.aside.work()
+    assert not worker.file.look() and not worker.aside.waiting and worker.said() == "right b"
+    kept = [json.loads(line) for line in capsys.readouterr().err.splitlines()][-1]
+    assert kept["event"] == "file kept as it was" and kept["why"].startswith("line 1")
+    worker.write(file_of(rule(exact="b")))
+    worker.aside.work()
+    assert worker.said() == "a right"
+
+
+def test_a_rule_that_ends_does_so_at_once_and_the_others_are_made_ready_again_aside(worker):
+    worker.write(file_of(rule("old", exact="a", expires="2027-01-15"), rule("b", exact="b"), rule("c", exact="c")))
+    worker.now += DAY
+    assert worker.said("a b c") == "a right right" and not worker.aside.waiting and worker.corrections.stale
+    worker.file.look()
+    worker.aside.work()
+    assert not worker.corrections.stale and worker.said("a b c") == "a right right"
+
+
+def test_a_worker_that_starts_beside_a_mistake_begins_with_what_was_good(tmp_path, worker):
+    worker.write(file_of(rule(exact="b")))
+    worker.write(file_of(rule(exact="a")))
+    worker.aside.work()
     (tmp_path / "corrections").write_bytes(b"{")
-    plane, followed = worker()
-    assert not followed.look() and put_right(plane.corrections, "x")[0] == "right"
+    other = Worker(tmp_path)
+    assert not other.file.look() and other.said() == "right b"
+    other.path.unlink()
+    other.file.look()
+    assert other.said() == "right b", "a file that is gone withdraws nothing"
+
+
+def test_a_copy_that_cannot_be_written_keeps_no_rule_from_holding(tmp_path, worker):
+    (tmp_path / "kept").mkdir()
+    worker.write(file_of(rule(exact="a")))
+    assert worker.said() == "right b"

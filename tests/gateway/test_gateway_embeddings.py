@@ -52,11 +52,13 @@ def test_a_replica_embeds_a_text_without_its_personal_data(gateway, replica, cli
     assert "jo@example.com" not in str(asked) and "[EMAIL_1]" in str(asked)
 
 
-def test_token_ids_are_refused_because_nobody_here_can_read_them(gateway, replica, client):
+@pytest.mark.parametrize("ids", [[1, 2, 3], [[1, 2, 3]], ["a", [1]]])
+def test_token_ids_are_refused_because_nobody_here_can_read_them(gateway, replica, client, ids):
     one = replica()
     gateway.serve(one)
-    reply = client.ask(path=PATH, body=asking([[1, 2, 3]]))
-    assert (reply.status, reply.json()["error"]["code"]) == (400, "personal_data")
+    reply = client.ask(path=PATH, body=asking(ids))
+    error = reply.json()["error"]
+    assert (reply.status, error["code"], error["param"]) == (400, "personal_data", "input")
     assert one.asked == []
 
 

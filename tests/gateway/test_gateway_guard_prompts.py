@@ -176,6 +176,7 @@ def test_no_way_of_writing_tokens_passes_a_rule_that_would_have_to_read_them(bod
     refused = DENIES.check(body)
     assert refused is not None
     assert (refused.code, "tokens" in refused.message) == ("content_filter", True)
+    assert refused.param in body, "the field that the client sent"
     assert code_of(release(), body) is None
 
 

@@ -9,7 +9,7 @@ import msgspec
 import pytest
 
 from guideway.core.errors import Unavailable
-from guideway.core.spec import Architecture, Spec, Tune
+from guideway.core.spec import Architecture, Runner, Spec, Tune
 from guideway.core.spec.tune import Dimension
 from guideway.kit.machine import Machine
 from guideway.pipeline.needs import fitting_batch, needs, shape_of, training_memory
@@ -95,6 +95,10 @@ def test_a_search_takes_the_time_of_its_trials_and_the_memory_of_those_at_once(t
     tight = preflight(asked, Path("/nowhere"), Machine(10**12, room, 10**12), None)
     assert tight.tight and tight.advice == "tune.parallel: 2"
     assert not preflight(plain, Path("/nowhere"), Machine(10**12, room, 10**12), None).tight
+    folded = msgspec.structs.replace(asked, tune=msgspec.structs.replace(tune, folds=4))
+    assert preflight(folded, tmp_path, LARGE, speed=1e11).seconds == pytest.approx(alone.seconds * (1 + 40 * 0.5 + 6))
+    elsewhere = msgspec.structs.replace(asked, runner=Runner(kind="ray", address="10.0.0.5:6379"))
+    assert not preflight(elsewhere, Path("/nowhere"), Machine(10**12, room, 10**12), None).tight
 
 
 def test_a_full_disk_is_seen_before_anything_is_written():

@@ -17,6 +17,7 @@ from guideway.core.artifact import digest_of, short
 from guideway.core.errors import GuidewayError, Unavailable
 from guideway.core.events import Progress, StepFailed, StepFinished, StepStarted
 from guideway.kit.files import locked
+from guideway.pipeline import process
 from guideway.pipeline import run as run_room
 from guideway.pipeline.plan import key_parts
 from guideway.signing import dsse
@@ -92,7 +93,7 @@ def test_the_evidence_of_every_step_is_kept_as_rows_with_its_envelope_and_signer
 def test_a_stage_does_not_learn_where_the_state_is(monkeypatch):
     monkeypatch.setenv("GUIDEWAY_STATE", "postgresql://ann:s3cret@db/x")
     monkeypatch.setenv("ANOTHER", "one")
-    assert "GUIDEWAY_STATE" not in run_room._environment() and run_room._environment()["ANOTHER"] == "one"
+    assert "GUIDEWAY_STATE" not in process._environment() and process._environment()["ANOTHER"] == "one"
 
 
 def test_evidence_is_about_the_digest_that_was_measured(project):

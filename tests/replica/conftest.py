@@ -30,6 +30,7 @@ export(Path(sys.argv[1]), Path(sys.argv[2]), sys.argv[3])
 def models(tmp_path_factory: pytest.TempPathFactory) -> SimpleNamespace:
     """Folders ``hf``, ``fp32``, ``int8`` of one tiny random model, and ``cases``: prompts and reference answers.
 
+    ``chosen`` is ``fp32`` with the input that says from which token on it scores, as stage compress leaves it.
     ``scores`` are those of the reference, for every prompt with its answer.
     """
     base = tmp_path_factory.getbasetemp()
@@ -52,7 +53,8 @@ def models(tmp_path_factory: pytest.TempPathFactory) -> SimpleNamespace:
     cases = [(case["prompt"], case["answer"]) for case in json.loads((folder / "reference.json").read_text())]
     with np.load(folder / "scores.npz") as saved:
         scores = [saved[str(number)] for number in range(len(cases))]
-    return SimpleNamespace(hf=folder / "hf", fp32=folder / "fp32", int8=folder / "int8", cases=cases, scores=scores)
+    folders = {name: folder / name for name in ("hf", "fp32", "int8", "chosen")}
+    return SimpleNamespace(**folders, cases=cases, scores=scores)
 
 
 @pytest.fixture(scope="session")

@@ -1,6 +1,7 @@
 """Makes a tiny random Llama, its exports, and the reference answers. Run in a process of its own: it needs torch."""
 
 import json
+import shutil
 import sys
 from pathlib import Path
 
@@ -9,6 +10,8 @@ import torch
 from onnxruntime_genai.models.builder import create_model, parse_extra_options
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
+
+from guideway.pipeline.stages.formats.scored import choose_scored
 
 SENTENCES = [
     "The module heapq has heappush, which keeps a heap in order.",
@@ -91,6 +94,8 @@ def main(folder: Path) -> None:
     np.savez(folder / "scores.npz", **scores(llama, cases))
     for precision in ("fp32", "int8"):
         export(folder / "hf", folder / precision, precision)
+    shutil.copytree(folder / "fp32", folder / "chosen")
+    assert choose_scored(folder / "chosen" / "model.onnx")
 
 
 if __name__ == "__main__":

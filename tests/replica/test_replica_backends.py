@@ -34,6 +34,11 @@ def int8(models: SimpleNamespace) -> OnnxBackend:
 
 
 @pytest.fixture(scope="module")
+def chosen(models: SimpleNamespace) -> OnnxBackend:
+    return OnnxBackend(models.chosen, slots=3)
+
+
+@pytest.fixture(scope="module")
 def reference_of() -> Callable[..., Any]:
     """The class of the reference, imported only where it is needed: torch takes seconds."""
     return importlib.import_module("guideway.replica.torch_backend").TorchBackend
@@ -48,11 +53,11 @@ def reference(models: SimpleNamespace, reference_of: Callable[..., Any]) -> Any:
 def empty(request: pytest.FixtureRequest) -> Iterator[None]:
     """Every test leaves the shared backends without rows."""
     yield
-    for name in {"fp32", "int8", "reference"} & set(request.fixturenames):
+    for name in {"fp32", "int8", "chosen", "reference"} & set(request.fixturenames):
         request.getfixturevalue(name).reset()
 
 
-@pytest.mark.parametrize("which", ["fp32", pytest.param("reference", marks=TORCH)])
+@pytest.mark.parametrize("which", ["fp32", "chosen", pytest.param("reference", marks=TORCH)])
 def test_greedy_answers_of_a_ragged_crowd_are_those_of_transformers(
     which: str, models: SimpleNamespace, request: pytest.FixtureRequest
 ) -> None:
@@ -78,7 +83,7 @@ def test_joining_and_leaving_between_steps_changes_no_answer(
         assert work.answer == answer[: work.limit]
 
 
-@pytest.mark.parametrize("which", ["fp32", pytest.param("reference", marks=TORCH)])
+@pytest.mark.parametrize("which", ["fp32", "chosen", pytest.param("reference", marks=TORCH)])
 def test_a_prompt_read_beside_others_who_come_and_go_is_answered_as_if_read_at_once(
     which: str, models: SimpleNamespace, request: pytest.FixtureRequest
 ) -> None:
@@ -94,7 +99,7 @@ def test_a_prompt_read_beside_others_who_come_and_go_is_answered_as_if_read_at_o
     ]
 
 
-@pytest.mark.parametrize("which", ["fp32", pytest.param("reference", marks=TORCH)])
+@pytest.mark.parametrize("which", ["fp32", "chosen", pytest.param("reference", marks=TORCH)])
 @pytest.mark.parametrize("length", [1, 33, 280])
 def test_a_prompt_that_begins_with_what_was_learned_is_answered_as_if_read(
     which: str, length: int, models: SimpleNamespace, request: pytest.FixtureRequest
@@ -111,7 +116,7 @@ def test_a_prompt_that_begins_with_what_was_learned_is_answered_as_if_read(
     assert [work.answer for work in works] == [answer, models.cases[2][1], answer[:9]]
 
 
-@pytest.mark.parametrize("which", ["fp32", pytest.param("reference", marks=TORCH)])
+@pytest.mark.parametrize("which", ["fp32", "chosen", pytest.param("reference", marks=TORCH)])
 def test_what_was_read_and_forgotten_leaves_no_trace(
     which: str, models: SimpleNamespace, request: pytest.FixtureRequest
 ) -> None:
@@ -220,7 +225,7 @@ def test_an_empty_prompt_is_refused(fp32: OnnxBackend) -> None:
         generate_all(fp32, [[]], 5, stop_ids=())
 
 
-@pytest.mark.parametrize("which", ["fp32", pytest.param("reference", marks=TORCH)])
+@pytest.mark.parametrize("which", ["fp32", "chosen", pytest.param("reference", marks=TORCH)])
 @pytest.mark.parametrize("length", [0, 321])
 def test_a_sequence_that_does_not_fit_is_refused(which: str, length: int, request: pytest.FixtureRequest) -> None:
     with pytest.raises(ValueError, match=f"{length} tokens"):

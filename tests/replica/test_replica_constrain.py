@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from replica_fakes import byte_tokenizer, piece_tokenizer, words_tokenizer
 
-from guideway.replica.constrain.automaton import Expressions, Node, TooLargeError
+from guideway.replica.constrain.automaton import NODES, Expressions, Node, TooLargeError
 from guideway.replica.constrain.constraint import Constraint, Triggered
 from guideway.replica.constrain.grammar import DEPTH, Json
 from guideway.replica.constrain.masks import Masks, Tokens
@@ -22,7 +22,12 @@ from guideway.replica.spelling import Spelling, spell
 BYTES, PIECES = byte_tokenizer(), piece_tokenizer()
 TOKENS = {name: Tokens(spell(one) or []) for name, one in (("bytes", BYTES), ("pieces", PIECES))}
 END = 2
-PERSON = {
+VARIED = Tokens(
+    [None, None, None, *(bytes((byte,)) for byte in range(256))]
+    + [first + bytes((byte,)) for first in (b'"', b'"}', b"\\", b"\n", b" \t", b",", b'":') for byte in range(256)]
+)
+"""Every byte, and many pairs that mean something in JSON: as many tokens as possible that end a text, or do not."""
+PERSON: dict[str, Any] = {
     "type": "object",
     "title": "Person",
     "properties": {
@@ -38,6 +43,10 @@ PERSON = {
 }
 
 
+ALONE = {**PERSON, "properties": {name: one for name, one in PERSON["properties"].items() if name != "score"}}
+"""The same without a part that is referred to, so that it may stand inside another schema."""
+
+
 def node_of(schema: object) -> tuple[Expressions, Node]:
     make = Expressions()
     return make, compiled(schema, make, Json(make))
@@ -45,13 +54,19 @@ def node_of(schema: object) -> tuple[Expressions, Node]:
 
 def takes(schema: object, text: str) -> bool:
     """May *text* be written under *schema*?"""
+    state = after(schema, text)
+    return state is not None and state.nullable
+
+
+def takes_beginning(schema: object, text: str) -> bool:
+    """May *text*, of which the last character may be in pieces, begin what is written under *schema*?"""
+    return after(schema, text.rstrip("\ufffd")) is not None
+
+
+def after(schema: object, text: str) -> Node | None:
+    """What may follow *text* under *schema*; None: it may not be written. One space may stand before it."""
     make, state = node_of(schema)
-    for byte in text.encode():
-        following = make.step(state, byte)
-        if following is None:
-            return False
-        state = following
-    return state.nullable
+    return _after(make, state, text.encode().removeprefix(b" "))
 
 
 def wild(tokens: Tokens, schema: object, seed: int, limit: int = 300) -> tuple[str, bool]:
@@ -265,6 +280,69 @@ def test_a_long_string_needs_few_masks() -> None:
         constraint.push(letter)
     assert len(constraint._kept) == 1
     assert len(constraint._make._known) < 4000
+
+
+def objects(count: int, *, first: Any) -> Any:
+    """One of *count* kinds of objects that are told apart only behind what *first* makes of their number."""
+    kinds = [{"a": first(number), f"b{number}": {"type": "null"}} for number in range(count)]
+    return {"anyOf": [{"type": "object", "properties": kind, "required": [*kind]} for kind in kinds]}
+
+
+WIDE: dict[str, Any] = {
+    "texts": {"anyOf": [{"type": "string", "maxLength": 1000 + number} for number in range(990)]},
+    "lists": {"anyOf": [{"type": "array", "items": {"type": "string", "maxLength": 50 + n}} for n in range(490)]},
+    "objects": objects(300, first=lambda number: {"type": "string", "maxLength": 1000 + number}),
+    "anything": objects(300, first=lambda number: {}),
+    "names": {"properties": {f"f{number}": {"type": "null"} for number in range(990)}},
+}
+
+
+@pytest.mark.parametrize("kind", sorted(WIDE))
+def test_a_schema_that_keeps_very_many_ways_open_costs_little_and_is_refused_where_that_shows(kind: str) -> None:
+    tokens, random = VARIED, np.random.default_rng(3)
+    try:
+        constraint = Constraint(tokens, lambda make, values: compiled(WIDE[kind], make, values), [END])
+    except SchemaError as error:
+        assert "too large" in str(error)
+        return
+    with pytest.raises(TooLargeError):
+        for _ in range(40):
+            constraint.push(int(constraint(random.normal(size=tokens.count).astype(np.float32)).argmax()))
+    assert constraint._make.count < NODES
+
+
+FAIR: dict[str, Any] = {
+    "many may be left out": {"properties": {f"field_{number}": {"type": ["string", "null"]} for number in range(100)}},
+    "many must be there": {
+        "properties": {f"field_{number}": {"type": "integer"} for number in range(60)},
+        "required": [f"field_{number}" for number in range(60)],
+    },
+    "many kinds": objects(40, first=lambda number: {"type": "string"}),
+    "told apart at once": objects(120, first=lambda number: {"const": f"kind {number}"}),
+    "deep": {"type": "array", "items": {"type": "array", "items": {"type": "array", "items": ALONE, "maxItems": 9}}},
+}
+
+
+@pytest.mark.parametrize("kind", sorted(FAIR))
+def test_a_large_schema_that_people_may_have_is_kept(kind: str) -> None:
+    text, over = wild(VARIED, FAIR[kind], 1, limit=200)
+    if over:
+        jsonschema.validate(json.loads(text), FAIR[kind])
+    else:
+        assert takes_beginning(FAIR[kind], text)
+
+
+def test_a_long_answer_forgets_what_it_needs_no_more_and_stays_valid(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every item of a list that is bounded is a state of its own."""
+    monkeypatch.setattr("guideway.replica.constrain.constraint.GROWTH", 500)
+    schema = {"type": "array", "items": ALONE, "minItems": 5000, "maxItems": 5000}
+    constraint = Constraint(TOKENS["bytes"], lambda make, values: compiled(schema, make, values), [END])
+    item = b'{"name":"x","age":12,"tags":["y"]},'
+    begun = constraint._make.count
+    for token in map(TOKENS["bytes"].spelled.index, (bytes((byte,)) for byte in b"[" + item * 40)):
+        assert np.isfinite(constraint(np.zeros(TOKENS["bytes"].count, np.float32))[token])
+        constraint.push(token)
+        assert constraint._make.count < begun + 2000
 
 
 def test_an_answer_may_end_where_it_is_valid_and_not_before() -> None:

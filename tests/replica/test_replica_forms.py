@@ -9,6 +9,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import jsonschema
+import openai
 import pytest
 from replica_fakes import TEMPLATE, Reciting, words_tokenizer, write_tokenizer
 from replica_served import HELLO, TOKENS, chat, reciting, served
@@ -98,6 +99,28 @@ def test_stop_strings_of_the_release_do_not_cut_a_form(token_folder: Path) -> No
 
 def by_schema(schema: Any) -> Any:
     return {"type": "json_schema", "json_schema": {"name": "x", "schema": schema}}
+
+
+KINDS = [{"a": {"type": "string", "maxLength": 1000}, f"b{number}": {"type": "null"}} for number in range(300)]
+MANY = {"anyOf": [{"type": "object", "properties": kind, "required": [*kind]} for kind in KINDS]}
+"""Which of them it is shows only behind the text, so that every letter of it may be of any."""
+
+
+@pytest.mark.parametrize("steps", [5000, 1])
+def test_a_schema_that_costs_too_much_is_refused_where_it_shows_or_at_once(
+    steps: int, token_folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with served(reciting('{"a": "b"}'), token_folder) as one:
+        with monkeypatch.context() as patch:
+            patch.setattr("guideway.replica.constrain.constraint.BURST", steps)  # this model has few tokens
+            status, _, answer = chat(one.port, response_format=by_schema(MANY), max_tokens=60)
+            assert (status, answer["error"]["code"]) == (400, "unsupported_schema")
+            assert "too many ways are open at one place" in answer["error"]["message"]
+            with pytest.raises(openai.APIError, match="too many ways are open at one place"):
+                list(one.client.chat.completions.create(
+                    model="tiny", messages=HELLO, response_format=by_schema(MANY), stream=True, max_tokens=60
+                ))  # fmt: skip
+        assert chat(one.port, response_format=by_schema(MANY), max_tokens=9)[0] == 200
 
 
 @pytest.mark.parametrize(

@@ -121,6 +121,31 @@ def test_a_check_for_one_kind_of_model_says_nothing_of_the_other():
     assert judged(evl, worse, proofs[1], spec={"task": "classify"}).verdict is Verdict.FAIL
 
 
+@pytest.mark.parametrize(
+    ("value", "baseline", "low", "verdict", "figure"),
+    [
+        (0.0, 0.0, 0.0, Verdict.FAIL, "0 [0, 0.1], a tie"),
+        (0.05, 0.05, 0.02, Verdict.FAIL, "0.05 [0.02, 0.1], a tie"),
+        (0.05, 0.06, 0.02, Verdict.PASS, "0.05 [0.02, 0.1], within noise"),
+        (0.05, 0.04, 0.02, Verdict.FAIL, "0.05 [0.02, 0.1], within noise"),
+        (0.05, 0.2, 0.02, Verdict.PASS, "0.05 [0.02, 0.1]"),
+    ],
+)
+def test_a_gap_to_the_baseline_that_may_be_chance_is_called_so(value, baseline, low, verdict, figure):
+    evl = next(one for one in default_clauses() if one.id == "EVL-01")
+    own = fact(value, "error_rate", interval=Interval(low, 0.1, 0.95, "wilson"))
+    said = judged(evl, own, fact(baseline, "baseline_error_rate"), spec={"task": "classify"})
+    assert (said.verdict, said.figure) == (verdict, f"error_rate: {figure}")
+
+
+def test_who_only_ties_with_the_baseline_is_told_to_ship_that_and_not_to_train_longer():
+    evl = next(one for one in default_clauses() if one.id == "EVL-01")
+    own, worse = (fact(value, "error_rate", interval=INTERVAL) for value in (0.0, 0.1))
+    told = [judged(evl, one, fact(0.0, "baseline_error_rate"), spec={"task": "classify"}) for one in (own, worse)]
+    assert ["train longer" in one.try_this for one in told] == [False, True]
+    assert "tell the two apart" in told[0].try_this and "基线" in told[0].try_this_zh
+
+
 def test_the_worst_check_decides_and_says_how_many_hold():
     both = clause(check(at_least=0.8), check(metric="other", at_most=1))
     said = judged(both, fact(0.9))

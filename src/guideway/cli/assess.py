@@ -12,8 +12,9 @@ import click
 import msgspec
 from rich.text import Text
 
-from guideway.cli.draw import print_json, styled_table
+from guideway.cli.draw import print_json
 from guideway.cli.project import environment_option, json_option, opened, spec_option
+from guideway.cli.tables import styled_table
 from guideway.core.artifact import short
 from guideway.core.errors import Refused, SpecError
 from guideway.core.gate import Judgement, Verdict, When

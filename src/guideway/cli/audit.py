@@ -10,8 +10,9 @@ import click
 import msgspec
 
 from guideway import __version__
-from guideway.cli.draw import print_json, table
+from guideway.cli.draw import print_json
 from guideway.cli.project import environment_option, json_option, opened, spec_option
+from guideway.cli.tables import table
 from guideway.core.artifact import short
 from guideway.core.dossier import organisation_subject
 from guideway.core.errors import Corrupt, SpecError

@@ -9,9 +9,10 @@ from typing import Any
 import msgspec
 from rich.text import Text
 
-from guideway.cli.draw import Emit, table_lines
+from guideway.cli.draw import Emit
 from guideway.cli.fit import Block
 from guideway.cli.hints import addressed
+from guideway.cli.tables import table_lines
 from guideway.core.events import Note, Progress
 from guideway.core.gate import Verdict
 from guideway.core.rollout import Phase, Rollout

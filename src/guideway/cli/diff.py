@@ -9,8 +9,9 @@ from typing import Any, NamedTuple
 import click
 import msgspec
 
-from guideway.cli.draw import print_json, table
+from guideway.cli.draw import print_json
 from guideway.cli.project import environment_option, json_option, opened, spec_option
+from guideway.cli.tables import table
 from guideway.core.artifact import short
 from guideway.sealing.difference import Change, Data, Difference, FileChange, Files, Metric, difference, side
 from guideway.signing.keys import trusted
@@ -20,8 +21,12 @@ from guideway.store.database import Database
 
 LONGEST = 24
 """Letters of a value in a table; ``--json`` shows all of it."""
+WHOLE = 96
+"""Letters of a value that decides what a model is: the end of a path may be all that differs."""
 MOST = 20
 """Rows of a table; ``--json`` shows all of them."""
+DECIDING = ("task", "train.recipe", "train.base", "train.teacher", "data", "serve.engine", "compress.precision")
+"""Keys of the spec that are shown first, and always, with all that somebody wrote below them."""
 
 
 @click.command("diff")
@@ -54,21 +59,23 @@ def command(old: str, new: str | None, path: Path, environment: str, as_json: bo
 
 
 class Section(NamedTuple):
-    """A heading with one line, and a table that may be empty."""
+    """A heading with one line, and a table that may be empty, of which the first rows are *always* shown."""
 
     title: str
     line: str
     columns: Sequence[str] = ()
     rows: Sequence[Sequence[str]] = ()
+    always: int = 0
 
 
 def draw(section: Section) -> None:
     """Show one section."""
     click.echo(f"\n{click.style(section.title, bold=True)}: {section.line}")
-    if section.rows:
-        table(section.columns, section.rows[:MOST], empty="")
-    if len(section.rows) > MOST:
-        click.echo(f"… and {len(section.rows) - MOST:,} more (--json shows all)")
+    shown = section.rows[: max(MOST, section.always)]
+    if shown:
+        table(section.columns, shown, empty="")
+    if len(section.rows) > len(shown):
+        click.echo(f"… and {len(section.rows) - len(shown):,} more (--json shows all)")
 
 
 def sections(found: Difference) -> list[Section]:
@@ -77,7 +84,7 @@ def sections(found: Difference) -> list[Section]:
     return [
         _changes("Interface", found.interface, "a client will notice"),
         *_data(found.data),
-        _changes("Parameters", found.parameters),
+        _parameters(found.parameters),
         _figures(found.metrics),
         _files(found.files),
         Section("Size", f"{size(found.size.old)} → {size(found.size.new)} ({size(found.size.change, sign=True)})"),
@@ -92,6 +99,26 @@ def _changes(title: str, changes: Sequence[Change], note: str = "") -> Section:
         return Section(title, "unchanged")
     rows = [(printable(one.key), value(one.old), value(one.new)) for one in changes]
     return Section(title, f"{len(changes)} changed" + (f", {note}" if note else ""), ("KEY", "OLD", "NEW"), rows)
+
+
+def _parameters(changes: Sequence[Change]) -> Section:
+    """What decides first, then what somebody wrote, then what only another default changed."""
+    if not changes:
+        return Section("Parameters", "unchanged")
+    ordered = sorted(changes, key=lambda one: (one.default, not decides(one.key)))
+    deciding = sum(decides(one.key) and not one.default for one in changes)
+    defaults = sum(one.default for one in changes)
+    rows = [
+        (printable(one.key), *(value(side, WHOLE if decides(one.key) else LONGEST) for side in (one.old, one.new)))
+        for one in ordered
+    ]
+    line = f"{len(changes)} changed" + (f", {defaults} of them by defaults alone" if defaults else "")
+    return Section("Parameters", line, ("KEY", "OLD", "NEW"), rows, deciding)
+
+
+def decides(key: str) -> bool:
+    """Is *key*, a dotted one, among those that decide what a model is?"""
+    return any(key == one or key.startswith((f"{one}.", f"{one}[")) for one in DECIDING)
 
 
 def _data(data: Data) -> list[Section]:
@@ -177,13 +204,13 @@ def size(count: int | None, *, sign: bool = False) -> str:
     return f"{plus}{count} B"
 
 
-def value(one: Any) -> str:
-    """A value of a spec in a cell: short, printable, and a dash where there is none."""
+def value(one: Any, most: int = LONGEST) -> str:
+    """A value of a spec in a cell: *most* letters, printable, and a dash where there is none."""
     if one is None:
         return "–"
     text = printable(one) if isinstance(one, str) else msgspec.json.encode(one).decode()
     text = text or '""'
-    return text if len(text) <= LONGEST else text[: LONGEST - 1] + "…"
+    return text if len(text) <= most else text[: most - 1] + "…"
 
 
 def printable(text: str) -> str:

@@ -11,8 +11,9 @@ from typing import NamedTuple
 
 import click
 
-from guideway.cli.draw import print_json, table
+from guideway.cli.draw import print_json
 from guideway.cli.project import json_option
+from guideway.cli.tables import table
 
 
 class Finding(NamedTuple):

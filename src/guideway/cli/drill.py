@@ -14,9 +14,11 @@ from typing import Any
 import click
 import msgspec
 
-from guideway.cli.draw import drawn, duration, print_json, table
+from guideway.cli.draw import drawn, print_json
 from guideway.cli.project import environment_option, json_option, opened, spec_option
 from guideway.cli.state import catch_up
+from guideway.cli.steps import duration
+from guideway.cli.tables import table
 from guideway.core.errors import GuidewayError, SpecError
 from guideway.core.spec import SpecFile
 from guideway.fleet.drills.hold import DRILLS, Held, applies, hold

@@ -9,10 +9,11 @@ from typing import Any
 import click
 import msgspec
 
-from guideway.cli.draw import print_json, table
+from guideway.cli.draw import print_json
 from guideway.cli.hints import addressed
 from guideway.cli.project import environment_option, json_option, opened, signer_option, spec_option
 from guideway.cli.state import catch_up
+from guideway.cli.tables import table
 from guideway.core.artifact import short
 from guideway.core.dossier import Proof
 from guideway.pipeline.assess import gather

@@ -14,9 +14,10 @@ from rich.console import Console
 from rich.live import Live
 from rich.text import Text
 
-from guideway.cli.draw import Emit, Tree, print_json
+from guideway.cli.draw import Emit, print_json
+from guideway.cli.live import Tree
 from guideway.cli.project import environment_option, json_option, opened, release_and, spec_option
-from guideway.core.errors import Unavailable
+from guideway.core.errors import SpecError, Unavailable
 from guideway.core.events import Progress
 from guideway.core.release import Release
 from guideway.kit.files import write_atomic
@@ -74,6 +75,8 @@ def command(
         if report:
             _write_report(database, home, found, report)
             return
+        if release is None:
+            _check_is_text(database, text)
     with _watched() as emit, _needed():
         attribution = _explained(home, found, Wanted(text, answer, method), emit)
     if html:
@@ -86,6 +89,15 @@ def command(
         _show(attribution)
     else:
         click.echo("".join(f"{line}\n" for line in plain(attribution)), nl=False)
+
+
+def _check_is_text(database: Database, word: str) -> None:
+    """Refuse a *word* that stands alone and is written as a release: the text was forgotten, or it is meant as one."""
+    if releases.looks_like_one(database, word):
+        raise SpecError(
+            f"'{word}' alone is read as a release, and there is no text to explain",
+            try_this=f"`guideway explain {word} TEXT`, or to explain this very text: `guideway explain RELEASE {word}`",
+        )
 
 
 def _write_report(database: Database, home: Home, release: Release, path: Path) -> None:

@@ -12,9 +12,10 @@ from typing import Any, TypeVar
 import click
 import msgspec
 
-from guideway.cli.draw import print_json, table
+from guideway.cli.draw import print_json
 from guideway.cli.project import environment_option, json_option, spec_option, state_of
 from guideway.cli.state import writing
+from guideway.cli.tables import table
 from guideway.core.errors import SpecError
 from guideway.core.route import ApiKey
 from guideway.core.spec.gateway import Limits

@@ -6,8 +6,10 @@ from pathlib import Path
 
 import click
 
-from guideway.cli.draw import duration, print_json, table
+from guideway.cli.draw import print_json
 from guideway.cli.project import environment_option, json_option, opened, spec_option
+from guideway.cli.steps import duration
+from guideway.cli.tables import table
 from guideway.core.artifact import short
 from guideway.pipeline.check import check
 from guideway.pipeline.planned import planned

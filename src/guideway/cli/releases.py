@@ -7,8 +7,9 @@ from pathlib import Path
 
 import click
 
-from guideway.cli.draw import print_json, table
+from guideway.cli.draw import print_json
 from guideway.cli.project import environment_option, json_option, opened, spec_option
+from guideway.cli.tables import table
 from guideway.core.artifact import short
 from guideway.store import fleet, releases
 from guideway.store.database import Database

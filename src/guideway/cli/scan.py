@@ -8,8 +8,9 @@ from pathlib import Path
 import click
 import msgspec
 
-from guideway.cli.draw import drawn, print_json, table
+from guideway.cli.draw import drawn, print_json
 from guideway.cli.project import json_option
+from guideway.cli.tables import table
 from guideway.core.errors import Refused, SpecError
 from guideway.core.events import Progress
 from guideway.sealing.scanner import Scan, scan_files, scan_folder

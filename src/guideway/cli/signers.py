@@ -10,8 +10,9 @@ from pathlib import Path
 import click
 import msgspec
 
-from guideway.cli.draw import print_json, table
+from guideway.cli.draw import print_json
 from guideway.cli.project import json_option, opened, spec_option
+from guideway.cli.tables import table
 from guideway.core.artifact import short
 from guideway.signing import signers
 from guideway.signing.keypair import ED25519, P256, Verifier

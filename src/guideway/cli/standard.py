@@ -8,10 +8,11 @@ from pathlib import Path
 import click
 import msgspec
 
-from guideway.cli.draw import print_json, table
+from guideway.cli.draw import print_json
 from guideway.cli.hints import addressed
 from guideway.cli.project import environment_option, json_option, opened, signer_option, spec_option
 from guideway.cli.state import catch_up
+from guideway.cli.tables import table
 from guideway.core.errors import SpecError, did_you_mean
 from guideway.core.spec import SpecFile, build_part
 from guideway.pipeline.workshop import open_workshop

@@ -15,10 +15,12 @@ from rich.text import Text
 
 from guideway.cli.canary import blocks as canary_blocks
 from guideway.cli.canary import known_of, summary
-from guideway.cli.draw import duration, print_json, table_lines
+from guideway.cli.draw import print_json
 from guideway.cli.fit import Block, fit
 from guideway.cli.hints import addressed
 from guideway.cli.project import environment_option, json_option, spec_option, state_of
+from guideway.cli.steps import duration
+from guideway.cli.tables import table_lines
 from guideway.core.artifact import short
 from guideway.core.rollout import EnvironmentState
 from guideway.fleet.look import Looked, look

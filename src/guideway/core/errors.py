@@ -62,6 +62,10 @@ EXIT_CODES = {
 }
 
 
+FAILURES = frozenset({kind.exit_code for kind in (GuidewayError, SpecError, Refused, Corrupt, Unavailable)})
+"""Codes with which work ends that failed."""
+
+
 def did_you_mean(word: str, known: Iterable[str]) -> str:
     """Advice for a mistyped name: the nearest known one, or all of them."""
     names = sorted(known)

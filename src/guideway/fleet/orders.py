@@ -19,13 +19,11 @@ from guideway.core.spec import Spec
 from guideway.core.spec.gateway import Limits
 from guideway.core.spec.rollout import Strategy
 from guideway.fleet import owner
-from guideway.fleet.memory import inherited
+from guideway.fleet.begin import before, begin, check_evidence, new_rollout
 from guideway.fleet.project import project_route
 from guideway.gateway.keys import key_digest, new_key
 from guideway.kit.files import locked
 from guideway.kit.process import is_alive, spawn_detached
-from guideway.rollout.plan import plan_of
-from guideway.rollout.verdict import verdicts
 from guideway.signing.keys import pepper
 from guideway.store import fleet, key_orders, ledger
 from guideway.store.database import Database
@@ -100,17 +98,17 @@ def _ship(
         return None
     alone = stable is None or stable == release.digest
     rollout = msgspec.structs.replace(
-        _new(spec, environment, release.digest, previous=stable, kind="ship", clock=clock),
+        new_rollout(spec, environment, release.digest, previous=stable, kind="ship", clock=clock),
         strategy="all-at-once" if alone else strategy,
         asked=spec.rollout,
         afresh=bool(afresh),
         then=Shape(state.model, state.replicas, state.scale),
     )
-    _check_evidence(database, rollout)
+    check_evidence(database, rollout)
     if before and not alone:  # what serves keeps its name and its replicas until the other one takes over
         state = msgspec.structs.replace(state, model=before.model, replicas=before.replicas, scale=before.scale)
     fleet.put_environment(database, state)
-    return _begin(database, rollout, why=afresh and f"{environment}, afresh: {afresh}")
+    return begin(database, rollout, why=afresh and f"{environment}, afresh: {afresh}")
 
 
 def rollback(
@@ -158,8 +156,8 @@ def _roll_back(
     if target is None or target == current:
         raise SpecError(f"no release served before {short(current)} in '{environment}'", try_this="`guideway releases`")
     warm = _warm(database, environment, target, least=len(route.stable.endpoints))
-    asked = _new(spec, environment, target, previous=current, kind="rollback", clock=clock)
-    rollout = _begin(database, msgspec.structs.replace(asked, id=id or asked.id))
+    asked = new_rollout(spec, environment, target, previous=current, kind="rollback", clock=clock)
+    rollout = begin(database, msgspec.structs.replace(asked, id=id or asked.id))
     if warm is None:
         return rollout
     changed = msgspec.structs.replace(
@@ -192,17 +190,6 @@ def _check_alone(database: Database, environment: str, now: float) -> None:
                 where=environment,
                 try_this="`guideway status`; `guideway rollback --to RELEASE` goes further",
             )
-
-
-def before(database: Database, environment: str, current: Digest) -> Digest | None:
-    """The release that had all traffic before *current* was shipped: a way back is no ship, and leads no way back.
-
-    *current* has all traffic, so its ship did happen, though nobody may have written down yet that it is done.
-    """
-    happened = (Phase.DONE, Phase.SWITCHING)
-    shipped = [one for one in fleet.rollouts(database, environment) if one.kind == "ship" and one.phase in happened]
-    ships = [one for one in shipped if one.release == current]
-    return next((one.previous for one in ships if one.previous), None)
 
 
 def down(database: Database, environment: str, *, clock: Clock) -> None:
@@ -287,65 +274,6 @@ def follow(
     if last.phase is not Phase.DONE:
         raise GuidewayError(f"rollout {last.phase}: {last.reason}", where=last.environment, try_this="`guideway logs`")
     return last
-
-
-def _new(spec: Spec, environment: str, release: Digest, *, previous: Digest | None, kind: str, clock: Clock) -> Rollout:
-    now = clock()
-    return Rollout(
-        id=secrets.token_hex(4),
-        environment=environment,
-        release=release,
-        previous=previous,
-        phase=Phase.PENDING,
-        created=now,
-        updated=now,
-        ready_within=spec.rollout.ready_within,
-        bake=spec.rollout.bake,
-        kind=kind,
-    )
-
-
-def _begin(database: Database, rollout: Rollout, why: str = "") -> Rollout:
-    """Write *rollout*, inside the caller's transaction."""
-    if rollout.previous == rollout.release:
-        earlier = before(database, rollout.environment, rollout.release)
-        rollout = msgspec.structs.replace(rollout, previous=earlier)
-    _close(database, rollout)
-    rollout = fleet.begin_rollout(database, rollout)
-    ledger.append(
-        database,
-        at=rollout.created,
-        who="command line",
-        what=rollout.kind,
-        subject=rollout.release,
-        why=why or rollout.environment,
-    )
-    return rollout
-
-
-def _close(database: Database, rollout: Rollout) -> None:
-    """One that has moved all traffic already is done, though nobody has written that down: it is not replaced."""
-    route = fleet.route(database, rollout.environment)
-    for running in fleet.rollouts(database, rollout.environment, running=True):
-        moved = route and route.stable and route.stable.release == running.release
-        if moved and running.phase is Phase.SWITCHING:
-            done = msgspec.structs.replace(running, phase=Phase.DONE, updated=rollout.created)
-            fleet.put_rollout(database, done)
-
-
-def _check_evidence(database: Database, rollout: Rollout) -> None:
-    """A retry keeps its evidence: one that it would stop at once is refused here, where a person reads why."""
-    if rollout.strategy != "canary":
-        return
-    plan, known = plan_of(rollout.asked), inherited(database, rollout)
-    failed = [one for one in verdicts(plan, known.scores.readings(plan)) if one.failed]
-    if failed:
-        raise Refused(
-            f"an earlier canary of this release was stopped, and its evidence stands: {failed[0].signal}: "
-            f"{failed[0].against}",
-            where=rollout.environment,
-            try_this="mend it and build another one; or `guideway ship --afresh WHY --by NAME`, which the ledger keeps",
-        )
 
 
 def _warm(database: Database, environment: str, release: Digest, *, least: int) -> Arm | None:

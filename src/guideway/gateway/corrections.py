@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import datetime
 import re
-from collections.abc import Callable, Mapping
+import threading
+from collections.abc import Callable, Mapping, Sequence
 from typing import Annotated, Any, Literal
 
 import msgspec
@@ -16,7 +17,7 @@ from msgspec import Meta
 
 from guideway.core.text_forms import forms
 from guideway.gateway.guard.bounds import SHAPES
-from guideway.gateway.guard.corrected import Corrected, Replacements, replacements, together
+from guideway.gateway.guard.corrected import Corrected, Replacement, Replacements, check_followed, together
 from guideway.gateway.guard.newest import newest
 from guideway.gateway.log import log
 from guideway.guardrails.denied import Pattern, pattern
@@ -94,7 +95,7 @@ def _ready(one: Correction) -> Rule:
     if any(one.start() == one.end() for one in found.whole.finditer(_BORDERS)):
         raise ValueError("the pattern matches the empty text")
     if one.on == "answer":
-        replacements([(one.name, text, one.answer)])
+        check_followed(found)
     return Rule(one, text=text, found=found)
 
 
@@ -102,17 +103,51 @@ def _plain(text: str) -> str:
     return " ".join(text.split()).casefold()
 
 
+class Held(msgspec.Struct, frozen=True):
+    """What of *rules* holds until a time, in seconds since 1970, and the names of those that are over.
+
+    ``patterns`` find whether any rule about prompts does. ``joined``: what is looked for together is one pattern of
+    many, which takes a while to make.
+    """
+
+    rules: tuple[Rule, ...] = ()
+    prompts: tuple[Rule, ...] = ()
+    patterns: tuple[Pattern, ...] = ()
+    answers: Replacements = Replacements()
+    over: tuple[str, ...] = ()
+    until: float = float("inf")
+    joined: bool = True
+
+
+def held(rules: tuple[Rule, ...], now: float, *, joined: bool = True) -> Held:
+    """What of *rules* holds *now*; without *joined* at once, and what looks for many rules takes longer then."""
+    holds = [one for one in rules if now < one.correction.until]
+    prompts = [one for one in holds if one.correction.on == "prompt"]
+    answers = [one for one in holds if one.correction.on == "answer"]
+    changed = tuple(Replacement(one.found, one.correction.answer) for one in answers if one.found is not None)
+    return Held(
+        rules,
+        tuple(prompts),
+        _found(prompts, joined=joined),
+        Replacements(changed, _found(answers, joined=joined)),
+        tuple(one.correction.name for one in rules if now >= one.correction.until),
+        min((one.correction.until for one in holds), default=float("inf")),
+        joined,
+    )
+
+
+def _found(rules: Sequence[Rule], *, joined: bool) -> tuple[Pattern, ...]:
+    pairs = [(one.found, one.text) for one in rules if one.found is not None]
+    return together(pairs) if joined else tuple(one for one, _ in pairs)
+
+
 class Corrections:
     """The rules that hold now, for one worker; *wall* counts seconds since 1970."""
 
     def __init__(self, wall: Callable[[], float]) -> None:
         self._wall = wall
-        self._all: tuple[Rule, ...] = ()
-        self._prompts: tuple[Rule, ...] = ()
-        self._patterns: tuple[Pattern, ...] = ()
-        self._answers = Replacements()
-        self._over: list[str] = []
-        self._until = 0.0
+        self._held = Held()
+        self._changing = threading.Lock()
 
     def set(self, data: bytes) -> None:
         """Take the content of a file.
@@ -120,52 +155,70 @@ class Corrections:
         Raises:
             ValueError: in which line what is wrong.
         """
-        self._all = read_corrections(data)
-        self._choose(self._wall())
-        log("corrections", prompts=len(self._prompts), answers=len(self._answers.rules), over=len(self._over))
+        self.take(self.ready(data))
+
+    def ready(self, data: bytes) -> Held:
+        """The content of a file made ready, by any thread: for many rules this takes a second, and changes nothing.
+
+        Raises:
+            ValueError: in which line what is wrong.
+        """
+        return held(read_corrections(data), self._wall())
+
+    def again(self) -> Held:
+        """The rules of now made ready anew, by any thread."""
+        return held(self._held.rules, self._wall())
+
+    def take(self, ready: Held) -> None:
+        """Let *ready* hold from now on."""
+        with self._changing:
+            self._held = ready
+        log("corrections", prompts=len(ready.prompts), answers=len(ready.answers.rules), over=len(ready.over))
+
+    @property
+    def stale(self) -> bool:
+        """Did a rule end, so that what is left should be made ready again?"""
+        return not self._held.joined
 
     @property
     def any(self) -> bool:
         """Does any rule hold now?"""
-        if not self._all:
-            return False
-        self._look()
-        return bool(self._prompts or self._answers.rules)
+        now = self._now
+        return bool(now.prompts or now.answers.rules)
 
     @property
     def of_answers(self) -> bool:
         """Does any rule about answers hold now?"""
-        return self.any and bool(self._answers.rules)
+        return bool(self._now.answers.rules)
 
     def answer(self, body: Mapping[str, Any]) -> Correction | None:
         """The first rule about what *body* asks, if an answer in plain words can be given to it."""
-        if not self.any or not self._prompts or _is_tied(body):
+        now = self._now
+        if not now.prompts or _is_tied(body):
             return None
         texts = newest(body)
         if len(texts) != 1:
             return None
         plain, seen = _plain(texts[0]), forms(texts[0])
-        found = any(one.whole.search(form) is not None for one in self._patterns for form in seen)
-        said = (rule.correction for rule in self._prompts if _about(rule, plain, seen if found else ()))
+        found = any(one.whole.search(form) is not None for one in now.patterns for form in seen)
+        said = (rule.correction for rule in now.prompts if _about(rule, plain, seen if found else ()))
         return next(said, None)
 
     def stream(self, applied: Callable[[str], None]) -> Corrected:
         """What puts one text of an answer right; *applied* hears the names of rules."""
-        return Corrected(self._answers, applied)
+        return Corrected(self._now.answers, applied)
 
-    def _look(self) -> None:
-        now = self._wall()
-        if now >= self._until:
-            self._choose(now)
-
-    def _choose(self, now: float) -> None:
-        holds = [rule for rule in self._all if now < rule.correction.until]
-        self._over = [rule.correction.name for rule in self._all if now >= rule.correction.until]
-        self._until = min((rule.correction.until for rule in holds), default=float("inf"))
-        self._prompts = tuple(rule for rule in holds if rule.correction.on == "prompt")
-        self._patterns = together([(rule.found, rule.text) for rule in self._prompts if rule.found is not None])
-        answers = [(rule.correction, rule.text) for rule in holds if rule.correction.on == "answer"]
-        self._answers = replacements([(one.name, text, one.answer) for one, text in answers])
+    @property
+    def _now(self) -> Held:
+        """What holds now. Where a rule has just ended, the others go on at once, as they are."""
+        current = self._held
+        if not current.rules or (now := self._wall()) < current.until:
+            return current
+        fresh = held(current.rules, now, joined=False)
+        with self._changing:  # long prompts are looked at by threads
+            if self._held is current:
+                self._held = fresh
+        return fresh
 
 
 def _about(rule: Rule, plain: str, seen: tuple[str, ...]) -> bool:

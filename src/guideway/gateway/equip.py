@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import hmac
 import os
 import random
@@ -19,6 +18,8 @@ from guideway.core.spec.gateway import Gateway
 from guideway.core.terms import Terms
 from guideway.gateway import log
 from guideway.gateway.backend import Backend
+from guideway.gateway.corrections import Held
+from guideway.gateway.corrections_file import CorrectionsFile
 from guideway.gateway.feedback import Feedback, Mask
 from guideway.gateway.follow import FollowedFile
 from guideway.gateway.limits.line import Line
@@ -44,7 +45,7 @@ class Equipment:
 
     def __init__(self, plane: Plane, reports: Reports, prober: Prober, folder: Path | None) -> None:
         self.plane, self.reports = plane, reports
-        self.files: tuple[FollowedFile, ...] = ()
+        self.files: tuple[FollowedFile | CorrectionsFile, ...] = ()
         self._prober, self._folder = prober, folder
         self._publisher = _publisher(plane, folder) if folder is not None else None
         self._timers: dict[str, asyncio.TimerHandle] = {}
@@ -175,21 +176,18 @@ def _prober(plane: Plane, health: Path | None, every: float, *, leads: bool) -> 
     return Prober(clock=plane.clock, every=every, changed=changed)
 
 
-def _corrections(plane: Plane, path: Path, folder: Path | None) -> FollowedFile:
-    """The corrections in *path*, followed. What was good last lies in *folder* too: a worker that starts while the file
-    has a mistake begins with that, so that nothing that was put right is wrong again.
-    """
+def _corrections(plane: Plane, path: Path, folder: Path | None) -> CorrectionsFile:
     kept = folder / "corrections.jsonl" if folder is not None else None
-    if kept is not None:
-        with contextlib.suppress(OSError, ValueError):
-            plane.corrections.set(kept.read_bytes())
+    return CorrectionsFile(path, plane.corrections, _in_a_thread, time.time_ns, kept)
 
-    def accept(data: bytes) -> None:
-        plane.corrections.set(data)
-        if kept is not None:
-            write_atomic(kept, data, mode=0o600, durable=False)
 
-    return FollowedFile(path, accept, time.time_ns)
+def _in_a_thread(work: Callable[[], Held], done: Callable[[Held | Exception], None]) -> None:
+    def ended(worked: asyncio.Future[Held]) -> None:
+        if not worked.cancelled():
+            error = worked.exception()
+            done(error if isinstance(error, Exception) else worked.result())
+
+    asyncio.get_running_loop().run_in_executor(None, work).add_done_callback(ended)
 
 
 def _hear(plane: Plane, data: bytes) -> None:

@@ -20,7 +20,6 @@ from guideway.privacy.mask import PLACEHOLDER, Blocked, Finder, Vault
 from guideway.privacy.stream import Chain, Restore, TextStream
 
 FAILED = ApiError(500, "the request could not be checked for personal data", "server_error", code="masking")
-AS_TEXT = ApiError(400, "send text: tokens cannot be checked for personal data", param="prompt", code="personal_data")
 LACKING = ApiError(503, "names and addresses cannot be masked here", "server_error", code="masking")
 
 LARGE = 16 * 1024
@@ -141,6 +140,12 @@ class Masking:
             return streams[0] if len(streams) == 1 else Chain(streams)
 
         return make
+
+
+def unreadable(field: str) -> ApiError:
+    """The request has tokens in *field*: what nobody here can read is not passed on."""
+    message = "send text: tokens cannot be checked for personal data"
+    return ApiError(400, message, param=field, code="personal_data")
 
 
 def _refusal(verdict: Blocked) -> ApiError:

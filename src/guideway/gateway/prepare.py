@@ -25,9 +25,9 @@ from guideway.gateway.guard import AnswerGuard, Guard
 from guideway.gateway.guard.guard import FOR_PROGRAMS
 from guideway.gateway.guard.outliers import Weighed
 from guideway.gateway.guard.stream import Row
-from guideway.gateway.guard.tokens import has_tokens
+from guideway.gateway.guard.tokens import field_of_tokens
 from guideway.gateway.marks import marks_of, without_marks
-from guideway.gateway.masking import AS_TEXT, FAILED, Masking
+from guideway.gateway.masking import FAILED, Masking, unreadable
 from guideway.gateway.masking import Prepared as Masked
 from guideway.gateway.names import decoded, understood
 from guideway.gateway.request import Peek, Plain, Request, asking_for_usage
@@ -120,21 +120,13 @@ class Preparation:
             return bad_body("the body is nested too deeply")
 
     def _read(self, request: Request, wanted: Peek, affinity: int) -> Prepared | ApiError:
-        path, body, data, weighed = request.path, request.body, None, Weighed()
-        marks = self._marks if path == _CHAT else ()
-        if body and (self.guard.asks or not request.plain or self._corrections.any):
-            data = (decoded if isinstance(wanted, Plain) else understood)(body)
-            if marks and not isinstance(data, ApiError):
-                body = without_marks(marks, body)
-                data = msgspec.json.decode(body)
-            judged = self._judged(data)
-            if isinstance(judged, ApiError):
-                return judged
-            weighed = judged
-        elif marks and body:
-            body = without_marks(marks, body)
-        if data is not None and self.masking.asks and has_tokens(data):
-            return AS_TEXT
+        path = request.path
+        looked = self._understood(request, wanted)
+        if isinstance(looked, ApiError):
+            return looked
+        body, data, weighed = looked
+        if data is not None and self.masking.asks and (field := field_of_tokens(data)) is not None:
+            return unreadable(field)
         masked = self.masking.prepare(body) if body else Masked(b"", None, frozenset())
         if isinstance(masked, ApiError):
             return masked
@@ -162,6 +154,18 @@ class Preparation:
             self._corrections.answer(data) if isinstance(data, dict) and path in _STREAMED else None,
             corrected,
         )
+
+    def _understood(self, request: Request, wanted: Peek) -> tuple[bytes, Any, Weighed] | ApiError:
+        """The body without marks, what it says, as far as anybody here has to know it, and how unusual that is."""
+        body, marks = request.body, self._marks if request.path == _CHAT else ()
+        if body and (self.guard.asks or not request.plain or self._corrections.any):
+            data = (decoded if isinstance(wanted, Plain) else understood)(body)
+            if marks and not isinstance(data, ApiError):
+                body = without_marks(marks, body)
+                data = msgspec.json.decode(body)
+            judged = self._judged(data)
+            return judged if isinstance(judged, ApiError) else (body, data, judged)
+        return (without_marks(marks, body) if marks and body else body), None, Weighed()
 
     def _beyond(self, data: Any) -> ApiError | None:
         """Why *data* is refused: it has a field that the model server, but not the gateway, would understand."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from guideway.core.release import Release
 from guideway.core.spec import SpecFile
 from guideway.pipeline.assess import ADMITTING, Assessed, assess
-from guideway.pipeline.run import Emit
+from guideway.pipeline.process import Emit
 from guideway.pipeline.tell import tell
 from guideway.pipeline.workshop import Workshop
 from guideway.sealing.admit import admit, check_not_older

@@ -17,8 +17,9 @@ from guideway.pipeline.assess import SEALING, assess
 from guideway.pipeline.check import check
 from guideway.pipeline.circumstances import circumstances
 from guideway.pipeline.preflight import preflight, require
+from guideway.pipeline.process import Emit
 from guideway.pipeline.replay import replay
-from guideway.pipeline.run import Emit, log_of, run
+from guideway.pipeline.run import log_of, run
 from guideway.pipeline.stages import stages_for
 from guideway.pipeline.tell import tell
 from guideway.pipeline.workshop import Workshop, for_environment

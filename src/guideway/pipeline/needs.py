@@ -64,7 +64,7 @@ def needs(spec: Spec, shape: Shape, tokens: float) -> list[Need]:
     found = [_training(spec, shape, tokens), _exporting(spec, shape), _serving(spec, shape)]
     if is_import(spec):
         return found[1:]
-    return found + ([_searching(spec.tune, spec.train, shape, found[0].operations)] if spec.tune else [])
+    return found + ([_searching(spec, spec.tune, shape, found[0].operations)] if spec.tune else [])
 
 
 def training_memory(shape: Shape, batch: int, trained_share: float = 1.0) -> float:
@@ -99,21 +99,30 @@ def fitting_batch(shape: Shape, batch: int, memory: float, trained_share: float 
 def _training(spec: Spec, shape: Shape, each: float) -> Need:
     tokens = spec.train.steps * spec.train.accumulate * spec.train.batch * min(each, shape.context)
     why = f"{shape.weights / 1e6:.1f}M weights, batches of {spec.train.batch} x {shape.context} tokens"
-    elsewhere = spec.runner.kind == "ray"  # this machine only sends and fetches
-    memory = PROCESS if elsewhere else whole_memory(spec.train, shape)
+    memory = PROCESS if _elsewhere(spec) else whole_memory(spec.train, shape)
     operations = 6.0 * shape.weights * tokens
     return Need("train", memory, shape.weights * FLOAT * 2, operations, why, spec.train.processes)
 
 
-def _searching(tune: Tune, train: Train, shape: Shape, operations: float) -> Need:
+def _elsewhere(spec: Spec) -> bool:
+    """Is it a cluster that trains? Then this machine only sends and fetches."""
+    return spec.runner.kind == "ray"
+
+
+def _searching(spec: Spec, tune: Tune, shape: Shape, operations: float) -> Need:
     """A search of models as large as the spec's own; trials that are ended early only make it shorter.
 
-    A trial has one process of this machine, wherever the training runs; *operations* are those of one training.
+    A trial has one process; *operations* are those of one training.
     """
-    whole = tune.trials * (tune.steps or train.steps) / train.steps + 2 * tune.repeats
-    why = f"{tune.trials} trials, {tune.parallel} at once, then {2 * tune.repeats} trainings of defaults and best"
+    train = spec.train
+    whole = tune.trials * max(1, tune.folds) * (tune.steps or train.steps) / train.steps + 2 * tune.repeats
+    folds = f" of {tune.folds} folds" if tune.folds else ""
+    why = (
+        f"{tune.trials} trials{folds}, {tune.parallel} at once, then {2 * tune.repeats} trainings of defaults and best"
+    )
     each = training_memory(shape, train.batch, trained_share(train))
-    return Need("tune", each * tune.parallel, 0.0, operations * whole, why)
+    memory = PROCESS if _elsewhere(spec) else each * tune.parallel
+    return Need("tune", memory, 0.0, operations * whole, why)
 
 
 def _exporting(spec: Spec, shape: Shape) -> Need:

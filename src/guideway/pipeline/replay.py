@@ -14,7 +14,8 @@ from guideway.core.errors import SpecError
 from guideway.core.events import StepFinished, StepStarted
 from guideway.core.evidence import Evidence, Interval, Producer, Subject
 from guideway.core.spec import SpecFile
-from guideway.pipeline.run import Emit, repeat
+from guideway.pipeline.process import Emit
+from guideway.pipeline.run import repeat
 from guideway.pipeline.stages import STAGES
 from guideway.pipeline.worker import Measured
 from guideway.pipeline.workshop import Workshop

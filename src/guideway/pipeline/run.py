@@ -6,31 +6,29 @@ import contextlib
 import hashlib
 import os
 import shutil
-import signal
-import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 import msgspec
 
 from guideway import __version__
 from guideway.core.artifact import Artifact, Digest, File, digest_of, short
-from guideway.core.errors import GuidewayError
-from guideway.core.events import Event, Progress, StepFailed, StepFinished, StepStarted
+from guideway.core.events import Progress, StepFinished, StepStarted
 from guideway.core.evidence import Evidence, Producer, Subject
 from guideway.core.protocols import Stage
 from guideway.core.spec import Spec
-from guideway.kit.files import locked, write_atomic
+from guideway.kit.files import locked
 from guideway.pipeline.borrow import borrows
 from guideway.pipeline.environment import interpreter_for
 from guideway.pipeline.plan import difference, environment_of, key_parts, module_of, needs_of
+from guideway.pipeline.process import Emit, run_process
 from guideway.pipeline.recall import recalled
 from guideway.pipeline.resume import lock_of, resume_of, sweep
-from guideway.pipeline.worker import Broke, JobFile, Measured, Message, Moved, Told
+from guideway.pipeline.worker import JobFile, Measured, Message, Told
 from guideway.pipeline.workshop import Workshop
 from guideway.signing import dsse, statements
 from guideway.store import evidence, ledger, steps
@@ -38,8 +36,6 @@ from guideway.store.blobs import Blobs
 from guideway.store.evidence import Kept
 from guideway.store.home import Home
 from guideway.store.steps import StepResult
-
-Emit = Callable[[Event], None]
 
 
 def run(spec: Spec, root: Path, stages: Mapping[str, Stage], shop: Workshop, emit: Emit) -> dict[str, StepResult]:
@@ -100,7 +96,7 @@ def repeat(
     step = _step(stage, spec, results[stage.name].parts, inputs)
     with _work_folder(shop.home.run / "work") as folder:
         job = msgspec.structs.replace(_job(step, root, folder, folder / "resume", shop.blobs), stage=name)
-        messages = _run_process(
+        messages = run_process(
             job, folder, _interpreter(step, shop.home, emit), log_of(shop.home, name, step.key), emit
         )
         digest = _digest_of(Path(job.out))
@@ -155,7 +151,7 @@ def _work(step: _Step, root: Path, facts: tuple[Evidence, ...], shop: Workshop, 
         resume = resume_of(shop.home, step.key)
         job = msgspec.structs.replace(_job(step, root, folder, resume, shop.blobs), recalled=facts)
         log = log_of(shop.home, step.stage, step.key)
-        messages = _run_process(job, folder, _interpreter(step, shop.home, emit), log, emit)
+        messages = run_process(job, folder, _interpreter(step, shop.home, emit), log, emit)
         artifact = shop.blobs.put_tree(Path(job.out), take=True)
     seconds = time.monotonic() - began
     found = _evidence(step, messages, artifact.digest, shop.clock())
@@ -215,71 +211,6 @@ def _interpreter(step: _Step, home: Home, emit: Emit) -> str:
     emit(Progress(step.stage, 0, 1, "its environment"))
     log = home.logs / "build" / f"{step.stage}-environment.log"
     return str(interpreter_for(step.environment, home.run / "environments", log))
-
-
-def _run_process(job: JobFile, folder: Path, interpreter: str, log: Path, emit: Emit) -> list[Message]:
-    """Start the worker, pass its progress on, and return what it said."""
-    asked = folder / "job.json"
-    write_atomic(asked, msgspec.json.encode(job), durable=False)
-    log.parent.mkdir(parents=True, exist_ok=True)
-    hear, speak = os.pipe()
-    with log.open("wb") as output, os.fdopen(hear, "rb") as voice:
-        process = subprocess.Popen(
-            [interpreter, "-P", "-m", "guideway.pipeline.worker", str(asked), str(speak)],
-            stdin=subprocess.PIPE,
-            stdout=output,
-            stderr=subprocess.STDOUT,
-            pass_fds=(speak,),
-            start_new_session=True,
-            cwd=folder,
-            env=_environment(),
-        )
-        os.close(speak)
-        try:
-            messages = list(_heard(voice, job.stage, emit))
-            status = process.wait()
-        except BaseException:
-            with contextlib.suppress(ProcessLookupError):
-                os.killpg(process.pid, signal.SIGKILL)
-            process.wait()
-            raise
-        finally:
-            assert process.stdin
-            process.stdin.close()
-    if status != 0:
-        raise _failure(job.stage, status, messages, log, emit)
-    return messages
-
-
-def _environment() -> dict[str, str]:
-    """What a stage inherits: everything but the URL of the state, which may hold a password."""
-    kept = {name: value for name, value in os.environ.items() if name != "GUIDEWAY_STATE"}
-    return {"OMP_WAIT_POLICY": "PASSIVE", **kept}  # threads that spin stand still on a busy machine
-
-
-def _heard(voice: IO[bytes], stage: str, emit: Emit) -> Iterator[Message]:
-    decoder = msgspec.json.Decoder(Message)
-    for line in voice:
-        message: Message = decoder.decode(line)
-        if isinstance(message, Moved):
-            emit(Progress(stage, message.done, message.total, message.note))
-        else:
-            yield message
-
-
-def _failure(stage: str, status: int, messages: list[Message], log: Path, emit: Emit) -> GuidewayError:
-    broke = next((message for message in messages if isinstance(message, Broke)), None)
-    if broke:
-        error = GuidewayError(f"stage {stage} failed: {broke.what}", where=broke.where, try_this=broke.try_this)
-        error.exit_code = broke.exit_code
-    elif status == -signal.SIGKILL:
-        error = GuidewayError(
-            f"stage {stage} was killed", where=str(log), try_this="if memory ran out: a smaller batch or model"
-        )
-    else:
-        error = GuidewayError(f"stage {stage} ended with status {status}", where=str(log), try_this="read the log")
-    emit(StepFailed(stage, error.what, str(log)))
-    return error
 
 
 def _evidence(step: _Step, messages: list[Message], output: Digest, at: float) -> tuple[Evidence, ...]:

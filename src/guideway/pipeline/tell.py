@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from guideway.core.events import Note
 from guideway.core.gate import Judgement, Verdict
-from guideway.pipeline.run import Emit
+from guideway.pipeline.process import Emit
 
 
 def tell(judgements: Sequence[Judgement], emit: Emit) -> None:

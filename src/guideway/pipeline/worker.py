@@ -17,7 +17,7 @@ from typing import Any, NoReturn
 
 import msgspec
 
-from guideway.core.errors import GuidewayError, Unavailable
+from guideway.core.errors import FAILURES, GuidewayError, Unavailable
 from guideway.core.evidence import Evidence, Interval
 
 EXTRAS = {
@@ -83,6 +83,16 @@ class Broke(msgspec.Struct, frozen=True, tag="broke"):
 
 
 Message = Measured | Told | Moved | Broke
+
+
+def error_of(broke: Broke, before: str = "") -> GuidewayError:
+    """What *broke* in another process as an error here, with *before* put first.
+
+    A code that no error of ours has is 1: what another process says must not make a failure look like a success.
+    """
+    error = GuidewayError(f"{before}{broke.what}", where=broke.where, try_this=broke.try_this)
+    error.exit_code = broke.exit_code if broke.exit_code in FAILURES else GuidewayError.exit_code
+    return error
 
 
 class StageJob:

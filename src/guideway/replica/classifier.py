@@ -14,6 +14,7 @@ from tokenizers import Tokenizer
 
 from guideway.core.errors import GuidewayError, SpecError
 from guideway.replica.session import open_session
+from guideway.replica.settings import read_file, write_file
 
 FILE = "classifier.json"
 GRAPH = "model.onnx"
@@ -70,23 +71,16 @@ def read_settings(folder: Path) -> ClassifierSettings:
     Raises:
         SpecError: it is not there, or not what it should be.
     """
-    path = folder / FILE
-    try:
-        found = msgspec.json.decode(path.read_bytes(), type=ClassifierSettings)
-    except FileNotFoundError:
-        raise SpecError(f"there is no {FILE}", where=str(folder), try_this="is this a classifier?") from None
-    except msgspec.DecodeError as error:
-        raise SpecError(f"cannot be read: {error}", where=str(path)) from None
+    found = read_file(folder, FILE, ClassifierSettings, "is this a classifier?")
     short = found.max_tokens < (1 if found.octets else 3)
     if len(set(found.labels)) < max(2, len(found.labels)) or short or not math.isfinite(found.threshold):
-        raise SpecError("two different labels and three tokens are the least", where=str(path))
+        raise SpecError("two different labels and three tokens are the least", where=str(folder / FILE))
     return found
 
 
 def write_settings(folder: Path, settings: ClassifierSettings) -> None:
     """Write ``classifier.json`` into *folder*."""
-    text = msgspec.json.format(msgspec.json.encode(settings, order="sorted"))
-    (folder / FILE).write_bytes(text + b"\n")
+    write_file(folder, FILE, settings)
 
 
 class Unreadable(GuidewayError):

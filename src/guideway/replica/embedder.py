@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from guideway.core.errors import SpecError
 from guideway.replica.classifier import GRAPH, TextReader, padded
 from guideway.replica.session import open_session
+from guideway.replica.settings import read_file, write_file
 
 FILE = "embedder.json"
 OUTPUT = "embedding"
@@ -35,22 +36,15 @@ def read_settings(folder: Path) -> EmbedderSettings:
     Raises:
         SpecError: it is not there, or not what it should be.
     """
-    path = folder / FILE
-    try:
-        found = msgspec.json.decode(path.read_bytes(), type=EmbedderSettings)
-    except FileNotFoundError:
-        raise SpecError(f"there is no {FILE}", where=str(folder), try_this="is this a model for embeddings?") from None
-    except msgspec.DecodeError as error:
-        raise SpecError(f"cannot be read: {error}", where=str(path)) from None
+    found = read_file(folder, FILE, EmbedderSettings, "is this a model for embeddings?")
     if found.width < 1 or found.max_tokens < 3:
-        raise SpecError("one number and three tokens are the least", where=str(path))
+        raise SpecError("one number and three tokens are the least", where=str(folder / FILE))
     return found
 
 
 def write_settings(folder: Path, settings: EmbedderSettings) -> None:
     """Write ``embedder.json`` into *folder*."""
-    text = msgspec.json.format(msgspec.json.encode(settings, order="sorted"))
-    (folder / FILE).write_bytes(text + b"\n")
+    write_file(folder, FILE, settings)
 
 
 class OnnxEmbedder:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection
 from typing import Any
 
-from guideway.replica.constrain.automaton import Expressions, Node
+from guideway.replica.constrain.automaton import Expressions, Node, TooLargeError
 from guideway.replica.constrain.constraint import Constraint, Form, Triggered
 from guideway.replica.constrain.grammar import DEPTH, Json
 from guideway.replica.constrain.schema import SchemaError, compiled
@@ -47,10 +47,21 @@ def constraint_of(form: Form, spelling: Spelling, stop_ids: Collection[int], tri
         raise RequestError(400, message, code="unsupported_parameter")
     try:
         if trigger:
-            return Triggered(spelling.tokens, form, stop_ids, trigger.encode())
-        return Constraint(spelling.tokens, form, stop_ids)
+            made: Constraint = Triggered(spelling.tokens, form, stop_ids, trigger.encode())
+        else:
+            made = Constraint(spelling.tokens, form, stop_ids)
+        made.prepare()
+        return made
     except SchemaError as error:
         raise RequestError(400, f"the schema cannot be kept to: {error}", code="unsupported_schema") from None
+    except (TooLargeError, RecursionError):
+        raise too_large() from None
+
+
+def too_large() -> RequestError:
+    """The answer cannot be held to its form: to find out what may come next takes longer than others should wait."""
+    message = "the schema cannot be kept to: too many ways are open at one place (fewer alternatives, or shorter ones)"
+    return RequestError(400, message, code="unsupported_schema")
 
 
 def _any_object(_: Expressions, json: Json) -> Node:

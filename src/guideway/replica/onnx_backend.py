@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import onnxruntime as ort
 from numpy.typing import NDArray
 
 from guideway.core.errors import SpecError
@@ -21,6 +22,10 @@ from guideway.replica.backend import PIECE, Logits
 from guideway.replica.memory import Rows
 from guideway.replica.session import open_session
 
+FIRST = "first_scored"
+"""The input that says from which token on a piece is scored, in graphs that have it. Of a prompt only the end matters,
+and the vocabulary is the largest matrix of a small model.
+"""
 KV_TYPES: dict[str, type[np.generic]] = {"tensor(float)": np.float32, "tensor(float16)": np.float16}
 
 Ints = NDArray[np.int64]
@@ -48,6 +53,7 @@ class OnnxBackend:
         outputs = {one.name: one for one in self._session.get_outputs()}
         self._past, self._present = _cache_names(decoder)
         self._positions = "position_ids" in inputs
+        self._ends = FIRST in {one.name for one in self._session.get_overridable_initializers()}
         if strange := sorted(inputs.keys() - {"input_ids", "attention_mask", "position_ids", *self._past}):
             raise SpecError(f"the graph has inputs we do not know: {', '.join(strange)}", where=str(folder))
         self._kv_type = KV_TYPES[inputs[self._past[0]].type]
@@ -55,8 +61,9 @@ class OnnxBackend:
         self.vocabulary = int(outputs["logits"].shape[-1])
         shape = (slots, int(decoder["num_key_value_heads"]), self.context, int(decoder["head_size"]))
         self._kv = Rows(shape, self._kv_type, len(self._past))
-        # The scores of one piece are the largest array that a prompt needs.
+        # Reserved for the scores of a whole piece, and taken only where they are asked for.
         self._scores = np.empty(max(slots, PIECE) * self.vocabulary, self._logits_type)
+        self._firsts = _Firsts()
         self._bindings: dict[tuple[int, int], Any] = {}
         self._lengths: list[int] = []
         self._begun = 0
@@ -137,23 +144,27 @@ class OnnxBackend:
         return np.concatenate(list(pieces)).astype(np.float32, copy=False)
 
     def _read_on(self, ids: Sequence[int]) -> NDArray[Any]:
-        """Put *ids* behind what was read; the scores of their last piece."""
+        """Put *ids* behind what was read; the scores of the last of them, and perhaps of some before it."""
         scores = None
         for start in range(0, len(ids), PIECE):
             piece = ids[start : start + PIECE]
-            scores = self._read(len(self._lengths), piece, self._begun)
+            scores = self._read(len(self._lengths), piece, self._begun, scored=1)
             self._begun += len(piece)
         if scores is None:
             raise ValueError("an empty prompt has no next token")
         return scores
 
-    def _read(self, row: int, ids: Sequence[int], start: int) -> NDArray[Any]:
-        scores: NDArray[Any] = self._run(row, np.array([ids], np.int64), np.array([start], np.int64))[0]
+    def _read(self, row: int, ids: Sequence[int], start: int, scored: int | None = None) -> NDArray[Any]:
+        scores: NDArray[Any] = self._run(row, np.array([ids], np.int64), np.array([start], np.int64), scored)[0]
         return scores
 
-    def _run(self, row: int, ids: Ints, before: Ints) -> NDArray[Any]:
-        """Append ``ids`` [rows, n] to the rows from *row* on, which hold ``before`` [rows] tokens."""
+    def _run(self, row: int, ids: Ints, before: Ints, scored: int | None = None) -> NDArray[Any]:
+        """Append ``ids`` [rows, n] to the rows from *row* on, which hold ``before`` [rows] tokens.
+
+        The scores of the last *scored* tokens of each, or of all where that is None or the graph cannot choose.
+        """
         rows, count = ids.shape
+        given = scored if scored and self._ends else count
         after = before + count
         binding = self._binding(row, rows)
         binding.bind_cpu_input("input_ids", ids)
@@ -161,7 +172,9 @@ class OnnxBackend:
         binding.bind_cpu_input("attention_mask", mask)
         if self._positions:
             binding.bind_cpu_input("position_ids", before[:, None] + np.arange(count))
-        scores = self._scores[: rows * count * self.vocabulary].reshape(rows, count, self.vocabulary)
+        if self._ends:
+            binding.bind_ortvalue_input(FIRST, self._firsts[count - given])
+        scores = self._scores[: rows * given * self.vocabulary].reshape(rows, given, self.vocabulary)
         binding.bind_output("logits", "cpu", 0, self._logits_type, scores.shape, scores.ctypes.data)
         self._kv.touch(row, after)
         self._session.run_with_iobinding(binding)
@@ -178,6 +191,14 @@ class OnnxBackend:
                 found.bind_output(present, "cpu", 0, self._kv_type, view.shape, view.ctypes.data)
             self._bindings[row, rows] = found
         return found
+
+
+class _Firsts(dict[int, ort.OrtValue]):
+    """Numbers as onnxruntime takes them for an input that has a default."""
+
+    def __missing__(self, number: int) -> ort.OrtValue:
+        self[number] = made = ort.OrtValue.ortvalue_from_numpy(np.array([number], np.int64))
+        return made
 
 
 def _config(folder: Path) -> dict[str, Any]:

@@ -12,15 +12,15 @@ from collections.abc import Callable, Coroutine, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol
 
-import msgspec
 import uvloop
 
-from guideway.core.errors import GuidewayError, SpecError, Unavailable
+from guideway.core.errors import GuidewayError, Unavailable
 from guideway.core.release import ServeSettings
 from guideway.kit.http1 import Refusal, Request, Response, Server
 from guideway.replica.api import Service, refusal
 from guideway.replica.backend import Backend
 from guideway.replica.scheduler import Scheduler
+from guideway.replica.settings import read_file
 from guideway.replica.text import Text
 from guideway.replica.worker import Outbox, Worker
 
@@ -77,13 +77,7 @@ def read_settings(release: Path) -> ServeSettings:
     Raises:
         SpecError: it is not there or not what it should be.
     """
-    path = release / "serve.json"
-    try:
-        return msgspec.json.decode(path.read_bytes(), type=ServeSettings)
-    except FileNotFoundError:
-        raise SpecError("there is no serve.json", where=str(release), try_this="is this a release folder?") from None
-    except msgspec.DecodeError as error:
-        raise SpecError(f"cannot be read: {error}", where=str(path)) from None
+    return read_file(release, "serve.json", ServeSettings, "is this a release folder?")
 
 
 async def _serve(arguments: Arguments, settings: ServeSettings, text: Text, backend: Backend) -> int:

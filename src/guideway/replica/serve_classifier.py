@@ -5,39 +5,31 @@ Importing this module loads the libraries, starts no thread and computes nothing
 
 from __future__ import annotations
 
-import asyncio
 import sys
-from collections.abc import Coroutine, Sequence
-from typing import Any
+from collections.abc import Sequence
 
-from guideway.replica.batching import Batcher
-from guideway.replica.classifier import Classifier
+from guideway.replica.batching import TOKENS, Batcher
 from guideway.replica.inference import Classification
 from guideway.replica.octets import open_classifier
 from guideway.replica.oip import refusal
-from guideway.replica.serve import Arguments, parse, read_settings, run, until_told
+from guideway.replica.serve import Arguments
+from guideway.replica.serve_batched import Batched, serve_batched
 
 
 def main(argv: Sequence[str]) -> int:
     """Serve until told to stop; the exit code."""
-    arguments = parse("guideway.replica.serve_classifier", argv)
-
-    def load() -> Coroutine[Any, Any, int]:
-        name = read_settings(arguments.release).name
-        return _serve(arguments, name, open_classifier(arguments.release / "model", arguments.threads))
-
-    return run(load)
+    return serve_batched("guideway.replica.serve_classifier", argv, _loaded)
 
 
-async def _serve(arguments: Arguments, name: str, model: Classifier) -> int:
-    loop, octets = asyncio.get_running_loop(), model.settings.octets
-    fixed = {"most_tokens": octets.size * arguments.slots} if octets else {}  # rows are as long as they are
-    batcher = Batcher(model.probabilities, loop, arguments.slots, **fixed)
-    limit = arguments.slots + arguments.queue
-    batcher.start()
-    await until_told(arguments, name, Classification(name, model.settings, model.reader, batcher, limit=limit), refusal)
-    batcher.stop()
-    return 0
+def _loaded(arguments: Arguments) -> Batched:
+    model = open_classifier(arguments.release / "model", arguments.threads)
+    octets = model.settings.octets
+    most_tokens = octets.size * arguments.slots if octets else TOKENS  # rows of bytes are as long as they are
+
+    def service(name: str, batcher: Batcher, limit: int) -> Classification:
+        return Classification(name, model.settings, model.reader, batcher, limit=limit)
+
+    return Batched(model.probabilities, service, refusal, most_tokens)
 
 
 if __name__ == "__main__":

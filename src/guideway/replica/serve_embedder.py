@@ -5,35 +5,28 @@ Importing this module loads the libraries, starts no thread and computes nothing
 
 from __future__ import annotations
 
-import asyncio
 import sys
-from collections.abc import Coroutine, Sequence
-from typing import Any
+from collections.abc import Sequence
 
 from guideway.replica.batching import Batcher
 from guideway.replica.embedder import OnnxEmbedder
 from guideway.replica.embeddings import Embedding, refusal
-from guideway.replica.serve import Arguments, parse, read_settings, run, until_told
+from guideway.replica.serve import Arguments
+from guideway.replica.serve_batched import Batched, serve_batched
 
 
 def main(argv: Sequence[str]) -> int:
     """Serve until told to stop; the exit code."""
-    arguments = parse("guideway.replica.serve_embedder", argv)
-
-    def load() -> Coroutine[Any, Any, int]:
-        name = read_settings(arguments.release).name
-        return _serve(arguments, name, OnnxEmbedder(arguments.release / "model", arguments.threads))
-
-    return run(load)
+    return serve_batched("guideway.replica.serve_embedder", argv, _loaded)
 
 
-async def _serve(arguments: Arguments, name: str, model: OnnxEmbedder) -> int:
-    batcher = Batcher(model.embed, asyncio.get_running_loop(), arguments.slots)
-    limit = arguments.slots + arguments.queue
-    batcher.start()
-    await until_told(arguments, name, Embedding(name, model.settings, model.reader, batcher, limit=limit), refusal)
-    batcher.stop()
-    return 0
+def _loaded(arguments: Arguments) -> Batched:
+    model = OnnxEmbedder(arguments.release / "model", arguments.threads)
+
+    def service(name: str, batcher: Batcher, limit: int) -> Embedding:
+        return Embedding(name, model.settings, model.reader, batcher, limit=limit)
+
+    return Batched(model.embed, service, refusal)
 
 
 if __name__ == "__main__":

@@ -8,6 +8,8 @@ from collections.abc import AsyncIterator, Callable
 
 from guideway.kit.http1 import Response
 from guideway.replica.answers import DONE, Head, event, usage_of
+from guideway.replica.constrain.automaton import TooLargeError
+from guideway.replica.form import too_large
 from guideway.replica.generation import Generation
 from guideway.replica.logprobs import Mark
 from guideway.replica.shapes import RequestError
@@ -167,5 +169,7 @@ def _broken(error: Exception) -> RequestError:
     """What a client may know about a failure inside: nothing but that it happened."""
     if isinstance(error, ConnectionAbortedError):
         return RequestError(503, "this server is stopping", code="stopping")
+    if isinstance(error, TooLargeError):
+        return too_large()
     log.error("the model failed", exc_info=error)
     return RequestError(500, "the model failed on this request", code="model_failed")

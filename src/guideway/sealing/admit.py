@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import datetime
 import math
 from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
 
 from guideway.core.artifact import Digest
 from guideway.core.dossier import Approval
@@ -12,7 +12,7 @@ from guideway.core.errors import Corrupt, Refused
 from guideway.core.evidence import Evidence
 from guideway.core.gate import Judgement
 from guideway.core.release import Release
-from guideway.sealing.attest import attest
+from guideway.sealing.attest import attest, iso
 from guideway.sealing.dossier import Said, heard
 from guideway.sealing.pack import attach, attachments, descriptor_of
 from guideway.sealing.seal import refuse
@@ -56,15 +56,7 @@ def admit(
     known = releases.admission(database, release.digest, environment)
     if known and _stands(blobs.read(known), trusted, policy, inputs):
         return known
-    summary = statements.verification(
-        release=release.digest,
-        name=release.name,
-        policy=policy_uri(environment),
-        policy_digest=policy,
-        verdict="PASS",
-        at=datetime.datetime.fromtimestamp(at, datetime.UTC).isoformat(timespec="seconds"),
-        inputs=inputs,
-    )
+    summary = _summary(release, environment, policy, inputs, at)
     descriptor = descriptor_of(blobs, release.digest)
     with blobs.writing(), database.transaction():
         for proof in proofs:
@@ -78,6 +70,21 @@ def admit(
         why, data = environment, {"level": level, "policy": policy}
         ledger.append(database, at=at, who=signer.name, what="admit", subject=release.digest, why=why, data=data)
     return envelope
+
+
+def _summary(
+    release: Release, environment: str, policy: Digest | None, inputs: Sequence[Digest], at: float
+) -> dict[str, Any]:
+    """The statement that *release* may go into *environment*."""
+    return statements.verification(
+        release=release.digest,
+        name=release.name,
+        policy=policy_uri(environment),
+        policy_digest=policy,
+        verdict="PASS",
+        at=iso(at),
+        inputs=inputs,
+    )
 
 
 def check_admission(

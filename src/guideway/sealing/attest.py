@@ -85,10 +85,7 @@ def waive(
     Raises:
         SpecError: no reason, no clause, or a time that is past or longer than a year.
     """
-    if not reason.strip():
-        raise SpecError("a waiver needs a reason", try_this="--reason 'why this may pass unproven'")
-    if not since < until <= since + LONGEST_WAIVER:
-        raise SpecError("a waiver ends in the future, within a year", try_this="--until 2027-01-31")
+    _check_waiver(reason, since, until)
     said = statements.waiver(
         name=name,
         subject=environment_subject(name, environment),
@@ -115,6 +112,13 @@ def waive(
         subject = f"{name} in {environment}"
         ledger.append(database, at=since, who=signer.name, what="waive", subject=subject, why=reason, data=data)
     return waiver
+
+
+def _check_waiver(reason: str, since: float, until: float) -> None:
+    if not reason.strip():
+        raise SpecError("a waiver needs a reason", try_this="--reason 'why this may pass unproven'")
+    if not since < until <= since + LONGEST_WAIVER:
+        raise SpecError("a waiver ends in the future, within a year", try_this="--until 2027-01-31")
 
 
 def iso(at: float) -> str:

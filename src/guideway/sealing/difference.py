@@ -8,110 +8,24 @@ from typing import Any
 
 import msgspec
 
-from guideway.core.artifact import Digest, File, short
+from guideway.core.artifact import File, short
 from guideway.core.errors import Corrupt
 from guideway.core.evidence import OBSERVER, Evidence, Interval
+from guideway.core.spec.written import written
+from guideway.sealing.changes import (
+    Change,
+    Data,
+    Difference,
+    FileChange,
+    Files,
+    Metric,
+    Size,
+    SourceChange,
+    SplitChange,
+)
 from guideway.sealing.side import CLASSIFIER, EMBEDDER, GRAPH, LOCK, MANIFEST, POLICY, SERVE, Side, side
 
-__all__ = ["Difference", "Side", "difference", "side"]
-
-
-class Change(msgspec.Struct, frozen=True):
-    """A value under a dotted key; None is not there."""
-
-    key: str
-    old: Any
-    new: Any
-
-
-class SourceChange(msgspec.Struct, frozen=True):
-    """A file of input data: its digest and rows before and after; None is not there."""
-
-    path: str
-    old: Digest | None
-    new: Digest | None
-    old_rows: int | None
-    new_rows: int | None
-
-
-class SplitChange(msgspec.Struct, frozen=True):
-    """Rows of a split before and after, and whether they are the very same."""
-
-    name: str
-    old_rows: int | None
-    new_rows: int | None
-    same: bool
-
-
-class Data(msgspec.Struct, frozen=True):
-    """Sources that changed, all splits, and other keys of the manifest."""
-
-    sources: tuple[SourceChange, ...]
-    same_sources: int
-    splits: tuple[SplitChange, ...]
-    other: tuple[Change, ...]
-
-
-class Metric(msgspec.Struct, frozen=True):
-    """A figure before and after. ``about`` is the role of its subject: data, train, compress.
-
-    ``within_noise``: both intervals overlap, so that the change may be chance; None when one of them is missing.
-    ``unseen``: the other side was never looked at for it, because it was never admitted; so it is neither new nor gone.
-    """
-
-    name: str
-    about: str
-    slice: str
-    unit: str
-    old: float | None
-    new: float | None
-    change: float | None
-    within_noise: bool | None
-    unseen: bool = False
-
-
-class FileChange(msgspec.Struct, frozen=True):
-    """A file of the release: bytes before and after; None is not there."""
-
-    path: str
-    old: int | None
-    new: int | None
-
-
-class Files(msgspec.Struct, frozen=True):
-    """Files that changed, bytes that did not, and bytes that a store that has the first must add for the second."""
-
-    added: tuple[FileChange, ...]
-    removed: tuple[FileChange, ...]
-    changed: tuple[FileChange, ...]
-    unchanged: int
-    unchanged_bytes: int
-    new_bytes: int
-
-
-class Size(msgspec.Struct, frozen=True):
-    """Bytes of all files before and after."""
-
-    old: int
-    new: int
-    change: int
-
-
-class Difference(msgspec.Struct, frozen=True, kw_only=True):
-    """Everything that changed from ``old`` to ``new`` (digests). Each section is empty when nothing did."""
-
-    old: Digest
-    new: Digest
-    interface: tuple[Change, ...]
-    data: Data
-    parameters: tuple[Change, ...]
-    metrics: tuple[Metric, ...]
-    files: Files
-    size: Size
-    licence: Change | None
-    policy: tuple[Change, ...]
-    libraries: tuple[Change, ...]
-    interface_changes: int
+__all__ = ["Change", "Data", "Difference", "FileChange", "Files", "Metric", "Side", "Size", "difference", "side"]
 
 
 def difference(old: Side, new: Side) -> Difference:
@@ -127,7 +41,7 @@ def difference(old: Side, new: Side) -> Difference:
         new=new.release.digest,
         interface=interface,
         data=_data(_manifest(old), _manifest(new)),
-        parameters=_changes(_parameters(old), _parameters(new)),
+        parameters=_parameter_changes(old, new),
         metrics=_metrics(old.evidence, new.evidence),
         files=_files(old.release.files, new.release.files),
         size=Size(old.release.size, new.release.size, new.release.size - old.release.size),
@@ -303,6 +217,13 @@ def _space(one: Side) -> str:
 def _parameters(one: Side) -> dict[str, Any]:
     """The build part of the spec, without the policy, which has a section of its own."""
     return _flat(_without(one.spec, ("policy",)))
+
+
+def _parameter_changes(old: Side, new: Side) -> tuple[Change, ...]:
+    """The changes of both specs, with those marked of which nobody wrote either side."""
+    said = {key for one in (old, new) for key in _flat(written(one.spec))}
+    found = _changes(_parameters(old), _parameters(new))
+    return tuple(msgspec.structs.replace(one, default=one.key not in said) for one in found)
 
 
 def _libraries(one: Side) -> dict[str, Any]:

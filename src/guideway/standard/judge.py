@@ -12,11 +12,15 @@ import msgspec
 from guideway.core.dossier import Dossier, Proof, Waiver
 from guideway.core.evidence import Evidence
 from guideway.core.gate import Judgement, Level, Verdict, When
-from guideway.standard.clauses import Check, Clause
+from guideway.standard.clauses import Check, Clause, Text
 
 DAY = 86400.0
 _ROLES = {"trained": "train"}
 _ORDER = {Verdict.FAIL: 0, Verdict.UNKNOWN: 1, Verdict.PASS: 2}
+TIED = Text(
+    en="the baseline is as good and simpler: ship it, or hold out rows that tell the two apart (data.splits)",
+    zh="基线同样好且更简单：上线基线，或留出能区分二者的数据（data.splits）",
+)
 
 
 def judge_all(
@@ -47,6 +51,7 @@ def judge(clause: Clause, checks: Sequence[Check], dossier: Dossier, *, level: L
     shown = worst.figure.removesuffix(f" on {worst.check.slice}") if worst.check.slice in clause.en else worst.figure
     held = sum(result.verdict is Verdict.PASS for result in results)
     more = f" ({held} of {len(results)} proven)" if 0 < held < len(results) else ""
+    advice = TIED if worst.tied and worst.verdict is Verdict.FAIL else clause.do
     return Judgement(
         clause=clause.id,
         asks=clause.en,
@@ -56,8 +61,8 @@ def judge(clause: Clause, checks: Sequence[Check], dossier: Dossier, *, level: L
         limit=worst.limit,
         blocking=bite == "block",
         evidence=worst.proof.digest if worst.proof else None,
-        try_this=clause.do.en,
-        try_this_zh=clause.do.zh,
+        try_this=advice.en,
+        try_this_zh=advice.zh,
         bite=bite,
         when=clause.when,
         automatic=all(result.proof.evidence.automatic for result in results if result.proof),
@@ -65,13 +70,14 @@ def judge(clause: Clause, checks: Sequence[Check], dossier: Dossier, *, level: L
 
 
 class Result(NamedTuple):
-    """One check examined: the figure found, the limit, and the proof that decided."""
+    """One check examined: the figure found, the limit, the proof that decided, and whether it is the very limit."""
 
     check: Check
     verdict: Verdict
     figure: str
     limit: str
     proof: Proof | None = None
+    tied: bool = False
 
 
 def examine(check: Check, dossier: Dossier, at: float) -> Result:
@@ -86,12 +92,23 @@ def examine(check: Check, dossier: Dossier, at: float) -> Result:
         return Result(check, Verdict.UNKNOWN, unfit[0][1], _limit(check, check.limit), unfit[0][0])
     against = [(one, _bound(check, one, dossier)) for one in proofs]
     worst, bound = min(against, key=lambda pair: _margin(check, _told(check, pair[0].evidence), pair[1]))
-    figure = figure_of(worst.evidence)
+    figure = figure_of(worst.evidence) + (_beside(worst.evidence, bound) if check.below is not None else "")
     if bound is None:
         return Result(check, Verdict.UNKNOWN, figure, _limit(check, None), worst)
     inside = _margin(check, _told(check, worst.evidence), bound)
     holds = inside > 0 if check.below is not None else inside >= 0
-    return Result(check, Verdict.PASS if holds else Verdict.FAIL, figure, _limit(check, bound), worst)
+    tied = check.below is not None and worst.evidence.value == bound
+    return Result(check, Verdict.PASS if holds else Verdict.FAIL, figure, _limit(check, bound), worst, tied)
+
+
+def _beside(evidence: Evidence, baseline: float | None) -> str:
+    """What the value of *evidence* alone does not say: that it equals the *baseline*, or that chance may part them."""
+    interval = evidence.interval
+    if baseline is None:
+        return ""
+    if evidence.value == baseline:
+        return ", a tie"
+    return ", within noise" if interval and interval.low <= baseline <= interval.high else ""
 
 
 def figure_of(evidence: Evidence) -> str:

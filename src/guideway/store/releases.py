@@ -57,6 +57,13 @@ def find(database: Database, text: str) -> Release:
     raise SpecError(f"{problem} '{text}'", try_this="`guideway releases` lists them")
 
 
+def looks_like_one(database: Database, text: str) -> bool:
+    """Is *text* written as a release is: ``3``, ``v3``, ``name:3``, or the beginning of a digest that is here?"""
+    if _is_number(text.rpartition(":")[2].removeprefix("v")):
+        return not any(map(str.isspace, text))
+    return any(_found(database, one) for one in _meanings(text))
+
+
 def _meanings(text: str) -> list[ColumnElement[bool]]:
     """What *text* may mean. A short number is never the beginning of a digest."""
     number = text.removeprefix("v")

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from classify_rig import classify_spec, make_project
 from embed_rig import faq_spec, make_faq
+from ray_rig import cluster
 from stage_rig import STAGES, Pass, colour_rows, colour_spec, run_stage, write_jsonl
 
 sys.path.append(str(Path(__file__).parents[2] / "sealing"))
@@ -46,3 +48,9 @@ def faq(tmp_path_factory) -> Pass:
         jobs[name] = run_stage(name, spec, root, root / "out" / name, **{need: out[need] for need in stage.needs})
         out[name] = root / "out" / name
     return Pass(spec, root, out, jobs)
+
+
+@pytest.fixture(scope="session")
+def ray_cluster() -> Iterator[str]:
+    """The address of a Ray cluster, which takes minutes to begin."""
+    yield from cluster()

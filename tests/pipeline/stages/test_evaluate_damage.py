@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from guideway.core.spec.evaluate import Kind, Slices
 from guideway.pipeline.stages.evaluate.ask import halves
+from guideway.pipeline.stages.evaluate.further import cost_of
 from guideway.pipeline.stages.evaluate.perturb import KINDS, perturbed
 from guideway.pipeline.stages.evaluate.robust import damaged, in_turns, robustness
 from guideway.pipeline.stages.evaluate.slices import slices_of
@@ -84,11 +85,19 @@ def test_the_drop_is_measured_row_by_row():
     def score(asked):
         return [0.5 if "given" in row and row["given"].isupper() else 1.0 for row in asked]
 
-    ((kind, drop),) = robustness(score, rows, ["capitals"], about="compress", seed=7, say=lambda _: None)
+    found = robustness(score, rows, ["capitals"], about="compress", seed=7, say=lambda _: None)
+    ((kind, drop),) = found.drops
     assert (kind, drop.value, drop.n) == ("capitals", 0.5, 40)
     assert (drop.interval.low, drop.interval.high) == (0.5, 0.5)
-    ((_, none),) = robustness(lambda asked: [1.0] * len(asked), rows, ["noise"], about="x", seed=7, say=lambda _: None)
-    assert none.value == 0.0
+    assert cost_of(found, "exact match") == (
+        "damaged prompts cost 50.0 points of exact match at most (capitals: 100.0% to 50.0%)"
+    )
+
+
+def test_damage_that_takes_nothing_costs_nothing():
+    found = robustness(lambda asked: [0.25] * len(asked), [{"text": SENTENCE}], ["noise"], about="x", seed=7, say=print)
+    assert found.drops[0][1].value == 0.0
+    assert cost_of(found, "foreseen tokens") == "damaged prompts cost nothing of foreseen tokens (25.0%)"
 
 
 def test_every_split_has_its_say():

@@ -74,6 +74,9 @@ def test_a_page_is_written_that_stands_alone(explain, tmp_path):
         ((QUESTION, "--answer", "red " * 99), "prompt and answer have"),
         ((QUESTION, "--method", "gradients"), "there are no weights that gradients could be taken of"),
         (("9", QUESTION), "no release"),
+        (("1",), "'1' alone is read as a release, and there is no text to explain (`guideway explain 1 TEXT`"),
+        (("v7",), "'v7' alone is read as a release"),
+        (("m:1",), "'m:1' alone is read as a release"),
         (("--report", "page.html"), "no explanations of this release are kept here"),
     ],
 )
@@ -81,6 +84,14 @@ def test_bad_input_is_one_line(explain, argv, says):
     error = explain(*argv).exception
     assert isinstance(error, SpecError) and error.exit_code == 2
     assert says in str(error) and "\n" not in str(error)
+
+
+def test_the_beginning_of_a_digest_alone_is_no_text_and_behind_a_release_it_is_one(explain):
+    digest = json.loads(explain(QUESTION, "--json").stdout)["release"].removeprefix("sha256:")[:8]
+    error = explain(digest).exception
+    assert isinstance(error, SpecError) and f"'{digest}' alone is read as a release" in str(error)
+    assert explain("1", digest).exit_code == 0
+    assert explain("grass: 12").exit_code == 0, "words with a space between them are a text"
 
 
 def test_a_word_too_many_is_refused(explain):

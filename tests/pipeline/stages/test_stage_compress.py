@@ -14,6 +14,7 @@ from guideway.pipeline.stages.compress.distance import distance
 from guideway.pipeline.stages.examples import Example
 from guideway.pipeline.stages.formats.onnx import export
 from guideway.pipeline.stages.models import Compressed, Trained
+from guideway.replica.onnx_backend import FIRST
 
 
 class Table:
@@ -54,6 +55,11 @@ def test_int8_stores_the_matrices_in_eight_bits(colours):
     model = onnx.load(colours.out["compress"] / "model.onnx", load_external_data=False)
     packed = [node for node in model.graph.node if node.op_type == "MatMulNBits"]
     assert packed and all(one.i == 8 for node in packed for one in node.attribute if one.name == "bits")
+
+
+def test_the_export_lets_the_server_choose_what_is_scored(colours):
+    model = onnx.load(colours.out["compress"] / "model.onnx", load_external_data=False)
+    assert FIRST in [one.name for one in model.graph.input] and FIRST in [one.name for one in model.graph.initializer]
 
 
 def test_the_tokenizer_and_the_template_are_the_trained_ones(colours):

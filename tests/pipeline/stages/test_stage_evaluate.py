@@ -127,8 +127,10 @@ def test_what_damaged_prompts_cost_is_evidence_about_what_ships(colours):
         drop = job.one("perturbation_drop", "compress", kind)
         assert drop.n == rows and drop.interval.low <= drop.value <= drop.interval.high
     assert job.one("perturbation_drop", "compress", "noise").value <= job.one("exact_match", "compress", "unseen").value
-    assert any(fact.startswith("damaged prompts cost") for fact in job.facts)
-    assert "## Damaged prompts" in (job.out / "report.md").read_text()
+    clean = job.one("exact_match", "compress", "unseen").value
+    assert any(fact.startswith("damaged prompts cost") and f": {clean:.1%} to " in fact for fact in job.facts)
+    report = (job.out / "report.md").read_text()
+    assert f"## Damaged prompts\n\nUndamaged: exact match {clean:.4g}. A drop of 0.05 is five points of it." in report
 
 
 def test_each_slice_has_its_score_and_its_floor(colours):

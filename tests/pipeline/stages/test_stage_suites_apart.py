@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import subprocess
 from pathlib import Path
 
 import numpy as np
@@ -80,6 +81,44 @@ def test_a_template_reaches_nothing_but_its_row(ask):
     escape = {**CHOICE, "doc_to_text": "{{ ''.__class__.__mro__[1].__subclasses__() }}"}
     with pytest.raises(AssertionError, match=r"lm-eval cannot run it: .*unsafe.* \| task colours-choice"):
         ask(escape)
+
+
+@pytest.mark.parametrize(
+    ("key", "template"),
+    [
+        ("doc_to_text", "{{ cycler.__init__.__globals__.os.popen('id').read() }}"),
+        ("doc_to_text", "{{ '{0.__class__}'.format(question) }}"),
+        ("doc_to_target", "{{ question | attr('__class__') }}"),
+        ("doc_to_choice", "{{ [question.__class__.__mro__] }}"),
+        ("description", "{{ self.__init__.__globals__ }}"),
+        ("doc_to_choice", "{{ '[__import__(\"os\").getpid()]' }}"),
+    ],
+)
+def test_no_template_of_a_task_leads_out_of_its_row(ask, key, template):
+    with pytest.raises(
+        AssertionError, match=r"lm-eval cannot run it: .*(unsafe|undefined|malformed).* \| task colours"
+    ):
+        ask({**CHOICE, key: template})
+
+
+def test_a_column_of_pictures_opens_no_file_and_saves_none(ask, python, tmp_path):
+    """A cell of such a column may name any file of this machine, and what is read of it can write others."""
+    picture, copy = tmp_path / "secret.png", tmp_path / "copy.png"
+    program = (
+        "import sys, datasets, PIL.Image\n"
+        "PIL.Image.new('RGB', (1, 1)).save(sys.argv[1])\n"
+        "of = datasets.Features({'picture': datasets.Image(), 'choices': datasets.List(datasets.Value('string'))})\n"
+        "rows = {'picture': [sys.argv[1]], 'choices': [['a', 'b']]}\n"
+        "datasets.Dataset.from_dict(rows, of).to_parquet(sys.argv[2])\n"
+    )
+    (tmp_path / "tasks").mkdir()
+    rows = tmp_path / "tasks" / "rows.parquet"
+    subprocess.run([python, "-c", program, str(picture), str(rows)], check=True)
+    saves = f"{{{{ picture.save('{copy}') }}}}"
+    data = {"dataset_path": "parquet", "dataset_kwargs": {"data_files": {"test": "rows.parquet"}}}
+    with pytest.raises(AssertionError, match=r"lm-eval cannot run it: .* \| task colours-choice"):
+        ask({**CHOICE, **data, "doc_to_text": saves, "doc_to_target": 0})
+    assert picture.exists() and not copy.exists()
 
 
 def test_a_template_that_names_no_field_is_one_clear_line(ask):

@@ -105,7 +105,7 @@ def test_training_takes_the_parameters_that_were_chosen(colours, tmp_path):
     assert max(point["rate"] for point in curve) == pytest.approx(0.02)
 
 
-def test_the_package_says_of_the_trained_model_which_search_it_comes_from(colours, searched, tmp_path):
+def test_the_package_says_of_the_trained_model_which_search_it_comes_from(colours, in_folds, tmp_path):
     spec = colour_spec()
     for name in ("guard", "choose"):
         (tmp_path / name).mkdir()
@@ -118,11 +118,13 @@ def test_the_package_says_of_the_trained_model_which_search_it_comes_from(colour
         package,
         **inputs,
         guard=tmp_path / "guard",
-        tune=searched.out,
+        tune=in_folds.out,
         choose=tmp_path / "choose",
     )
     assert job.one("tuning_trials", about="train").source == "tune"
-    assert job.one("tuning_gain", about="train").interval == searched.one("tuning_gain").interval
+    for metric in ("tuning_gain", "tuning_loss"):
+        assert job.one(metric, about="train").interval == in_folds.one(metric).interval
+    assert job.one("tuning_folds", about="train").value == 3
     assert json.loads((job.out / "tuned.json").read_text()) == {"batch": 8}
 
 
@@ -130,6 +132,33 @@ def test_only_a_spec_with_a_search_has_its_stages(colours):
     assert "tune" not in stages_for(colours.spec) and "choose" not in stages_for(colours.spec)
     with_tune = list(stages_for(tuned_spec(colours)))
     assert with_tune.index("data") < with_tune.index("tune") < with_tune.index("choose") < with_tune.index("train")
+
+
+# Folds
+
+
+@pytest.fixture(scope="session")
+def in_folds(colours) -> FakeJob:
+    """A real search whose trials are cross-validated."""
+    forkserver._forkserver._stop()
+    return run_tune(colours, tuned_spec(colours, trials=3, folds=3, validation=0.2), "tune-folds")
+
+
+def test_a_search_in_folds_says_how_many_and_how_sure_the_loss_of_its_best_is(in_folds):
+    best = json.loads((in_folds.out / "best.json").read_text())
+    trials = {one["number"]: one for one in read_jsonl(in_folds.out / "trials.jsonl")}
+    kept, loss = trials[best["trial"]], in_folds.one("tuning_loss")
+    assert in_folds.one("tuning_folds").value == 3 == len(kept["folds"]) and best["folds"]["folds"] == kept["folds"]
+    assert loss.value == pytest.approx(kept["loss"]) and loss.interval.low < loss.value < loss.interval.high
+    assert list(kept["curve"]) == ["1", "2", "3"] and len(set(kept["folds"])) == 3
+    assert in_folds.one("tuning_gain").n > 0 and len(best["gain"]["pairs"]) == 3
+    assert in_folds.moved[-1] == (210.0, 210.0)  # 3 trials of 3 folds of 10 steps, then 6 trainings of 20
+    for name, words in (("report.html", "Every trial was trained 3 times"), ("report.zh.html", "训练 3 遍")):
+        assert words in (in_folds.out / name).read_text(encoding="utf-8")
+
+
+def test_a_search_without_folds_has_no_evidence_of_any(searched):
+    assert not [name for name, _ in searched.heard if name in ("tuning_folds", "tuning_loss")]
 
 
 # Rows held out
@@ -208,9 +237,10 @@ def test_what_a_search_depends_on_names_each_key(colours):
     assert tune.sources(tuned_spec(colours), Path()) == ()
 
 
-def test_a_classifier_is_searched_by_its_own_training(tmp_path):
+@pytest.mark.parametrize("folds", [0, 2])
+def test_a_classifier_is_searched_by_its_own_training(tmp_path, folds):
     make_project(tmp_path)
-    asked = {"search": {"learning_rate": {"choices": [3e-3, 1e-6]}}, "sampler": "grid", "steps": 6}
+    asked = {"search": {"learning_rate": {"choices": [3e-3, 1e-6]}}, "sampler": "grid", "steps": 6, "folds": folds}
     spec = classify_spec(tune=asked, train={**TRAIN, "steps": 12, "learning_rate": 1e-6, "validation": {}})
     made = FakeJob(dict(data.params(spec)), {}, tmp_path, tmp_path / "data")
     data.run(made)
@@ -219,3 +249,4 @@ def test_a_classifier_is_searched_by_its_own_training(tmp_path):
     best = json.loads((job.out / "best.json").read_text())
     assert best["trials"]["complete"] == 2 and best["parameters"] == {"learning_rate": 3e-3}
     assert job.one("tuning_gain").unit == "nats/row" and best["gain"]["n"] >= 1
+    assert [fact.unit for name, fact in job.heard if name == "tuning_loss"] == ["nats/row"] * bool(folds)

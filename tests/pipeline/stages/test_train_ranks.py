@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from stage_rig import spec_of
 
 from guideway.core.spec import Train
-from guideway.pipeline.needs import needs, shape_of, training_memory, whole_memory
+from guideway.pipeline.needs import PROCESS, needs, shape_of, training_memory, whole_memory
 from guideway.pipeline.stages.threads import cores_of
 from guideway.pipeline.stages.train import ranks
 from guideway.pipeline.stages.train.checkpoints import Checkpoints
@@ -69,13 +69,14 @@ def test_a_training_elsewhere_needs_no_memory_for_it_here():
     assert there.memory < here.memory / 10 and there.operations == here.operations
 
 
-def test_a_search_needs_one_process_a_trial_here_wherever_the_training_runs():
+def test_a_search_needs_one_process_a_trial_here_and_on_a_cluster_only_what_sends_and_fetches():
     tune = {"search": {"batch": {"choices": [8, 16]}}, "parallel": 2}
     plain, spread = (
         needs(spec_of(tune=tune, **more), shape_of(Train().architecture), 10.0)[-1]
         for more in ({}, {"train": {"processes": 8}, "runner": {"kind": "ray", "address": "a:1"}})
     )
-    assert plain == spread and plain.stage == "tune"
+    assert spread == plain._replace(memory=PROCESS) and plain.stage == "tune"
+    assert plain.memory > 2 * PROCESS
 
 
 def test_the_newest_checkpoint_that_is_whole_is_found_without_reading_it_into_memory(tmp_path):

@@ -41,13 +41,13 @@ def test_without_any_spread_the_interval_is_the_gain_itself():
 def test_the_interval_over_seeds_is_students():
     defaults = [rows(*[level] * 4) for level in (1.0, 2.0, 3.0)]
     gain = gain_of(SEEDS, defaults, [rows(*[0.0] * 4)] * 3)
-    assert math.isclose(gain.interval.high - gain.value, STUDENT[0] * 1.0 / math.sqrt(3))
+    assert math.isclose(gain.interval.high - gain.value, STUDENT[1] * 1.0 / math.sqrt(3))
     assert outcome_of(gain) == "not shown"
 
 
 def test_the_quantiles_are_students():
     stats = pytest.importorskip("scipy.stats")
-    assert np.allclose(STUDENT, [stats.t.ppf(0.975, df) for df in range(2, 20)], atol=5e-5)
+    assert np.allclose(STUDENT, [stats.t.ppf(0.975, df) for df in range(1, 20)], atol=5e-5)
 
 
 def test_a_loss_that_is_worse_for_sure_is_called_so():

@@ -15,6 +15,7 @@ from guideway.standard.reports import sayings
 
 ASKED = {"perplexity": "EVL-01", "masking_recall": "PRV-01", "refusal_share": "EVL-04", "rollback_seconds": "REL-03"}
 AROUND = Interval(2.0, 3.0, 0.95, "bootstrap")
+PAIR = ("perplexity", "baseline_perplexity")
 
 
 def found(clause, *proofs, **changes):
@@ -40,6 +41,16 @@ CASES = [
         found("EVL-01", fact("perplexity", 2.5, "compress", slice="a", interval=AROUND)),
         "2.5 [2, 3] on a",
         "2.5 [2, 3]，切片 a",
+    ),
+    (
+        found("EVL-01", *(fact(name, 2.5, "compress", slice="a", interval=AROUND) for name in PAIR)),
+        "2.5 [2, 3] on a, a tie",
+        "2.5 [2, 3]，切片 a，与基线持平",
+    ),
+    (
+        found("EVL-01", fact(PAIR[0], 2.5, "compress", interval=AROUND), fact(PAIR[1], 2.6, "compress")),
+        "2.5 [2, 3], within noise",
+        "2.5 [2, 3]，与基线之差在误差范围内",
     ),
     (
         found("SEC-04", fact("secrets", 0, "package"), fact("secrets_in_logs", 2, "package")),

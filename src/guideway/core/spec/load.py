@@ -148,27 +148,8 @@ def _merge(base: dict[str, Any], overlay: dict[str, Any]) -> dict[str, Any]:
 
 def _check_references(spec: Spec, marked: Marked) -> None:
     """A rule that names nothing is an error when it is loaded."""
-    for index, requirement in enumerate(spec.evaluate.require):
-        at = marked.where(("evaluate", "require", index, "split"))
-        if requirement.split and requirement.split not in spec.data.splits:
-            raise SpecError(
-                f"there is no split called '{requirement.split}'",
-                where=at,
-                try_this=did_you_mean(requirement.split, spec.data.splits),
-            )
-        if (requirement.at_least is None) == (requirement.at_most is None):
-            raise SpecError("a requirement has either 'at_least' or 'at_most'", where=at)
-    if spec.explain and spec.explain.split not in {"", *spec.data.splits}:
-        raise SpecError(
-            f"there is no split called '{spec.explain.split}'",
-            where=marked.where(("explain", "split")),
-            try_this=did_you_mean(spec.explain.split, spec.data.splits),
-        )
-    for name, split in spec.data.splits.items():
-        if (split.share is None) == (not split.values):
-            raise SpecError(
-                f"split '{name}' has either 'share' or 'values'", where=marked.where(("data", "splits", name))
-            )
+    _check_requirements(spec, marked)
+    _check_splits(spec, marked)
     check_evaluate(spec.evaluate, spec.data.splits, marked)
     check_train(spec.train, spec.data.splits, marked)
     check_runner(spec.runner, marked)
@@ -186,6 +167,33 @@ def _check_references(spec: Spec, marked: Marked) -> None:
             where=marked.where(("state", "url")),
             try_this="write sqlite:///FILE or postgresql://USER@HOST:PORT/NAME",
         )
+
+
+def _check_requirements(spec: Spec, marked: Marked) -> None:
+    for index, requirement in enumerate(spec.evaluate.require):
+        at = marked.where(("evaluate", "require", index, "split"))
+        if requirement.split and requirement.split not in spec.data.splits:
+            raise SpecError(
+                f"there is no split called '{requirement.split}'",
+                where=at,
+                try_this=did_you_mean(requirement.split, spec.data.splits),
+            )
+        if (requirement.at_least is None) == (requirement.at_most is None):
+            raise SpecError("a requirement has either 'at_least' or 'at_most'", where=at)
+
+
+def _check_splits(spec: Spec, marked: Marked) -> None:
+    if spec.explain and spec.explain.split not in {"", *spec.data.splits}:
+        raise SpecError(
+            f"there is no split called '{spec.explain.split}'",
+            where=marked.where(("explain", "split")),
+            try_this=did_you_mean(spec.explain.split, spec.data.splits),
+        )
+    for name, split in spec.data.splits.items():
+        if (split.share is None) == (not split.values):
+            raise SpecError(
+                f"split '{name}' has either 'share' or 'values'", where=marked.where(("data", "splits", name))
+            )
 
 
 def _dot_env(path: Path) -> dict[str, str]:

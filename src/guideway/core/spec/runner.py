@@ -1,4 +1,4 @@
-"""The key ``runner``: where the processes of a training run. Nothing that is learned depends on it."""
+"""The key ``runner``: where trainings and the trials of a search run. Nothing that is learned depends on it."""
 
 from __future__ import annotations
 
@@ -18,7 +18,8 @@ class Runner(Part, frozen=True):
     """``local``: processes of this machine. ``ray``: workers of a Ray cluster that this machine belongs to.
 
     ``address`` is HOST:PORT of the cluster's head. Each process takes so many ``cpus`` and ``gpus``. After the loss of
-    one, all begin anew at the last checkpoint, so many ``restarts`` at the most.
+    one, all begin anew at the last checkpoint, and a trial of a search from its beginning, so many ``restarts`` at the
+    most.
     """
 
     kind: Literal["local", "ray"] = "local"

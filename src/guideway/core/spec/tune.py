@@ -38,8 +38,9 @@ class Tune(Part, frozen=True):
     """A search over keys of ``train``. It ends after ``trials`` or ``minutes``, whichever comes first.
 
     ``steps`` of training in a trial (null: as many as ``train`` asks); ``parallel`` trials at once, each a process.
-    ``validation`` is the share of the training rows that judges trials, and as many again the gain. ``repeats`` is
-    how often defaults and best are trained anew.
+    ``validation`` is the share of the training rows that judges trials, and as many again the gain. With ``folds``
+    (two or more) trials are cross-validated on all rows that do not judge the gain. ``repeats`` is how often defaults
+    and best are trained anew.
     """
 
     search: Annotated[dict[str, Dimension], Meta(min_length=1)]
@@ -51,6 +52,7 @@ class Tune(Part, frozen=True):
     parallel: Annotated[int, Meta(ge=1, le=64)] = 1
     prune: bool = True
     validation: Annotated[float, Meta(gt=0.0, le=0.4)] = 0.1
+    folds: Annotated[int, Meta(ge=0, le=20)] = 0
     repeats: Annotated[int, Meta(ge=3, le=20)] = 3
     seed: int = 7
 

@@ -56,16 +56,22 @@ def check_tune(tune: Tune | None, train: Train, marked: Marked) -> None:
         problem, advice = _problem(key, dimension, tune, train)
         if problem:
             raise SpecError(problem, where=marked.where(("tune", "search", key)), try_this=advice)
+    key, problem, advice = _whole_problem(tune)
+    if problem:
+        raise SpecError(problem, where=marked.where(("tune", key)), try_this=advice)
+
+
+def _whole_problem(tune: Tune) -> tuple[str, str, str]:
+    """The key that is wrong, how, and what to do; three empty texts when the search as a whole is well."""
+    if tune.folds == 1:
+        return "folds", "one fold leaves nothing to train on", "5, or 0 for one held-out part"
     if tune.steps is not None and "steps" in tune.search:
-        where = marked.where(("tune", "steps"))
-        raise SpecError("tune.steps fixes what tune.search looks for", where=where, try_this="keep one of the two")
+        return "steps", "tune.steps fixes what tune.search looks for", "keep one of the two"
     if tune.backend == "hyperopt" and tune.sampler not in ("tpe", "random"):
-        where = marked.where(("tune", "sampler"))
-        advice = "tpe or random, or backend: optuna"
-        raise SpecError(f"hyperopt has no sampler '{tune.sampler}'", where=where, try_this=advice)
+        return "sampler", f"hyperopt has no sampler '{tune.sampler}'", "tpe or random, or backend: optuna"
     if tune.sampler == "grid" and math.prod(_sizes(tune)) > MOST_VALUES:
-        where = marked.where(("tune", "search"))
-        raise SpecError(f"the grid has more than {MOST_VALUES:,} points", where=where, try_this="larger steps, or tpe")
+        return "search", f"the grid has more than {MOST_VALUES:,} points", "larger steps, or tpe"
+    return "", "", ""
 
 
 def _sizes(tune: Tune) -> list[int]:

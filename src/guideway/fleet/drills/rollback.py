@@ -11,6 +11,7 @@ from guideway.core.artifact import Digest, short
 from guideway.core.errors import GuidewayError, SpecError, Unavailable
 from guideway.core.rollout import Phase, Rollout
 from guideway.fleet import orders
+from guideway.fleet.begin import before
 from guideway.fleet.drills import answers as of
 from guideway.fleet.drills.answers import Answer
 from guideway.fleet.drills.load import Load
@@ -99,7 +100,7 @@ def run(site: Site) -> Drilled:
     began, at = site.clock(), site.wall()
     moves = Moves(site)
     here = site.stable.release
-    target = orders.before(site.database, site.environment, here)
+    target = before(site.database, site.environment, here)
     if target is None:
         raise SpecError(f"no release served before {short(here)} in '{site.environment}'", try_this="ship a second one")
     try:

@@ -11,6 +11,9 @@ from guideway.guardrails.denied import HOLD, Pattern, pattern
 
 KNOWN = 256
 """Matches of one answer whose rule is remembered."""
+AT_ONCE = 64
+"""Rules that become one pattern. RE2 makes a pattern in one go, in which no other thread of Python does anything."""
+_SAMPLE = "a word, and another\none more"
 
 
 class Replacement(msgspec.Struct, frozen=True):
@@ -21,33 +24,46 @@ class Replacement(msgspec.Struct, frozen=True):
 
 
 class Replacements(msgspec.Struct, frozen=True):
-    """Rules, and patterns that stand for all of them where they are looked for: one, unless it cannot be made."""
+    """Rules, and the patterns that stand for all of them where they are looked for."""
 
     rules: tuple[Replacement, ...] = ()
     any: tuple[Pattern, ...] = ()
 
 
-def replacements(rules: Sequence[tuple[str, str, str]]) -> Replacements:
-    """Rules from *rules*, each a name, a pattern and what its matches become.
+def check_followed(one: Pattern) -> None:
+    """Refuse a pattern that cannot be followed through pieces.
 
     Raises:
-        ValueError: RE2 does not take a pattern, or it cannot be followed through pieces.
+        ValueError: it is one.
     """
-    made = tuple(Replacement(pattern(name, wrong), text) for name, wrong, text in rules)
-    if not all(one.pattern.begun for one in made):
+    if one.begun is None:
         raise ValueError("the pattern cannot be followed through an answer that comes in pieces: write it more simply")
-    return Replacements(made, together([(one.pattern, wrong) for one, (_, wrong, _) in zip(made, rules, strict=True)]))
 
 
 def together(patterns: Sequence[tuple[Pattern, str]]) -> tuple[Pattern, ...]:
-    """One pattern that finds what any of *patterns*, each with its text, does; they themselves, where there is none."""
-    each = tuple(one for one, _ in patterns)
+    """Patterns that find what any of *patterns*, each with its text, does: as few as can be made of them.
+
+    Each has searched once when it is given: RE2 makes half of a pattern only then.
+    """
+    found: list[Pattern] = []
+    for first in range(0, len(patterns), AT_ONCE):
+        found += _joined(patterns[first : first + AT_ONCE])
+    for one in found:
+        one.whole.search(_SAMPLE)
+        if one.begun is not None:
+            one.begun.search(_SAMPLE)
+    return tuple(found)
+
+
+def _joined(patterns: Sequence[tuple[Pattern, str]]) -> Sequence[Pattern]:
+    """One pattern for all of *patterns*; they themselves, where there is none."""
+    each = [one for one, _ in patterns]
     if len(each) < 2:
         return each
     with contextlib.suppress(ValueError):
         union = pattern("", "|".join(f"(?:{text})" for _, text in patterns))
         if union.begun is not None or not all(one.begun for one in each):
-            return (union,)
+            return [union]
     return each
 
 

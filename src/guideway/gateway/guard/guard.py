@@ -20,7 +20,7 @@ from guideway.gateway.guard.said import said
 from guideway.gateway.guard.secret import Secrecy, Secret
 from guideway.gateway.guard.stream import Limit, Row, TextStream
 from guideway.gateway.guard.system import with_system
-from guideway.gateway.guard.tokens import has_tokens
+from guideway.gateway.guard.tokens import field_of_tokens
 from guideway.gateway.guard.tools import ToolGate, declared, undeclarable
 from guideway.guardrails.denied import Denied, pattern
 from guideway.guardrails.prompts import OFF_LOOP, PromptRules
@@ -83,6 +83,7 @@ class Guard:
 
         Looks at what the client wrote: call it before ``with_system``.
         """
+        field = None
         try:
             refused = out_of_bounds(body) or undeclarable(body, self._tools)
             if refused is None and self._system:
@@ -90,9 +91,10 @@ class Guard:
             if refused is not None or not self._prompts.any:
                 return refused
             broken = self._prompts.broken(said(body))
+            field = field_of_tokens(body) if broken == "tokens" else None
         except Exception:
             broken = "failed"
-        return None if broken is None else self._refusal(broken)
+        return None if broken is None else self._refusal(broken, field)
 
     def weigh(self, body: Mapping[str, Any]) -> Weighed | ApiError:
         """How unusual *body* is, which was checked; or why it is refused. A rule that fails refuses, if any may."""
@@ -100,8 +102,8 @@ class Guard:
         if outliers is None:
             return Weighed()
         try:
-            if outliers.refuses and has_tokens(body):
-                return self._refusal("tokens")
+            if outliers.refuses and (field := field_of_tokens(body)) is not None:
+                return self._refusal("tokens", field)
             return outliers.weigh(body, self._rules.refusal)
         except Exception:
             return self._refusal("failed") if outliers.refuses else Weighed()
@@ -138,8 +140,8 @@ class Guard:
             streams.append(Limit(self._rules.max_output))
         return Row(streams)
 
-    def _refusal(self, broken: str) -> ApiError:
-        """The same words for every rule: which one it was would help to get around it."""
+    def _refusal(self, broken: str, field: str | None = None) -> ApiError:
+        """The same words for every rule: which one it was would help to get around it. *field* is what had tokens."""
         message = self._rules.refusal
         if broken == "max_input":
             message = f"the prompt is longer than {self._rules.max_input} characters"
@@ -147,8 +149,7 @@ class Guard:
             message = "send the prompt as text: tokens cannot be read here"
         if broken == "failed":
             message = "the request could not be checked"
-        param = "prompt" if broken == "tokens" else None
-        return ApiError(400, message, param=param, code="content_filter", kind=broken)
+        return ApiError(400, message, param=field, code="content_filter", kind=broken)
 
 
 def _outliers(rules: Guardrails, reference: bytes | None) -> Outliers | None:

@@ -12,18 +12,23 @@ _FRACTIONS = frozenset({"FP16", "FP32", "FP64", "BF16"})
 
 
 def has_tokens(body: Any) -> bool:
-    """Does *body*, a decoded request of any path, have a prompt, or a part of one, that is no text?
+    """Does *body*, a decoded request of any path, have a prompt, or a part of one, that is no text?"""
+    return field_of_tokens(body) is not None
+
+
+def field_of_tokens(body: Any) -> str | None:
+    """The first field of *body* with a prompt that is no text, by the name that the client gave it; None: all is text.
 
     A tensor of more than one whole number may be one, and one of fractions if its name speaks of tokens or ids.
     """
     if not isinstance(body, dict):
-        return False
-    if any(body.get(name) is not None for name in _NEVER_TEXT):
-        return True
+        return None
+    given = [name for name in _NEVER_TEXT if body.get(name) is not None]
+    given += [name for name in _PROMPTS if _is_read_by_none(body.get(name))]
     tensors = body.get("inputs")
-    return any(_is_read_by_none(body.get(name)) for name in _PROMPTS) or any(
-        _is_tokens(one) for one in (tensors if isinstance(tensors, list) else ()) if isinstance(one, dict)
-    )
+    if any(_is_tokens(one) for one in (tensors if isinstance(tensors, list) else ()) if isinstance(one, dict)):
+        given.append("inputs")
+    return given[0] if given else None
 
 
 def _is_read_by_none(prompt: Any) -> bool:

@@ -119,6 +119,10 @@ def _searched(job: Job) -> None:
     best = json.loads((job.inputs["tune"] / "best.json").read_bytes())
     count, gain = best["trials"]["all"], best["gain"]
     job.measure("tuning_trials", count, "trials", about="train", n=count, source="tune")
+    if folds := best["folds"]:
+        n, interval = len(folds["folds"]), msgspec.convert(folds["interval"], Interval)
+        job.measure("tuning_folds", n, "folds", about="train", source="tune")
+        job.measure("tuning_loss", folds["loss"], best["unit"], about="train", n=n, interval=interval, source="tune")
     if gain:
         interval = msgspec.convert(gain["interval"], Interval)
         job.measure(

@@ -8,14 +8,18 @@ import numpy as np
 from numpy.typing import NDArray
 
 from guideway.replica.backend import Logits
-from guideway.replica.constrain.automaton import NODES, Expressions, Node
+from guideway.replica.constrain.automaton import Expressions, Node
 from guideway.replica.constrain.grammar import Json
 from guideway.replica.constrain.masks import Mask, Masks, Tokens
 
 STATES = 512
 """Masks that one answer keeps, one bit per token each."""
-GROWTH = 4
-"""How many times what a schema may need its states may need while an answer is written."""
+BURST = 50_000
+"""Steps of the automaton that one token may need: a tenth of a second. What people ask for needs some thousands."""
+REFILL = 1_000
+"""Steps that are allowed anew with every token: an answer that needs many all the time does not hold up the others."""
+GROWTH = 25_000
+"""Expressions that an answer may add to those of its schema before the old ones are forgotten."""
 
 Form = Callable[[Expressions, Json], Node]
 """Makes the expression of all valid answers."""
@@ -35,7 +39,8 @@ class Constraint:
         self._make = Expressions()
         json_ = Json(self._make)
         self._state = json_.text(form(self._make, json_))
-        self._make.limit = GROWTH * NODES
+        self._full = self._make.count + GROWTH
+        self._make.limit, self._make.left = self._full + BURST, BURST
         self._tokens, self._masks = tokens, Masks(tokens, self._make, json_.char)
         self._stop_ids = [token for token in stop_ids if token < tokens.count]
         self._kept: dict[Node, NDArray[np.uint8]] = {}
@@ -49,17 +54,34 @@ class Constraint:
         return self._state is self._make.empty
 
     def __call__(self, logits: Logits) -> Logits:
-        """*logits* with minus infinity for every token that may not come, as a new array."""
+        """*logits* with minus infinity for every token that may not come, as a new array.
+
+        Raises:
+            TooLargeError: to find them takes too long: too many ways are open.
+        """
+        self._make.left = min(BURST, self._make.left + REFILL)
+        if self._make.count > self._full:
+            self._make.keep(self._state)
+            self._kept.clear()
         allowed = self._allowed()
         size = min(len(allowed), len(logits))
         ruled = np.full(len(logits), -np.inf, np.float32)
         np.copyto(ruled[:size], logits[:size], where=allowed[:size])
         return ruled
 
+    def prepare(self) -> None:
+        """Find out what may come first, before anybody waits for it.
+
+        Raises:
+            TooLargeError: too many ways are open there.
+        """
+        self._allowed()
+
     def push(self, token: int) -> None:
         """Go on with *token*, one that was allowed.
 
         Raises:
+            TooLargeError: too many ways are open behind it.
             ValueError: it was not.
         """
         if not self.follow(self._tokens.spelled[token] or b""):

@@ -78,9 +78,9 @@ class Masks:
     def _allow(self, state: Node, allowed: Mask) -> None:
         branches = state.branches if isinstance(state, Alt) else {state}
         texts = {branch for branch in branches if self._letters(branch)}
-        for branch in texts:
-            np.logical_or(allowed, self._tokens.plain_lengths <= self._letters(branch), out=allowed)
-            self._walk(self._tokens.other, branch, allowed)
+        if texts:
+            np.less_equal(self._tokens.plain_lengths, max(map(self._letters, texts)), out=allowed)
+            self._walk(self._tokens.other, self._make.alt(*texts), allowed)
         if others := branches - texts:
             self._walk(self._tokens.all, self._make.alt(*others), allowed)
 

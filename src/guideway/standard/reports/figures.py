@@ -42,6 +42,8 @@ METRICS: Mapping[str, Words] = {
     "distillation_gap": Words("the student's loss beyond its teacher's", "学生模型高出教师模型的损失"),
     "size_ratio": Words("weights, of the teacher's", "权重数与教师模型之比"),
     "tuning_trials": Words("trials of the search for parameters", "参数搜索的试验次数"),
+    "tuning_folds": Words("folds that judged every trial", "评判每次试验的交叉验证折数"),
+    "tuning_loss": Words("mean loss of the best trial over its folds", "最佳试验各折损失的平均值"),
     "tuning_gain": Words("loss that the best parameters save against the defaults", "最佳参数相对默认值降低的损失"),
     "mixture_share": Words("share of the training batches", "训练批次占比"),
     "epsilon": Words("privacy loss ε of every row", "每行数据的隐私损失 ε"),

@@ -26,6 +26,8 @@ _FIGURES = (
     Saying(re.compile(r"dated in the future: (\d{4}-\d\d-\d\d)"), r"日期在将来：\1"),
     Saying(re.compile(r"n = ([\d,]+), ([\d,]+) are needed"), r"样本数 \1，至少需要 \2"),
     Saying(re.compile(r", without an interval"), "，没有区间"),
+    Saying(re.compile(r", a tie"), "，与基线持平"),
+    Saying(re.compile(r", within noise"), "，与基线之差在误差范围内"),
     Saying(re.compile(r" \((\d+) of (\d+) proven\)"), r"（\2 项中已证明 \1 项）"),
     Saying(_ENDED, r"；由 \1 给出、至 \2 的豁免不在有效期内：\3"),
     Saying(re.compile(r"(?<=\d)(\]?) on (\S+)"), r"\1，切片 \2"),

@@ -20,12 +20,7 @@ from guideway.pipeline.stages.evaluate.voice import voice_of
 name = "against"
 needs = ("data", "train", "compress")
 libraries = evaluate.libraries
-code = (
-    *evaluate.code,
-    "guideway.pipeline.stages.evaluate.answers",
-    "guideway.pipeline.stages.evaluate.speaker",
-    "guideway.pipeline.stages.evaluate.voice",
-)
+code = evaluate.SPEAKING
 
 
 def wanted(spec: Spec) -> bool:

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import msgspec
-
 from guideway.core.evidence import Interval
+from guideway.pipeline.stages.reporting import plain, write_files
 
 
 class Compared(NamedTuple):
@@ -62,13 +60,15 @@ CHINESE = _Words(
 def write_report(out: Path, found: Sequence[Compared], why: str = "") -> None:
     """Write ``report.json``, ``report.md`` and ``report.zh.md`` to *out*; *why* says why there is nothing in them."""
     whole = {"compared": [_plain(one) for one in found], "why": why}
-    text = json.dumps(whole, indent=1, sort_keys=True, ensure_ascii=False)
-    (out / "report.json").write_text(text + "\n", encoding="utf-8")
-    for words, name in ((ENGLISH, "report.md"), (CHINESE, "report.zh.md")):
-        lines = [f"# {words.title}\n", why or words.note, ""]
-        if found:
-            lines += [words.head, "|---" * 9 + "|", *(_line(words, one) for one in found)]
-        (out / name).write_text("\n".join(lines) + "\n", encoding="utf-8")
+    english, chinese = (_lines(words, found, why) for words in (ENGLISH, CHINESE))
+    write_files(out, whole, {"report.md": english, "report.zh.md": chinese})
+
+
+def _lines(words: _Words, found: Sequence[Compared], why: str) -> list[str]:
+    lines = [f"# {words.title}\n", why or words.note, ""]
+    if found:
+        lines += [words.head, "|---" * 9 + "|", *(_line(words, one) for one in found)]
+    return lines
 
 
 def _line(words: _Words, one: Compared) -> str:
@@ -79,4 +79,4 @@ def _line(words: _Words, one: Compared) -> str:
 
 
 def _plain(one: Compared) -> dict[str, Any]:
-    return {**one._asdict(), "interval": msgspec.to_builtins(one.interval), "verdict": one.verdict}
+    return {**plain(one), "verdict": one.verdict}

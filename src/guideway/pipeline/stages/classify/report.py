@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -10,7 +9,7 @@ from typing import Any
 import msgspec
 
 from guideway.pipeline.stages.classify.scores import Confusion, OfClass, Score
-from guideway.pipeline.stages.evaluate.report import NAMES
+from guideway.pipeline.stages.reporting import NAMES, cell, figure_table, plain, write_files
 
 WORST = 10
 """Classes that the report for people shows."""
@@ -38,18 +37,16 @@ class SplitReport(msgspec.Struct):
 
 def write_report(out: Path, reports: Sequence[SplitReport], more: Sequence[tuple[str, Score]], ships: str) -> None:
     """Write ``report.json`` and ``report.md`` to *out*; *more* are figures of no split, and *ships* is what ships."""
-    plain = {
+    whole = {
         "ships": ships,
         "splits": [_plain(report) for report in reports],
         "cross_validation": [{"about": about, **_score(score)} for about, score in more],
     }
-    text = json.dumps(plain, indent=1, sort_keys=True, ensure_ascii=False)
-    (out / "report.json").write_text(text + "\n", encoding="utf-8")
     lines = [f"# Evaluation\n\nThe {NAMES[ships]} model ships.\n"]
     lines += [line for report in reports for line in _split_lines(report)]
     if more:
-        lines += ["## Cross-validation on the training rows\n", *_table([(NAMES[about], one) for about, one in more])]
-    (out / "report.md").write_text("\n".join(lines) + "\n", encoding="utf-8")
+        lines += ["## Cross-validation on the training rows\n", *figure_table(more)]
+    write_files(out, whole, {"report.md": lines})
 
 
 def _plain(report: SplitReport) -> dict[str, Any]:
@@ -68,12 +65,12 @@ def _plain(report: SplitReport) -> dict[str, Any]:
 
 def _score(score: Score) -> dict[str, Any]:
     value = score.value if score.value == score.value else None  # JSON has no NaN
-    return {**score._asdict(), "value": value, "interval": msgspec.to_builtins(score.interval)}
+    return {**plain(score), "value": value}
 
 
 def _split_lines(report: SplitReport) -> list[str]:
-    figures = [(NAMES[about], one) for about, scores in report.figures.items() for one in scores]
-    lines = [f"## {report.split} ({report.rows} rows)\n", *_table(figures)]
+    figures = [(about, one) for about, scores in report.figures.items() for one in scores]
+    lines = [f"## {report.split} ({report.rows} rows)\n", *figure_table(figures)]
     worst = sorted(report.classes, key=lambda one: (one.recall.value, one.label))[:WORST]
     lines += ["\nThe classes that are found least often:\n", "| class | recall | precision | n |", "|---|---|---|---|"]
     lines += [
@@ -85,18 +82,9 @@ def _split_lines(report: SplitReport) -> list[str]:
     return [*lines, ""]
 
 
-def _table(figures: Sequence[tuple[str, Score]]) -> list[str]:
-    lines = ["| figure | model | value | 95 % interval | n |", "|---|---|---|---|---|"]
-    for name, one in figures:
-        around = f"{one.interval.low:.4g} to {one.interval.high:.4g}"
-        unit = f" {one.unit}" if one.unit else ""
-        lines.append(f"| {one.metric} | {name} | {one.value:.4g}{unit} | {around} | {one.n} |")
-    return lines
-
-
 def _said(score: Score) -> str:
     return f"{score.value:.2f} ({score.interval.low:.2f} to {score.interval.high:.2f})"
 
 
 def _cell(text: str) -> str:
-    return " ".join(text.split()).replace("|", "\\|")
+    return cell(text, most=None)

@@ -16,13 +16,14 @@ import msgspec
 
 from guideway.core.protocols import Job
 from guideway.core.spec import Spec, is_graph
+from guideway.pipeline.stages.depends import SERVING
 from guideway.pipeline.stages.formats import FORMATS, environment_for, export, format_of
 
 name = "compress"
 needs = ("data", "train")
 libraries = ("numpy", "onnx", "onnx-ir", "onnxruntime", "onnxruntime-genai", "tokenizers", "torch", "transformers")
 code = (
-    "guideway.engines.llamacpp",
+    *SERVING,
     "guideway.pipeline.stages.classify.compress",
     "guideway.pipeline.stages.classify.export",
     "guideway.pipeline.stages.classify.model",
@@ -36,24 +37,7 @@ code = (
     "guideway.pipeline.stages.embed.shipped",
     "guideway.pipeline.stages.evaluate.splits",
     "guideway.pipeline.stages.data.clean",
-    "guideway.pipeline.stages.examples",
-    "guideway.pipeline.stages.formats",
-    "guideway.pipeline.stages.intervals",
-    "guideway.pipeline.stages.models",
-    "guideway.pipeline.stages.threads",
     "guideway.pipeline.stages.train",
-    "guideway.replica.backend",
-    "guideway.replica.memory",
-    "guideway.replica.onnx_backend",
-    "guideway.replica.openvino_backend",
-    "guideway.replica.scheduler",
-    "guideway.replica.score",
-    "guideway.replica.chat",
-    "guideway.replica.classifier",
-    "guideway.replica.embedder",
-    "guideway.replica.octets",
-    "guideway.replica.session",
-    "guideway.replica.text",
 )
 
 

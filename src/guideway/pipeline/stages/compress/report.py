@@ -6,12 +6,11 @@ import json
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import msgspec
-
 from guideway.pipeline.stages.compress.choose import MARGIN, Candidate, Choice, Limits, keeps, most_exact
-from guideway.pipeline.stages.compress.figures import Figure, cost_figures, distance_figures
+from guideway.pipeline.stages.compress.figures import cost_figures, distance_figures
 from guideway.pipeline.stages.compress.plot import plot
 from guideway.pipeline.stages.compress.race import Estimate, Load
+from guideway.pipeline.stages.reporting import plain
 from guideway.standard.reports.html import to_html
 from guideway.standard.reports.markdown import to_markdown
 from guideway.standard.reports.page import Block, Page, Paragraph, Table
@@ -100,15 +99,11 @@ def _plain(report: Report) -> dict[str, Any]:
             {
                 **one.variant._asdict(),
                 "within_limits": keeps(one, report.limits),
-                "figures": [_figure(figure) for figure in (*distance_figures(one), *cost_figures(one, exact))],
+                "figures": [plain(figure) for figure in (*distance_figures(one), *cost_figures(one, exact))],
             }
             for one in report.candidates
         ],
     }
-
-
-def _figure(figure: Figure) -> dict[str, Any]:
-    return {**figure._asdict(), "interval": msgspec.to_builtins(figure.interval)}
 
 
 def _page(report: Report) -> Page:

@@ -11,6 +11,7 @@ import msgspec
 from guideway.core.errors import SpecError
 from guideway.core.protocols import Job
 from guideway.core.spec import Spec
+from guideway.pipeline.stages.depends import SERVING
 from guideway.pipeline.stages.formats import environment_for, format_of
 from guideway.pipeline.stages.package import shipped
 from guideway.pipeline.stages.train.base import files_of
@@ -21,32 +22,22 @@ needs = ("data", "train", "compress")
 uses = ("choose",)
 libraries = ("jinja2", "numpy", "onnxruntime", "scikit-learn", "tokenizers", "torch", "transformers")
 code = (
-    "guideway.engines.llamacpp",
+    *SERVING,
     "guideway.pipeline.stages.choose",
     "guideway.pipeline.stages.classify",
     "guideway.pipeline.stages.compress.sizes",
     "guideway.pipeline.stages.embed",
-    "guideway.pipeline.stages.examples",
     "guideway.pipeline.stages.explain.page",
     "guideway.pipeline.stages.explain.places",
     "guideway.pipeline.stages.explain.plots",
-    "guideway.pipeline.stages.formats",
-    "guideway.pipeline.stages.intervals",
-    "guideway.pipeline.stages.models",
-    "guideway.pipeline.stages.threads",
-    "guideway.replica.backend",
-    "guideway.replica.memory",
-    "guideway.replica.onnx_backend",
-    "guideway.replica.openvino_backend",
-    "guideway.replica.scheduler",
-    "guideway.replica.score",
-    "guideway.replica.chat",
-    "guideway.replica.classifier",
-    "guideway.replica.embedder",
-    "guideway.replica.octets",
-    "guideway.replica.session",
-    "guideway.replica.text",
 )
+SPEAKING = (
+    *code,
+    "guideway.pipeline.stages.evaluate.answers",
+    "guideway.pipeline.stages.evaluate.speaker",
+    "guideway.pipeline.stages.evaluate.voice",
+)
+"""The code of a stage that asks the release as its users do."""
 
 
 def environment(spec: Spec) -> Path | None:

@@ -9,9 +9,9 @@ import msgspec
 
 from guideway.core.protocols import Job
 from guideway.core.spec import Perturb, Slices
-from guideway.pipeline.stages.evaluate.ask import Asker
+from guideway.pipeline.stages.evaluate.ask import Asker, scored_by
 from guideway.pipeline.stages.evaluate.report import Further
-from guideway.pipeline.stages.evaluate.robust import in_turns, robustness
+from guideway.pipeline.stages.evaluate.robust import Robustness, in_turns, robustness
 from guideway.pipeline.stages.evaluate.slices import slices_of
 
 
@@ -65,10 +65,20 @@ def _robustness(
         job.fact("prompts of token ids cannot be misspelt, so damage was not measured")
         return
     rows = in_turns(splits, asked.examples)
-    drops = robustness(bench.scores, rows, asked.kinds, about=ships, seed=bench.seed, say=say)
-    found.robustness = drops
-    for kind, one in drops:
+    if not (rows and asked.kinds):
+        return
+    measured = robustness(bench.scores, rows, asked.kinds, about=ships, seed=bench.seed, say=say)
+    found.robustness, found.undamaged, found.scored = measured.drops, measured.undamaged, scored_by(rows)
+    for kind, one in measured.drops:
         job.measure(one.metric, one.value, one.unit, about=ships, n=one.n, interval=one.interval, slice=kind)
-    if drops:
-        kind, worst = max(drops, key=lambda pair: pair[1].value)
-        job.fact(f"damaged prompts cost {worst.value:.1%} at most ({kind})")
+    job.fact(cost_of(measured, found.scored))
+
+
+def cost_of(measured: Robustness, scored: str) -> str:
+    """What the worst damage costs of the figure *scored*, in a line."""
+    kind, worst = max(measured.drops, key=lambda pair: pair[1].value)
+    before, lost = measured.undamaged, worst.value
+    if lost <= 0:
+        return f"damaged prompts cost nothing of {scored} ({before:.1%})"
+    gap = f"{kind}: {before:.1%} to {before - lost:.1%}"
+    return f"damaged prompts cost {lost * 100:.1f} points of {scored} at most ({gap})"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 from guideway.pipeline.stages.evaluate.ask import halves
 from guideway.pipeline.stages.evaluate.perturb import perturbed
@@ -15,10 +15,17 @@ Score = Callable[[Sequence[Mapping[str, Any]]], list[float]]
 Row = Mapping[str, Any]
 
 
+class Robustness(NamedTuple):
+    """The mean score of the prompts as they are, and its drop by each kind of damage."""
+
+    undamaged: float
+    drops: list[tuple[str, Figure]]
+
+
 def robustness(
     score: Score, rows: Sequence[Row], kinds: Sequence[str], *, about: str, seed: int, say: Callable[[float], None]
-) -> list[tuple[str, Figure]]:
-    """The drop of the mean score by each of *kinds*, as a share, with a paired interval. *about*: whose score it is."""
+) -> Robustness:
+    """What each of *kinds* takes of the mean score of *rows*, one at least, with a paired interval. *about*: whose."""
     clean, found = score(rows), []
     for number, kind in enumerate(kinds, 1):
         hurt = score([damaged(row, kind, seed) for row in rows])
@@ -26,7 +33,7 @@ def robustness(
         around = bootstrap(lost, [1] * len(lost), seed)
         found.append((kind, Figure("perturbation_drop", sum(lost) / len(lost), "share", about, len(lost), around)))
         say(number / len(kinds))
-    return found
+    return Robustness(sum(clean) / len(clean), found)
 
 
 def damaged(row: Row, kind: str, seed: int) -> dict[str, Any]:

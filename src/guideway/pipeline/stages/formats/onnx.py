@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from guideway.core.errors import GuidewayError
+from guideway.pipeline.stages.formats.scored import choose_scored
 from guideway.pipeline.stages.formats.tokenizer import copy_tokenizer
 
 if TYPE_CHECKING:
@@ -19,8 +20,16 @@ mark = "genai_config.json"
 libraries: tuple[str, ...] = ()
 environment: Path | None = None
 
-OPTIONS: dict[str, tuple[str, ...]] = {"fp32": (), "int8": (), "int4": ("algo_config=k_quant_mixed",)}
-"""The builder's default for int4 flips ten times as many answers as ``k_quant_mixed``."""
+OPTIONS: dict[str, tuple[str, ...]] = {
+    "fp32": (),
+    "int8": ("block_size=128",),
+    "int4": ("algo_config=k_quant_mixed",),
+}
+"""The builder's default for int4 flips ten times as many answers as ``k_quant_mixed``.
+
+Eight bits need no scale for each 32 weights: with one for 128 they are a fifth faster and a tenth smaller, and no
+further away than other exporters'.
+"""
 precisions = tuple(OPTIONS)
 ALWAYS = ("hf_remote=false", "hf_token=false")
 """Never code from a model folder, never a token of the person who builds."""
@@ -47,6 +56,7 @@ def export(source: Path, out: Path, precision: str) -> None:
     shutil.rmtree(cache, ignore_errors=True)
     copy_tokenizer(source, out)  # as trained: the builder writes them again in its own way
     _settle(out / "genai_config.json")
+    choose_scored(out / "model.onnx")
 
 
 def scorer(folder: Path, threads: int) -> OnnxScorer:

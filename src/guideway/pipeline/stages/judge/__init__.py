@@ -22,12 +22,9 @@ name = "judge"
 needs = ("data", "train", "compress")
 libraries = evaluate.libraries
 code = (
-    *evaluate.code,
+    *evaluate.SPEAKING,
     "guideway.kit.call",
-    "guideway.pipeline.stages.evaluate.answers",
     "guideway.pipeline.stages.evaluate.nearest",
-    "guideway.pipeline.stages.evaluate.speaker",
-    "guideway.pipeline.stages.evaluate.voice",
 )
 
 

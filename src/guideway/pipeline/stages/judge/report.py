@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -12,6 +11,7 @@ import msgspec
 
 from guideway.core.spec.judge import Judge, without_place
 from guideway.pipeline.stages.judge.verdicts import Figure, Judged
+from guideway.pipeline.stages.reporting import cell, plain, write_files
 
 SHOWN = 10
 """Pairs of each kind that people are shown."""
@@ -79,14 +79,11 @@ def write_report(out: Path, asked: Judge, judged: Sequence[Judged], found: Seque
         "judge": msgspec.to_builtins(without_place(asked)),
         "repeatable": False,
         "requests": made,
-        "figures": [{**one._asdict(), "interval": msgspec.to_builtins(one.interval)} for one in found],
+        "figures": [plain(one) for one in found],
         "pairs": [_plain(one) for one in judged],
     }
-    text = json.dumps(whole, indent=1, sort_keys=True, ensure_ascii=False)
-    (out / "report.json").write_text(text + "\n", encoding="utf-8")
-    for words, name in ((ENGLISH, "report.md"), (CHINESE, "report.zh.md")):
-        lines = _lines(words, asked, judged, found, made)
-        (out / name).write_text("\n".join(lines) + "\n", encoding="utf-8")
+    english, chinese = (_lines(words, asked, judged, found, made) for words in (ENGLISH, CHINESE))
+    write_files(out, whole, {"report.md": english, "report.zh.md": chinese})
 
 
 def _lines(words: _Words, asked: Judge, judged: Sequence[Judged], found: Sequence[Figure], made: int) -> list[str]:
@@ -106,7 +103,7 @@ def _lines(words: _Words, asked: Judge, judged: Sequence[Judged], found: Sequenc
     if states["broken"] and all(one.metric != "judge_score" for one in found):
         lines += ["", words.broken]
     lost = [one.pair for one in judged if one.state == "judged" and one.score == 0.0]
-    shown = [f"- {_cell(one.question)} → {_cell(one.ours)} / {_cell(one.theirs)}" for one in lost[:SHOWN]]
+    shown = [f"- {cell(one.question)} → {cell(one.ours)} / {cell(one.theirs)}" for one in lost[:SHOWN]]
     return [*lines, f"\n## {words.losses}: {len(lost)}\n", *shown]
 
 
@@ -116,8 +113,3 @@ def _is_noise(one: Figure) -> bool:
 
 def _plain(one: Judged) -> dict[str, Any]:
     return {**one.pair._asdict(), "first": one.first, "second": one.second, "state": one.state}
-
-
-def _cell(text: str) -> str:
-    short = " ".join(text.split())
-    return (short[:77] + "..." if len(short) > 80 else short).replace("|", "\\|")

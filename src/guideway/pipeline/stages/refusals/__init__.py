@@ -23,15 +23,12 @@ name = "refusals"
 needs = ("data", "train", "compress", "guard")
 libraries = (*evaluate.libraries, "google-re2")
 code = (
-    *evaluate.code,
+    *evaluate.SPEAKING,
     "guideway.core.classifier",
     "guideway.core.text_forms",
     "guideway.guardrails",
     "guideway.pipeline.stages.data.clean",
     "guideway.pipeline.stages.data.read",
-    "guideway.pipeline.stages.evaluate.answers",
-    "guideway.pipeline.stages.evaluate.speaker",
-    "guideway.pipeline.stages.evaluate.voice",
     "guideway.pipeline.stages.guard.rows",
 )
 

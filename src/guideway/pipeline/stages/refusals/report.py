@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import json
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
-import msgspec
-
 from guideway.core.evidence import Interval
 from guideway.pipeline.stages.intervals import wilson
 from guideway.pipeline.stages.refusals.seen import CLASSIFIER, MODEL, Seen
+from guideway.pipeline.stages.reporting import cell, plain, write_files
 
 SHOWN = 10
 """Prompts of each kind that people are shown where the release did the wrong thing."""
@@ -110,10 +108,8 @@ def write_report(
         "answers": {kind: [one._asdict() for one in answers] for kind, answers in found.items()},
         "left_out": {kind: [one._asdict() for one in prompts] for kind, prompts in seen.items()},
     }
-    text = json.dumps(whole, indent=1, sort_keys=True, ensure_ascii=False)
-    (out / "report.json").write_text(text + "\n", encoding="utf-8")
-    for words, name in ((ENGLISH, "report.md"), (CHINESE, "report.zh.md")):
-        (out / name).write_text("\n".join(_lines(words, found, counts, seen)) + "\n", encoding="utf-8")
+    english, chinese = (_lines(words, found, counts, seen) for words in (ENGLISH, CHINESE))
+    write_files(out, whole, {"report.md": english, "report.zh.md": chinese})
 
 
 def _lines(
@@ -145,24 +141,19 @@ def _by_file(kind: str, answers: Sequence[Answered]) -> list[str]:
         by = Counter(one.by for one in mine)
         empty = sum(one.by == "nobody" and not one.said.strip() for one in mine)
         cells = (len(mine) - by["nobody"], by["rule"], by["answer rule"], by["model"], empty, len(mine))
-        lines.append(f"| {_cell(file)} | {kind} | " + " | ".join(map(str, cells)) + " |")
+        lines.append(f"| {cell(file)} | {kind} | " + " | ".join(map(str, cells)) + " |")
     return lines
 
 
 def _shown(title: str, wrong: Sequence[Answered], nothing: str) -> list[str]:
-    shown = [f"- {_cell(one.prompt)} → {_cell(one.said) or nothing}" for one in wrong[:SHOWN]]
+    shown = [f"- {cell(one.prompt)} → {cell(one.said) or nothing}" for one in wrong[:SHOWN]]
     return [f"\n## {title}\n", *shown]
 
 
 def _left_out(title: str, seen: Sequence[Seen], learners: Mapping[str, str]) -> list[str]:
-    shown = [f"- {_cell(one.prompt)} (`{_cell(one.file)}`): {learners[one.by]}" for one in seen[:SHOWN]]
+    shown = [f"- {cell(one.prompt)} (`{cell(one.file)}`): {learners[one.by]}" for one in seen[:SHOWN]]
     return [f"\n## {title}\n", *shown] if seen else []
 
 
-def _cell(text: str) -> str:
-    short = " ".join(text.split())
-    return (short[:77] + "..." if len(short) > 80 else short).replace("|", "\\|")
-
-
 def _plain(one: Count) -> dict[str, Any]:
-    return {**one._asdict(), "share": one.share, "interval": msgspec.to_builtins(one.interval)}
+    return {**plain(one), "share": one.share}

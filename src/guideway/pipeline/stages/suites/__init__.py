@@ -23,12 +23,7 @@ name = "suites"
 needs = ("train", "compress")
 libraries = evaluate.libraries
 environment = Path(__file__).parent / "requirements.txt"
-code = (
-    *evaluate.code,
-    "guideway.pipeline.stages.evaluate.answers",
-    "guideway.pipeline.stages.evaluate.speaker",
-    "guideway.pipeline.stages.evaluate.voice",
-)
+code = evaluate.SPEAKING
 
 
 def wanted(spec: Spec) -> bool:

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any, TypeVar
 
 import lm_eval.utils
-from jinja2 import StrictUndefined
-from jinja2.sandbox import ImmutableSandboxedEnvironment
+from datasets.features.features import _FEATURE_TYPES
 from lm_eval.api.model import LM
 from lm_eval.evaluator import evaluate
 from lm_eval.tasks import TaskManager
@@ -16,6 +16,7 @@ from lm_eval.tasks import TaskManager
 from guideway.core.errors import GuidewayError
 from guideway.core.spec.suites import Suite
 from guideway.pipeline.stages.evaluate.speaker import Speaker
+from guideway.pipeline.stages.suites.fence import Fence
 from guideway.pipeline.stages.suites.likelihood import Reader
 from guideway.pipeline.stages.suites.tasks import Task
 
@@ -23,6 +24,8 @@ Found = TypeVar("Found")
 BOOTSTRAP = 1000
 ANSWER = 256
 """Tokens of an answer where a task says nothing."""
+MEDIA = ("Image", "Audio", "Video", "Pdf", "Nifti", "Mesh")
+"""Columns whose cells may name a file or an address instead of holding it; reading such a row would open that."""
 SEED = 1234
 """For the examples that are shown before a question."""
 
@@ -34,7 +37,7 @@ def asked(suite: Suite, tasks: Sequence[Task], speaker: Speaker, *, chat: bool, 
         GuidewayError: a task does not work, with its name.
     """
     logging.getLogger("lm_eval").setLevel(logging.ERROR)
-    _fence_templates()
+    _fence()
     loaded: dict[str, dict[str, Any]] = {"tasks": {}, "groups": {}, "group_map": {}}
     for task in tasks:
         made = _made(task)
@@ -126,9 +129,15 @@ def _guarded(names: str, work: Callable[[], Found]) -> Found:
         raise GuidewayError(f"lm-eval cannot run it: {first}", where=f"task {names}", try_this=advice) from error
 
 
-def _fence_templates() -> None:
-    """Templates of tasks read their row, and reach nothing else of this process."""
-    fenced = ImmutableSandboxedEnvironment(undefined=StrictUndefined, keep_trailing_newline=True)
-    fenced.globals.pop("lipsum")
-    fenced.filters.update(lm_eval.utils.env.filters)
-    lm_eval.utils.env = fenced
+@dataclass
+class _Media:
+    """Stands where a column of media would be made: the library looks for a name that is missing elsewhere too."""
+
+    def __post_init__(self) -> None:
+        raise ValueError("a column of pictures, sounds or documents is no text")
+
+
+def _fence() -> None:
+    """Templates of tasks read their row, and rows are texts and numbers: reading one opens no file and no address."""
+    lm_eval.utils.env = Fence(lm_eval.utils.env.filters)
+    _FEATURE_TYPES.update(dict.fromkeys(MEDIA, _Media))

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
-
-import msgspec
+from typing import NamedTuple
 
 from guideway.core.evidence import Interval
+from guideway.pipeline.stages.reporting import plain, write_files
 
 
 class Figure(NamedTuple):
@@ -57,18 +55,16 @@ CHINESE = _Words(
 
 def write_report(out: Path, ships: str, found: Sequence[Figure]) -> None:
     """Write ``report.json``, ``report.md`` and ``report.zh.md`` to *out*."""
-    whole = {"ships": ships, "figures": [_plain(one) for one in found]}
-    text = json.dumps(whole, indent=1, sort_keys=True, ensure_ascii=False)
-    (out / "report.json").write_text(text + "\n", encoding="utf-8")
-    for words, name in ((ENGLISH, "report.md"), (CHINESE, "report.zh.md")):
-        lines = [f"# {words.title}\n", words.head, "|---|---|---|---|---|---|"]
-        for one in found:
-            around = one.around or words.unknown
-            lines.append(
-                f"| {one.task} | {one.metric} | {one.value:.4g} | {around} | {one.n} | {words.better[one.higher]} |"
-            )
-        (out / name).write_text("\n".join(lines) + "\n", encoding="utf-8")
+    whole = {"ships": ships, "figures": [plain(one) for one in found]}
+    english, chinese = (_lines(words, found) for words in (ENGLISH, CHINESE))
+    write_files(out, whole, {"report.md": english, "report.zh.md": chinese})
 
 
-def _plain(one: Figure) -> dict[str, Any]:
-    return {**one._asdict(), "interval": msgspec.to_builtins(one.interval)}
+def _lines(words: _Words, found: Sequence[Figure]) -> list[str]:
+    lines = [f"# {words.title}\n", words.head, "|---|---|---|---|---|---|"]
+    for one in found:
+        around = one.around or words.unknown
+        lines.append(
+            f"| {one.task} | {one.metric} | {one.value:.4g} | {around} | {one.n} | {words.better[one.higher]} |"
+        )
+    return lines

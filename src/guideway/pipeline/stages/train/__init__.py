@@ -18,6 +18,7 @@ from guideway.engines import engine
 from guideway.kit.machine import Machine, machine
 from guideway.pipeline.shapes import trained_shape, use_share
 from guideway.pipeline.stages import choose
+from guideway.pipeline.stages.depends import READING
 from guideway.pipeline.stages.train.base import files_of, refuse_unsafe
 from guideway.pipeline.stages.train.foreign import files_to_import
 from guideway.pipeline.stages.train.places import BORROWED, RELEASE, check_place, folder_of, is_folder, said_in
@@ -38,6 +39,7 @@ libraries = (
     "transformers",
 )
 code = (
+    *READING,
     "guideway.pipeline.stages.choose",
     "guideway.pipeline.stages.classify.learn",
     "guideway.pipeline.stages.classify.model",
@@ -47,15 +49,7 @@ code = (
     "guideway.pipeline.stages.embed.learn",
     "guideway.pipeline.stages.embed.model",
     "guideway.pipeline.stages.embed.rows",
-    "guideway.pipeline.stages.intervals",
-    "guideway.pipeline.stages.examples",
     "guideway.pipeline.stages.imported",
-    "guideway.pipeline.stages.threads",
-    "guideway.replica.chat",
-    "guideway.replica.classifier",
-    "guideway.replica.embedder",
-    "guideway.replica.octets",
-    "guideway.replica.text",
     "guideway.sealing.reshard",
     "guideway.sealing.tensors",
 )

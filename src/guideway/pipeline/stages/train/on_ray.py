@@ -6,8 +6,6 @@ Code and files are shipped, and what the workers leave is fetched; nothing is re
 from __future__ import annotations
 
 import contextlib
-import os
-import socket
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -15,20 +13,23 @@ from typing import Any
 
 import msgspec
 
-import guideway
-from guideway.core.errors import GuidewayError, Unavailable
+from guideway.core.errors import GuidewayError
 from guideway.core.protocols import Job
 from guideway.core.spec import Runner
 from guideway.kit.files import make_folder
 from guideway.kit.machine import machine
+from guideway.pipeline.stages.train.cluster import (
+    LIBRARIES,
+    check_room,
+    joined,
+    line_of,
+    post_here,
+    takes,
+    versions_of,
+)
 from guideway.pipeline.stages.train.member import BASE
 from guideway.pipeline.stages.train.together import pass_on
-from guideway.pipeline.worker import Broke, Message
-
-QUIET = {"RAY_USAGE_STATS_ENABLED": "0", "RAY_TRAIN_V2_ENABLED": "1", "RAY_DEDUP_LOGS": "0"}
-"""Nothing is reported to anybody, and the log keeps every line."""
-CONNECT_SECONDS = 5.0
-LIBRARIES = ("peft", "safetensors", "tokenizers", "torch", "transformers")
+from guideway.pipeline.worker import Broke, Message, error_of
 
 
 def on_ray(job: Job, base: Path | None, size: int) -> None:
@@ -39,62 +40,12 @@ def on_ray(job: Job, base: Path | None, size: int) -> None:
         Unavailable: the cluster does not answer, or it has no room for the workers.
     """
     runner = msgspec.convert(dict(job.runner), Runner)
-    os.environ |= QUIET
-    with _joined(runner):
-        _check_room(runner, size)
+    with joined(runner):
+        check_room(runner, size)
         _look_ahead(job, base, runner)
         broken = _fit(job, base, size, runner)
     if broken:
-        error = GuidewayError(broken.what, where=broken.where, try_this=broken.try_this)
-        error.exit_code = broken.exit_code
-        raise error
-
-
-@contextlib.contextmanager
-def _joined(runner: Runner) -> Iterator[None]:
-    """Belong to the cluster. Its token is asked for unless somebody said that there is none."""
-    import ray
-
-    os.environ.setdefault("RAY_AUTH_MODE", "token")
-    shipped = {"py_modules": [str(Path(guideway.__file__).parent)]}
-    try:
-        _reach(runner.address)
-        ray.init(address=runner.address, runtime_env=shipped)
-    except (OSError, RuntimeError, ValueError, ray.exceptions.RayError) as error:
-        raise Unavailable(
-            f"the Ray cluster does not answer: {_line(error)}",
-            where="runner.address",
-            try_this="`ray start --address=HOST:PORT` joins this machine to the cluster; both need the same token",
-        ) from error
-    try:
-        yield
-    finally:
-        ray.shutdown()
-
-
-def _reach(address: str) -> None:
-    """Knock: where nobody listens, Ray itself would try for ten minutes.
-
-    Raises:
-        OSError: there is nobody.
-    """
-    host, _, port = address.rpartition("://")[2].rpartition(":")
-    if port.isdigit():
-        socket.create_connection((host.strip("[]"), int(port)), CONNECT_SECONDS).close()
-
-
-def _check_room(runner: Runner, size: int) -> None:
-    """Refuse what the cluster could never place: Ray would wait for ever."""
-    import ray
-
-    there = ray.cluster_resources()
-    for name, each in (("CPU", runner.cpus), ("GPU", float(runner.gpus))):
-        if each * size > there.get(name, 0.0):
-            raise Unavailable(
-                f"{size} processes need {each * size:g} {name}s, and the cluster has {there.get(name, 0.0):g}",
-                where="train.processes",
-                try_this="fewer processes, or more machines",
-            )
+        raise error_of(broken)
 
 
 def _look_ahead(job: Job, base: Path | None, runner: Runner) -> None:
@@ -110,23 +61,21 @@ def _look_ahead(job: Job, base: Path | None, runner: Runner) -> None:
 
 def _fit(job: Job, base: Path | None, size: int, runner: Runner) -> Broke | None:
     """Run the training; what a worker said went wrong for good."""
-    import ray
     from ray.train import FailureConfig, RunConfig, ScalingConfig, TrainingFailedError
     from ray.train.torch import TorchConfig, TorchTrainer
 
-    from guideway.pipeline.stages.train.ray_member import Order, versions_of, work
-    from guideway.pipeline.stages.train.ray_post import Post, ship
+    from guideway.pipeline.stages.train.ray_member import Order, work
+    from guideway.pipeline.stages.train.ray_post import ship
 
-    post = ray.remote(num_cpus=0)(Post).remote()
+    post = post_here()
     _seed(job, post)
     inputs = {**job.inputs, BASE: base} if base else job.inputs
     order = Order(dict(job.params), ship(inputs), versions_of(LIBRARIES), post)
-    each = {"CPU": runner.cpus} | ({"GPU": float(runner.gpus)} if runner.gpus else {})
     trainer = TorchTrainer(
         work,
         train_loop_config={"order": order},
         torch_config=TorchConfig("cpu:gloo,cuda:nccl" if runner.gpus else "gloo"),
-        scaling_config=ScalingConfig(num_workers=size, use_gpu=bool(runner.gpus), resources_per_worker=each),
+        scaling_config=ScalingConfig(num_workers=size, use_gpu=bool(runner.gpus), resources_per_worker=takes(runner)),
         run_config=RunConfig(
             storage_path=str(job.out.parent / "ray"), failure_config=FailureConfig(max_failures=runner.restarts)
         ),
@@ -147,13 +96,7 @@ def _first(error: Exception) -> str:
     """What became of the first worker that failed, in one line."""
     failures = getattr(error, "worker_failures", None) or {0: error}
     one = failures[min(failures)]
-    return _line(one, -1)
-
-
-def _line(error: Exception, number: int = 0) -> str:
-    """One line of what an error says."""
-    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    return lines[number] if lines else type(error).__name__
+    return line_of(one, -1)
 
 
 def _seed(job: Job, post: Any) -> None:

@@ -6,9 +6,7 @@ Ray has joined the processes when this begins, and starts all of them again when
 from __future__ import annotations
 
 import contextlib
-import importlib.metadata
 import os
-import platform
 import tempfile
 import threading
 from collections.abc import Callable, Iterator, Mapping
@@ -19,8 +17,9 @@ import msgspec
 import ray
 import ray.train
 
-from guideway.core.errors import GuidewayError, Unavailable
+from guideway.core.errors import GuidewayError
 from guideway.pipeline.stages.threads import cores_of
+from guideway.pipeline.stages.train.cluster import check_versions
 from guideway.pipeline.stages.train.member import learn
 from guideway.pipeline.stages.train.ranks import GONE
 from guideway.pipeline.stages.train.ray_post import (
@@ -62,7 +61,7 @@ def work(config: Mapping[str, Any]) -> None:
     send = send_to(order.post)
     with tempfile.TemporaryDirectory(prefix="guideway-") as scratch:
         try:
-            _check_versions(order.versions)
+            check_versions(order.versions)
             _train(order, Path(scratch), send if first else lambda piece: None, first=first)
         except GuidewayError as error:
             if error.what == GONE:
@@ -124,24 +123,3 @@ def _carrying(folder: Path, send: Callable[[Piece], None]) -> Iterator[None]:
 
 def _said(message: Message) -> Piece:
     return Piece(SAID, msgspec.json.encode(message))
-
-
-def versions_of(names: tuple[str, ...]) -> dict[str, str]:
-    """The versions of the libraries in *names* here; what is absent has none."""
-    found = {"python": platform.python_version()}
-    for name in names:
-        with contextlib.suppress(importlib.metadata.PackageNotFoundError):
-            found[name] = importlib.metadata.version(name)
-    return found
-
-
-def _check_versions(wanted: Mapping[str, str]) -> None:
-    """The result depends on these: another version on one machine would be a result that nobody asked for."""
-    here = versions_of(tuple(wanted))
-    for name, version in wanted.items():
-        if here.get(name) != version:
-            raise Unavailable(
-                f"a worker on {platform.node()} has {name} {here.get(name, 'not at all')}, and this machine {version}",
-                where="runner",
-                try_this="the same environment on every machine of the cluster",
-            )

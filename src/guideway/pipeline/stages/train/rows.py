@@ -23,12 +23,12 @@ class Rows:
         if asked.split:
             named = list(rows_of(folder / f"{asked.split}.jsonl"))
             chosen = self._drawn(named, asked.rows)
-            self.held = [row for row in named if self._draw(row) in chosen]
+            self.held = [row for row in named if draw_of(row, self._seed) in chosen]
             self._left_out: set[bytes] = set()
         else:
             count = sum(1 for _ in rows_of(self._file))
             self._left_out = self._drawn(rows_of(self._file), min(asked.rows, round(asked.share * count)))
-            self.held = [row for row in rows_of(self._file) if self._draw(row) in self._left_out]
+            self.held = [row for row in rows_of(self._file) if draw_of(row, self._seed) in self._left_out]
 
     def everything(self) -> Iterator[dict[str, Any]]:
         """All training rows, with those that are held out."""
@@ -42,7 +42,7 @@ class Rows:
         """
         none = True
         for row in rows_of(self._file):
-            if not self._left_out or self._draw(row) not in self._left_out:
+            if not self._left_out or draw_of(row, self._seed) not in self._left_out:
                 none = False
                 yield row
         if none:
@@ -50,11 +50,12 @@ class Rows:
                 "nothing is left to train on", where="train.validation", try_this="a smaller share, or more rows"
             )
 
-    def _draw(self, row: Row) -> bytes:
-        """A number for the prompt of *row*: neither the order nor the number of rows matters."""
-        given = row["text"] if "text" in row else "\n".join(one["content"] for one in row["messages"][:-1])
-        return fingerprint(f"{self._seed} {same(given)}")
-
     def _drawn(self, rows: Iterable[Row], count: int) -> set[bytes]:
         """The lowest draws that *count* rows have."""
-        return set(sorted(self._draw(row) for row in rows)[:count])
+        return set(sorted(draw_of(row, self._seed) for row in rows)[:count])
+
+
+def draw_of(row: Row, seed: int) -> bytes:
+    """A number for the prompt of *row*, drawn by *seed*: neither the order nor the number of rows matters."""
+    given = row["text"] if "text" in row else "\n".join(one["content"] for one in row["messages"][:-1])
+    return fingerprint(f"{seed} {same(given)}")

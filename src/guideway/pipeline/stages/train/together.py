@@ -21,7 +21,7 @@ import msgspec
 from guideway.core.errors import GuidewayError
 from guideway.core.protocols import Job
 from guideway.pipeline.stages.train.member import BASE, MEETING, RANK, SIZE
-from guideway.pipeline.worker import Broke, JobFile, Measured, Message, Moved, Told
+from guideway.pipeline.worker import Broke, JobFile, Measured, Message, Moved, Told, error_of
 
 MEMBER = "guideway.pipeline.stages.train.member"
 LAST_WORDS = 10.0
@@ -162,9 +162,7 @@ def _failure(failed: list[_Ended], size: int) -> GuidewayError:
 
     cause = min(failed, key=lambda one: (one.broke is not None, one.broke is not None and one.broke.what == GONE))
     if cause.broke:
-        error = GuidewayError(cause.broke.what, where=cause.broke.where, try_this=cause.broke.try_this)
-        error.exit_code = cause.broke.exit_code
-        return error
+        return error_of(cause.broke)
     how = "was killed" if cause.status == -signal.SIGKILL else f"ended with status {cause.status}"
     return GuidewayError(
         f"process {cause.rank + 1} of {size} {how}",

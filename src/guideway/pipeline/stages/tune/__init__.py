@@ -45,6 +45,11 @@ def borrows(spec: Spec) -> Mapping[str, str]:
     return train.borrows(spec)
 
 
+def runs_on(spec: Spec) -> Mapping[str, Any]:
+    """The trials are processes of this machine, or of a cluster: they learn the same."""
+    return train.runs_on(spec)
+
+
 def run(job: Job) -> None:
     """Write ``best.json``, ``trials.jsonl``, ``report.html`` and ``report.zh.html`` to ``job.out``.
 

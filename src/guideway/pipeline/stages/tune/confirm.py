@@ -12,7 +12,7 @@ from guideway.core.spec import Tune
 from guideway.core.spec.tune import Value
 from guideway.kit.files import write_atomic
 from guideway.pipeline.stages.tune.gain import Gain, Outcome, gain_of, outcome_of
-from guideway.pipeline.stages.tune.pool import Died, Done, Pool, Reported
+from guideway.pipeline.stages.tune.pool import Died, Done, Reported, Workers
 from guideway.pipeline.stages.tune.space import POINTS, seed_of
 
 Arm = Literal["default", "best"]
@@ -56,7 +56,7 @@ class Anew:
     Results are kept in *folder*, so that a search that is killed here repeats only what ran.
     """
 
-    def __init__(self, pool: Pool, ask: Ask, folder: Path, tell: Callable[[float], None]) -> None:
+    def __init__(self, pool: Workers, ask: Ask, folder: Path, tell: Callable[[float], None]) -> None:
         self._pool, self._ask, self._folder, self._tell = pool, ask, folder, tell
 
     def confirm(self, tune: Tune, arms: Arms) -> Verdict:

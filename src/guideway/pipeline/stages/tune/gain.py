@@ -17,10 +17,10 @@ Rows = Sequence[tuple[float, int]]
 Outcome = Literal["better", "not shown", "worse", "same", "default failed", "best failed"]
 
 STUDENT = (
-    4.3027, 3.1824, 2.7764, 2.5706, 2.4469, 2.3646, 2.3060, 2.2622, 2.2281, 2.2010, 2.1788, 2.1604, 2.1448, 2.1314,
-    2.1199, 2.1098, 2.1009, 2.0930,
+    12.7062, 4.3027, 3.1824, 2.7764, 2.5706, 2.4469, 2.3646, 2.3060, 2.2622, 2.2281, 2.2010, 2.1788, 2.1604, 2.1448,
+    2.1314, 2.1199, 2.1098, 2.1009, 2.0930,
 )  # fmt: skip
-"""Quantiles 0.975 of Student's distribution with 2, 3, … 19 degrees of freedom."""
+"""Quantiles 0.975 of Student's distribution with 1, 2, … 19 degrees of freedom."""
 
 
 class Pair(msgspec.Struct, frozen=True):
@@ -52,7 +52,7 @@ def gain_of(seeds: Sequence[int], defaults: Sequence[Rows], bests: Sequence[Rows
     losses = default[:, :, 0].sum(axis=1) / tokens.sum(), best[:, :, 0].sum(axis=1) / tokens.sum()
     by_seed = losses[0] - losses[1]
     mean = float(by_seed.mean())
-    over_seeds = STUDENT[len(seeds) - 3] * float(by_seed.std(ddof=1)) / math.sqrt(len(seeds))
+    over_seeds = STUDENT[len(seeds) - 2] * float(by_seed.std(ddof=1)) / math.sqrt(len(seeds))
     over_rows = Z * _row_error((default[:, :, 0] - best[:, :, 0]).mean(axis=0), tokens)
     half = math.hypot(over_seeds, over_rows)
     pairs = tuple(Pair(*one) for one in zip(seeds, losses[0].tolist(), losses[1].tolist(), strict=True))

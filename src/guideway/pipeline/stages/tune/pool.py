@@ -6,35 +6,38 @@ A server process imports the module of the work once, and forks for each piece. 
 from __future__ import annotations
 
 import contextlib
+import itertools
 import multiprocessing
 import os
 import signal
 import threading
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from multiprocessing import forkserver
 from multiprocessing.connection import Connection, wait
 from pathlib import Path
-from typing import Any, NamedTuple, NoReturn
+from typing import Any, NamedTuple, NoReturn, Protocol
+
+import msgspec
 
 from guideway.core.errors import GuidewayError
 from guideway.pipeline.stages.threads import cores_of
 
 
-class Reported(NamedTuple):
+class Reported(msgspec.Struct, frozen=True, tag="reported"):
     """A validation loss at one point of the work."""
 
     point: int
     loss: float
 
 
-class Done(NamedTuple):
+class Done(msgspec.Struct, frozen=True, tag="done"):
     """The work ran to its end, and this is what it found."""
 
     found: Any
 
 
-class Died(NamedTuple):
+class Died(msgspec.Struct, frozen=True, tag="died"):
     """The work failed, or its process was killed."""
 
     reason: str
@@ -46,6 +49,39 @@ Work = Callable[[Any, Report], Any]
 """A function of a module, given what is asked and a way to report."""
 
 
+class Workers(Protocol):
+    """Those who do pieces of work, several at once, wherever they are."""
+
+    again: int
+    """Pieces that were begun again because whoever did them was lost."""
+
+    @property
+    def busy(self) -> int:
+        """How many pieces are worked on now."""
+
+    @property
+    def free(self) -> bool:
+        """Is there room for one more?"""
+
+    def start(self, number: int, asked: Any) -> None:
+        """Start a piece of work under *number*. There must be room for it."""
+
+    def hear(self) -> tuple[int, Said]:
+        """Wait for the next thing that any of them says. After Done and Died its place is free."""
+
+    def stop(self, number: int) -> None:
+        """End a piece of work now, and free its place."""
+
+    def close(self) -> None:
+        """End all that is worked on."""
+
+
+def free_slot(taken: Iterable[int]) -> int:
+    """The first place that is not taken."""
+    busy = set(taken)
+    return next(number for number in itertools.count() if number not in busy)
+
+
 class _Running(NamedTuple):
     process: Any
     voice: Connection
@@ -54,6 +90,9 @@ class _Running(NamedTuple):
 
 class Pool:
     """At most *size* pieces of *work* at once. Each gets its share of the cores, so that none waits for another."""
+
+    again = 0
+    """A process that dies here does so by its own work, and would again."""
 
     def __init__(self, work: Work, size: int) -> None:
         self._work, self._size = work, size
@@ -74,7 +113,7 @@ class Pool:
 
     def start(self, number: int, asked: Any) -> None:
         """Start a piece of work under *number*. There must be room for it."""
-        slot = min(set(range(self._size)) - {one.slot for one in self._running.values()})
+        slot = free_slot(one.slot for one in self._running.values())
         ours, theirs = self._context.Pipe(duplex=False)
         process = self._context.Process(
             target=_main, args=(theirs, self._work, asked, cores_of(slot, self._size)), daemon=True
@@ -116,13 +155,16 @@ def _main(voice: Connection, work: Work, asked: Any, cores: set[int]) -> None:
     os.sched_setaffinity(0, cores)
     with contextlib.suppress(OSError):  # when memory runs out, this process goes first, and nobody with it
         Path("/proc/self/oom_score_adj").write_text("800", encoding="ascii")
+    voice.send(outcome(work, asked, lambda point, loss: voice.send(Reported(point, loss))))
+
+
+def outcome(work: Work, asked: Any, report: Report) -> Done | Died:
+    """Do the work; what it found, or why it failed. The trace of a failure is in the log."""
     try:
-        found = work(asked, lambda point, loss: voice.send(Reported(point, loss)))
+        return Done(work(asked, report))
     except Exception as error:
         traceback.print_exc()
-        voice.send(Died(_why(error)))
-        return
-    voice.send(Done(found))
+        return Died(_why(error))
 
 
 def _why(error: Exception) -> str:

@@ -11,6 +11,7 @@ import msgspec
 from guideway.core.spec import Tune
 from guideway.core.spec.tune import Dimension, Value
 from guideway.pipeline.stages.tune.confirm import Verdict
+from guideway.pipeline.stages.tune.folds import Judged
 from guideway.pipeline.stages.tune.gain import Outcome
 from guideway.pipeline.stages.tune.rows import Counts
 from guideway.pipeline.stages.tune.space import State, Trial
@@ -80,6 +81,14 @@ JUDGED = Words(
     "read.",
     "所有试验都在从训练数据中留出的同样 {judging} 行上评判，没有读取任何评估划分。",
 )
+IN_FOLDS = Words(
+    "Every trial was trained {folds} times on the {judging} rows that the gain is not measured on, each time without "
+    "one fold, and judged on that fold; its loss is the mean. No split of the evaluation was read. The mean of the "
+    "best trial is {loss} {unit}: it chose that trial, so the next rows will show more.",
+    "每次试验在不用于衡量收益的 {judging} 行数据上训练 {folds} 遍，每遍留出一折并在该折上评判，损失取平均值。"
+    "没有读取任何评估划分。"
+    "最佳试验的平均值为 {loss} {unit}：它正是因此被选中，所以在新数据上会偏高。",
+)
 NO_IMPORTANCE = Words(
     "Too few trials ran to their end to say which key matters.",
     "完成的试验太少，无法判断各参数的重要性。",
@@ -98,6 +107,7 @@ class Story(msgspec.Struct, frozen=True):
     importance: Mapping[str, float]
     counts: Counts
     unit: str
+    folds: Judged | None = None
 
 
 def write_reports(out: Path, story: Story) -> None:
@@ -131,7 +141,7 @@ def _blocks(story: Story) -> Iterator[Block]:
     yield _parameters(story)
     yield from _gain(story)
     yield Heading(2, Words("History", "过程"))
-    yield Paragraph(JUDGED.fill(judging=story.counts.judging))
+    yield Paragraph(_judged(story))
     yield _history(story)
     yield Heading(2, Words("What matters", "重要性"))
     yield _importance(story)
@@ -139,6 +149,15 @@ def _blocks(story: Story) -> Iterator[Block]:
     yield _strands(story)
     yield Heading(2, Words("All trials", "全部试验"))
     yield _table(story)
+
+
+def _judged(story: Story) -> Words:
+    """How trials were judged."""
+    found, rows = story.folds, story.counts.judging
+    if found is None:
+        return JUDGED.fill(judging=rows)
+    loss = f"{found.loss:.4g} [{found.interval.low:.4g}, {found.interval.high:.4g}]"
+    return IN_FOLDS.fill(judging=rows, folds=len(found.folds), loss=loss, unit=story.unit)
 
 
 def _parameters(story: Story) -> Table:

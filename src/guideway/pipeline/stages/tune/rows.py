@@ -12,6 +12,7 @@ from guideway.core.errors import GuidewayError
 from guideway.core.spec import Train, Tune, Validation
 from guideway.pipeline.stages.examples import rows_of
 from guideway.pipeline.stages.train.rows import Rows
+from guideway.pipeline.stages.tune.folds import dealt, folder_of
 from guideway.pipeline.stages.tune.space import seed_of
 
 JUDGING = "judging"
@@ -26,7 +27,7 @@ LEAST = 20
 
 
 class Counts(NamedTuple):
-    """Rows that are learned, that judge trials, and that the gain is measured on."""
+    """Rows that are learned, that judge trials, and that the gain is measured on; with folds the first two are one."""
 
     learned: int
     judging: int
@@ -36,10 +37,11 @@ class Counts(NamedTuple):
 def hold_out(data: Path, folder: Path, tune: Tune) -> Counts:
     """Write to *folder* what stage data would have written, had both held-out parts been splits.
 
-    No row of one part has the prompt of a row in another.
+    With folds only the gain has a part of its own; the folds of all other rows are folders in *folder*. No row of
+    one part has the prompt of a row in another.
 
     Raises:
-        GuidewayError: there are too few training rows.
+        GuidewayError: there are too few training rows, or fewer prompts than folds.
     """
     count = sum(1 for _ in rows_of(data / "train.jsonl"))
     held = min(MOST, round(tune.validation * count))
@@ -51,8 +53,11 @@ def hold_out(data: Path, folder: Path, tune: Tune) -> Counts:
         )
     folder.mkdir(parents=True, exist_ok=True)
     shutil.copyfile(data / MANIFEST, folder / MANIFEST)
-    without_gain, gain = _parted(data, seed_of(tune.seed, GAIN), held / count, folder, GAIN)
-    learned, judging = _parted(folder, seed_of(tune.seed, JUDGING), held / without_gain, folder, JUDGING)
+    rest, gain = _parted(data, seed_of(tune.seed, GAIN), held / count, folder, GAIN)
+    if tune.folds:
+        _fold(folder, tune)
+        return Counts(rest, rest, gain)
+    learned, judging = _parted(folder, seed_of(tune.seed, JUDGING), held / rest, folder, JUDGING)
     return Counts(learned, judging, gain)
 
 
@@ -61,6 +66,21 @@ def _parted(data: Path, seed: int, share: float, folder: Path, name: str) -> tup
     rows = Rows(data, Train(seed=seed, validation=Validation(share=share, rows=MOST)))
     learned = list(rows.learned())
     return _write(folder / "train.jsonl", learned), _write(folder / f"{name}.jsonl", rows.held)
+
+
+def _fold(folder: Path, tune: Tune) -> None:
+    """Write each fold of the rows in *folder*: what a training without it learns, and what judges that training."""
+    rows = list(rows_of(folder / "train.jsonl"))
+    places = dealt(rows, tune.folds, seed_of(tune.seed, JUDGING))
+    for number in range(tune.folds):
+        fold = folder_of(folder, number)
+        fold.mkdir(exist_ok=True)
+        shutil.copyfile(folder / MANIFEST, fold / MANIFEST)
+        for name, inside in (("train", False), (JUDGING, True)):
+            _write(
+                fold / f"{name}.jsonl",
+                (row for row, place in zip(rows, places, strict=True) if (place == number) == inside),
+            )
 
 
 def _write(path: Path, rows: Iterable[Mapping[str, Any]]) -> int:

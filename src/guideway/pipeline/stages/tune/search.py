@@ -8,17 +8,17 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from guideway.core.errors import GuidewayError
-from guideway.pipeline.stages.tune.pool import Died, Done, Pool, Reported
+from guideway.pipeline.stages.tune.pool import Died, Done, Reported, Workers
 from guideway.pipeline.stages.tune.space import Trial, best_of
 from guideway.pipeline.stages.tune.study import Study
 
 Rows = Sequence[tuple[float, int]]
-"""The loss on each held-out row: the sum over what is predicted, and how much that is."""
+"""The loss on each held-out row, or fold: the sum over what is predicted, and how much that is."""
 Tell = Callable[[Mapping[int, Trial]], None]
 
 
 def search(
-    study: Study, pool: Pool, asked: Callable[[Trial], Any], tell: Tell, clock: Callable[[], float] = time.monotonic
+    study: Study, pool: Workers, asked: Callable[[Trial], Any], tell: Tell, clock: Callable[[], float] = time.monotonic
 ) -> Mapping[int, Trial]:
     """Run trials until there are enough or the time is over; all trials of the study.
 
@@ -49,14 +49,14 @@ def mean_loss(rows: Rows) -> float:
     return sum(total for total, _ in rows) / max(1, sum(count for _, count in rows))
 
 
-def _fill(study: Study, pool: Pool, asked: Callable[[Trial], Any], until: float, clock: Callable[[], float]) -> bool:
+def _fill(study: Study, pool: Workers, asked: Callable[[Trial], Any], until: float, clock: Callable[[], float]) -> bool:
     """Start what there is room and time for; does anything run?"""
     while pool.free and clock() < until and (trial := study.next()):
         pool.start(trial.number, asked(trial))
     return pool.busy > 0
 
 
-def _hear(study: Study, pool: Pool) -> None:
+def _hear(study: Study, pool: Workers) -> None:
     number, said = pool.hear()
     match said:
         case Reported(point, loss):
@@ -64,7 +64,8 @@ def _hear(study: Study, pool: Pool) -> None:
                 pool.stop(number)
                 study.pruned(number)
         case Done(rows):
-            study.complete(number, mean_loss(rows))
+            folds = [mean_loss([one]) for one in rows] if study.tune.folds else []
+            study.complete(number, mean_loss(rows), folds)
         case Died(reason):
             study.failed(number, reason)
 

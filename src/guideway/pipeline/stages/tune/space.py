@@ -22,7 +22,8 @@ class Trial(msgspec.Struct, frozen=True):
     """One trial as the record holds it.
 
     ``curve`` are validation losses (nats per token for language models) at the points of the training, each a tenth
-    of its steps; ``loss`` is the one that judges it; ``reason`` says why it failed.
+    of its steps; with folds, the points are whole folds, and at each is the mean over those so far. ``loss`` is what
+    judges it, ``folds`` the loss on each fold; ``reason`` says why it failed.
     """
 
     number: int
@@ -31,6 +32,7 @@ class Trial(msgspec.Struct, frozen=True):
     state: State
     loss: float | None = None
     curve: dict[int, float] = {}
+    folds: tuple[float, ...] = ()
     reason: str = ""
 
 
@@ -61,6 +63,11 @@ def points(tune: Tune) -> list[dict[str, Value]]:
 def count(tune: Tune) -> int:
     """How many trials there will be at the most."""
     return min(tune.trials, len(grid(tune))) if tune.sampler == "grid" else tune.trials
+
+
+def points_of(tune: Tune) -> int:
+    """How many times a trial is judged."""
+    return tune.folds or POINTS
 
 
 def best_of(trials: Mapping[int, Trial]) -> Trial | None:

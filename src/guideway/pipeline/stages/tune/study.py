@@ -10,7 +10,7 @@ import contextlib
 import json
 import math
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -84,9 +84,11 @@ class Study:
             trial.report(loss, point)
         return not (self.tune.prune and trial.should_prune())
 
-    def complete(self, number: int, loss: float) -> None:
-        """A trial ran to its end."""
+    def complete(self, number: int, loss: float, folds: Sequence[float] = ()) -> None:
+        """A trial ran to its end, judged by its *loss*; with folds that is the mean over *folds*."""
         if math.isfinite(loss):
+            if folds:
+                self._live[number].set_user_attr("folds", list(folds))
             self._tell(number, values=loss)
         else:
             self.failed(number, f"the validation loss is {loss}")
@@ -223,5 +225,6 @@ def _told(one: FrozenTrial, seed: int) -> Trial:
         state=state,
         loss=one.value if state == "complete" else None,
         curve={int(point): float(loss) for point, loss in sorted(one.intermediate_values.items())},
+        folds=tuple(one.user_attrs.get("folds", ())),
         reason=str(one.user_attrs.get("reason", "")),
     )

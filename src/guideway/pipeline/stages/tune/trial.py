@@ -20,6 +20,7 @@ from guideway.pipeline.stages.examples import Voice
 from guideway.pipeline.stages.train.course import Examples, examples_of
 from guideway.pipeline.stages.train.learn import fit
 from guideway.pipeline.stages.train.loop import Learned
+from guideway.pipeline.stages.tune.folds import folder_of
 from guideway.pipeline.stages.tune.pool import Report
 from guideway.pipeline.stages.tune.space import POINTS
 
@@ -29,7 +30,8 @@ Rows = list[tuple[float, int]]
 class Asked(msgspec.Struct, frozen=True):
     """What to train, on the rows in ``data``, judged by its split ``judge``, and on each row of it if ``by_row``.
 
-    ``params`` are those of stage train, ``root`` is the folder of the spec, and ``work`` one to write in.
+    ``params`` are those of stage train, ``root`` is the folder of the spec, and ``work`` one to write in. With
+    ``folds``, ``data`` has one folder for each, and the training is done so often.
     """
 
     train: Train
@@ -40,18 +42,38 @@ class Asked(msgspec.Struct, frozen=True):
     root: Path
     work: Path
     by_row: bool = False
+    folds: int = 0
 
 
 def trained(asked: Asked, report: Report) -> Rows:
     """Train; the loss on each judging row as a sum over what is predicted, in nats, and how much that is.
 
     That are tokens, or for a classifier one label. Where nobody asks for rows, it is one row: the mean of the last
-    validation.
+    validation; with folds, one row for each.
     """
+    if not asked.folds:
+        return _once(asked, report, POINTS)
+    points = POINTS if asked.train.patience else 1  # only patience looks at a fold before its end
+    losses: Rows = []
+    for number in range(asked.folds):
+        losses += _once(_fold(asked, number), lambda point, loss: None, points)
+        report(number + 1, sum(loss for loss, _ in losses) / len(losses))
+    return losses
+
+
+def _fold(asked: Asked, number: int) -> Asked:
+    """The training without one fold. What is kept of its rows is no other fold's."""
+    work = folder_of(asked.work, number)
+    work.mkdir(exist_ok=True)
+    return msgspec.structs.replace(asked, data=folder_of(asked.data, number), work=work, folds=0)
+
+
+def _once(asked: Asked, report: Report, points: int) -> Rows:
+    """Train once, and report so many validations."""
     train = msgspec.structs.replace(
         asked.train,
         validation=Validation(split=asked.judge, rows=1 << 30),
-        validate_every=max(1, asked.train.steps // POINTS),
+        validate_every=max(1, asked.train.steps // points),
         checkpoint_every=asked.train.steps,  # none: a trial that is killed begins again
     )
     with tempfile.TemporaryDirectory(dir=asked.work) as out:
