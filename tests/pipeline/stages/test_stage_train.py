@@ -27,7 +27,7 @@ from guideway.core.spec import Train
 from guideway.pipeline.stages import train
 from guideway.pipeline.stages.examples import Example, Voice, rows_of
 from guideway.pipeline.stages.train import language
-from guideway.pipeline.stages.train.batches import batches, packed
+from guideway.pipeline.stages.train.batches import batches, packed, shuffled
 from guideway.pipeline.stages.train.descent import FLOOR, schedule
 from guideway.pipeline.stages.train.loop import Learned, Point, Validation
 from guideway.pipeline.stages.train.mixture import Mixture, Part, turns
@@ -171,6 +171,25 @@ def test_rows_of_like_length_come_together():
     supply = batches(rows, 16, 7)
     spread = [max(sizes) - min(sizes) for sizes in ([len(one.ids) for one in next(supply)] for _ in range(40))]
     assert sum(spread) / len(spread) < 5
+
+
+@given(st.integers(1, 60), st.integers(2, 20), st.integers())
+def test_shuffled_batches_are_full_and_every_pass_has_every_row_once(count, size, seed):
+    supply, seen = shuffled(range(count), size, seed), []
+    while len(seen) < 3 * count:
+        batch = next(supply)
+        assert len(batch) == min(size, count)
+        seen += batch
+    passes = [sorted(seen[at * count : (at + 1) * count]) for at in range(3)]
+    assert passes == [list(range(count))] * 3
+
+
+def test_in_shuffled_batches_a_row_meets_others_in_every_pass():
+    supply, met = shuffled(range(64), 8, 7), set()
+    for _ in range(5 * 8):
+        batch = next(supply)
+        met |= {*batch} if 0 in batch else set()
+    assert len(met) > 20, "sorted by length it would meet the same seven in every pass"
 
 
 @given(st.integers(1, 500), st.integers(0, 600))

@@ -19,7 +19,7 @@ from guideway.pipeline.stages.classify.model import load_encoder
 from guideway.pipeline.stages.embed.model import SentenceEncoder, tensors
 from guideway.pipeline.stages.embed.rows import Pair, pairs_of
 from guideway.pipeline.stages.threads import threads_for
-from guideway.pipeline.stages.train.batches import batches
+from guideway.pipeline.stages.train.batches import shuffled
 from guideway.pipeline.stages.train.checkpoints import Checkpoints
 from guideway.pipeline.stages.train.descent import Descent, autocast, device
 from guideway.pipeline.stages.train.loop import Learned, Loop, Validation
@@ -60,7 +60,7 @@ def _taught(job: Job, model: SentenceEncoder, reader: TextReader, train: Train) 
         raise GuidewayError("fewer than two pairs are left to train on", where="train.validation", try_this="more rows")
     training = Loop(
         Descent(model, functools.partial(_summed, model, train.contrast.temperature), train),
-        lambda: batches(known, train.batch, train.seed),
+        lambda: shuffled(known, train.batch, train.seed),
         train,
         validate=functools.partial(_validation, model, held, train) if len(held) > 1 else None,
         checkpoints=Checkpoints(job.resume),

@@ -29,6 +29,7 @@ class Sized(Protocol):
 
 
 T = TypeVar("T", bound=Sized)
+R = TypeVar("R")
 
 
 def batches(examples: Sequence[T], size: int, seed: int) -> Iterator[list[T]]:
@@ -44,3 +45,19 @@ def batches(examples: Sequence[T], size: int, seed: int) -> Iterator[list[T]]:
         draw.shuffle(cut)
         for batch in cut:
             yield [examples[index] for index in batch]
+
+
+def shuffled(rows: Sequence[R], size: int, seed: int) -> Iterator[list[R]]:
+    """Batches without end, of *size* rows each, or of all if there are fewer; all follow from *seed*.
+
+    Every pass over the rows has a new order, and a batch may begin in one pass and end in the next. So a row meets
+    others in every pass, which matters where rows of a batch are told from each other: sorted by length it would
+    always meet the same ones.
+    """
+    draw = random.Random(seed)
+    order: list[int] = []
+    while True:
+        while len(order) < min(size, len(rows)):
+            order += draw.sample(range(len(rows)), len(rows))
+        batch, order = order[:size], order[size:]
+        yield [rows[index] for index in batch]
