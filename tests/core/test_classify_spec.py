@@ -13,6 +13,7 @@ task: classify
 data: {sources: [{path: rows.jsonl}], splits: {val: {share: 0.1}}}
 train: {recipe: full, base: base}
 """
+TOLD = "serve: {guardrails: {outlier: {flag: 0.9, by: meaning}}}\n"
 CHAT = "guideway: 1\nname: talk\ndata: {sources: [{path: rows.jsonl}]}\n"
 
 
@@ -39,6 +40,18 @@ def test_a_classifier_needs_a_task_rows_and_a_base(tmp_path):
         (CLASSIFY + "compress: {precision: auto}\n", "guideway.yaml:6: a classifier has no precision auto"),
         (CLASSIFY + "compress: {prune: {share: 0.5}}\n", "guideway.yaml:6: a classifier is not pruned"),
         (CLASSIFY.replace("data: {", "data: {learn_out_of_scope: true, "), "guideway.yaml:4: no label is out of scope"),
+        (
+            CLASSIFY + "serve: {guardrails: {max_input: 9}}\n",
+            "guideway.yaml:6: guardrails are about chat, and a classifier has none but outliers by meaning",
+        ),
+        (CLASSIFY + "serve: {guardrails: {refusal: not mine}}\n", "guideway.yaml:6: guardrails are about chat"),
+        (CLASSIFY + "serve: {guardrails: {outlier: {flag: 0.9}}}\n", "guideway.yaml:6: a classifier tells outliers by"),
+        (CLASSIFY + TOLD, "guideway.yaml:6: how far ordinary texts are is read off validation rows"),
+        (
+            CLASSIFY + TOLD.replace("by:", "data: [x.jsonl], by:"),
+            "guideway.yaml:6: what is ordinary is learnt from the training rows",
+        ),
+        (CHAT + TOLD, "guideway.yaml:4: outliers by meaning are for classifiers"),
         (CHAT + "evaluate: {folds: 3}\n", "guideway.yaml:4: 'evaluate.folds' is for classifiers"),
         (CHAT + "train: {class_weights: true}\n", "guideway.yaml:4: 'train.class_weights' is for classifiers"),
     ],
@@ -48,3 +61,9 @@ def test_parts_that_do_not_go_with_the_task_are_named_with_their_line(tmp_path, 
         loaded(tmp_path, text)
     assert says in str(refused.value)
     assert "\n" not in str(refused.value)
+
+
+def test_a_classifier_may_tell_outliers_by_meaning_and_refuse_them_in_words_of_its_own(tmp_path):
+    text = CLASSIFY.replace("base: base}", "base: base, validation: {split: val}}") + TOLD
+    assert loaded(tmp_path, text).serve.guardrails.outlier.strictest == 0.9
+    assert loaded(tmp_path, text.replace("outlier:", "refusal: not mine, outlier:")).serve.guardrails.refusal

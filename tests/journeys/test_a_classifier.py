@@ -28,6 +28,7 @@ data:
 train:
   {recipe: full, base: base, steps: 30, batch: 8, learning_rate: 0.003, warmup: 3, validation: {split: val}}
 evaluate: {require: [{metric: accuracy, split: test, at_least: 0.8}]}
+serve: {guardrails: {outlier: {flag: 0.85, by: meaning}}}
 policy: {masking: {email: mask}}
 gateway:
   port: ${GATEWAY_PORT:-8080}
@@ -75,6 +76,14 @@ def test_texts_get_their_labels_through_the_gateway(intents):
     answer = infer(intents, "will it rain in rome today", "please play some jazz music", "show the limit of my account")
     assert labels(answer) == ["weather", "music", "money"]
     assert len(answer.headers["x-guideway-release"]) == 12 and answer.headers["x-request-id"]
+
+
+def test_a_text_about_something_else_is_flagged_and_one_like_the_rows_is_not(intents):
+    strange, ordinary = infer(intents, "why is the sea salty"), infer(intents, "will it rain in rome today")
+    assert 0.0 < float(strange.headers["x-guideway-outlier"]) <= 0.15
+    assert "x-guideway-outlier" not in ordinary.headers
+    told = [{one["name"]: one["data"] for one in answer.json()["outputs"]} for answer in (strange, ordinary)]
+    assert told[0]["outlier"][0] < 0.15 < told[1]["outlier"][0]
 
 
 def test_a_stranger_gets_no_label_and_personal_data_never_arrives(intents):

@@ -23,15 +23,17 @@ INFER = "/v2/models/weather/infer"
 class House:
     """A service over *compute*; ``ask`` answers a few requests at once, one after the other sent."""
 
-    def __init__(self, folder, compute=by_first_token, limit=8, most=4):
+    def __init__(self, folder, compute=by_first_token, limit=8, most=4, tells=False):
         self.reader, self.settings = write_reader(folder)
-        self.compute, self.limit, self.most = compute, limit, most
+        self.compute, self.limit, self.most, self.tells = compute, limit, most, tells
         self.service: Classification | None = None
 
     def ask(self, *requests):
         async def main():
             batcher = Batcher(self.compute, asyncio.get_running_loop(), self.most)
-            self.service = Classification("weather", self.settings, self.reader, batcher, limit=self.limit)
+            self.service = Classification(
+                "weather", self.settings, self.reader, batcher, limit=self.limit, tells=self.tells
+            )
             sent = [asyncio.ensure_future(self.service.handle(one)) for one in requests]
             await asyncio.sleep(0)  # so that all are in line before the first batch
             batcher.start()
@@ -233,3 +235,25 @@ def test_settings_that_make_no_sense_are_one_clear_line(tmp_path, text):
     with pytest.raises(SpecError) as refused:
         read_settings(tmp_path)
     assert FILE in str(refused.value) and "\n" not in str(refused.value)
+
+
+def test_a_model_that_tells_how_far_off_a_text_is_says_so_of_each_and_in_the_header_of_all(tmp_path):
+    def compute(batch):
+        shares = np.array([[0.001 if ids[0] == 3 else 0.5] for ids in batch])
+        return np.concatenate([by_first_token(batch), shares], axis=1)
+
+    house = House(tmp_path, compute, tells=True)
+    response = house.ask(infer("storm", "rain"))
+    found = outputs_of(response)
+    assert found.keys() == {"label", "score", "outlier"}
+    assert found["outlier"] == {"name": "outlier", "datatype": "FP64", "shape": [2], "data": [0.5, 0.001]}
+    assert found["label"]["data"] == ["storm", "rain"] and found["score"]["data"] == pytest.approx([0.9, 0.9])
+    assert dict(response.headers) == {"x-guideway-outlier": "0.002"}, "the smallest, times how many they are"
+    assert outputs_of(house.ask(infer("rain", outputs=["probabilities"])))["probabilities"]["shape"] == [1, 3]
+    said = json.loads(house.ask(Request("GET", "/v2/models/weather", {}, b"")).body)
+    assert said["outputs"][-1] == {"name": "outlier", "datatype": "FP64", "shape": [-1]}
+
+
+def test_a_model_that_does_not_tell_has_no_such_output_and_no_header(house):
+    assert house.ask(infer("rain")).headers == ()
+    assert house.ask(infer("rain", outputs=["outlier"])).status == 400

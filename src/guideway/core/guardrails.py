@@ -17,6 +17,7 @@ Ordinary = Annotated[float, Meta(gt=0.5, lt=1.0)]
 RULES_FILE = "guardrails.json"
 CLASSIFIER_FILE = "guardrails.safetensors"
 OUTLIERS_FILE = "outliers.safetensors"
+By = Literal["words", "meaning"]
 REFUSAL = "this request is not answered here"
 
 
@@ -45,11 +46,13 @@ class Topics(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 class Outlier(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """What becomes of a prompt that is more unusual than this share of ordinary ones; None: nothing does.
 
-    ``flag``: it is answered, and answer, log and counters say so. ``refuse``: it is not answered.
+    ``flag``: it is answered, and answer, log and counters say so. ``refuse``: it is not answered. ``by``: words, which
+    the gateway looks at; or meaning, of which a classifier tells with its answer.
     """
 
     flag: Ordinary | None = None
     refuse: Ordinary | None = None
+    by: By = "words"
 
     @property
     def strictest(self) -> float:
@@ -64,7 +67,7 @@ class Guardrails(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     words it judges: those of users and instructions, or those of models and tools too. ``tools``: the
     only functions that the model may call; None: all. Limits are in characters, 0 is none. ``secret_prompt``: the
     system prompt is not told. ``neutralise``: what could run or load something is taken out of answers. ``outlier``
-    None: no reference of ordinary prompts lies beside the rules.
+    None, or by meaning: no reference of ordinary prompts lies beside the rules.
     """
 
     deny: tuple[DenyRule, ...] = ()

@@ -100,12 +100,17 @@ class Reference:
         return (1 + len(held) - bisect_left(held, score)) / (len(held) + 1)
 
     def strangest(self, texts: Iterable[str]) -> float | None:
-        """The share for prompts that come together, as if each came alone; None: there is none.
-
-        The smallest, times how many they are: else who sends a hundred at once would be an outlier by their number.
-        """
+        """The share for prompts that come together; None: there is none."""
         shares = [self.share(pieces_of(text)) for text in texts]
-        return min(1.0, min(shares) * len(shares)) if shares else None
+        return strangest(shares) if shares else None
+
+
+def strangest(shares: Sequence[float]) -> float:
+    """The share for texts that come together, which have these *shares* alone; there is one at least.
+
+    The smallest, times how many they are: else who sends a hundred at once would be an outlier by their number.
+    """
+    return min(1.0, min(shares) * len(shares))
 
 
 def is_beyond(share: float, ordinary: float) -> bool:

@@ -10,6 +10,7 @@ from guideway.gateway.answer import Answer
 from guideway.gateway.attempt import Asker
 from guideway.gateway.cache.stored import Stored
 from guideway.gateway.errors import ApiError
+from guideway.gateway.guard import Unusual
 from guideway.gateway.masking import LARGE
 from guideway.gateway.mishap import tell
 from guideway.gateway.opening import Opening, note
@@ -36,6 +37,8 @@ class Exchange(Outward):
         self.active = at
         answer = self._answer
         if answer is None:
+            if self._tells(head) and self._is_refused(head):
+                return
             if done and not head.is_event_stream:
                 self.whole(head, parts[0] if len(parts) == 1 else b"".join(parts), at)
                 return
@@ -48,6 +51,26 @@ class Exchange(Outward):
                 self.record.opening = Opening()
             self._answer = answer = Answer(self, head, self._request.version, prepared=prepared, keeps=keeps)
         answer.feed(parts, done, at)
+
+    def _tells(self, head: Head) -> bool:
+        """Does the answer tell how far off the request is? One that people wrote does not."""
+        prepared = self._prepared
+        if prepared is None or prepared.meant is None:
+            return False
+        return head.status == 200 and self.record.cache != "corrected"
+
+    def _is_refused(self, head: Head) -> bool:
+        """Judge the request by what its answer tells of it; True: it is refused, and nothing of the answer goes out."""
+        record, prepared = self.record, self._prepared
+        assert prepared is not None and prepared.meant is not None
+        weighed = prepared.meant(head.outlier)
+        if not isinstance(weighed, ApiError):
+            record.outlier, record.flagged = weighed
+            return False
+        record.guarded = True
+        record.outlier = weighed.share if isinstance(weighed, Unusual) else None
+        self.spoiled(weighed)
+        return True
 
     def whole(self, head: Head, body: bytes, at: float) -> None:
         """The answer is there, as nearly all are, in one piece."""
@@ -93,7 +116,7 @@ class Exchange(Outward):
     def _replay(self, stored: Stored, how: str) -> None:
         """Answer with what is known already."""
         self.record.cache = how
-        head = Head(stored.status, stored.content_type, len(stored.body))
+        head = Head(stored.status, stored.content_type, len(stored.body), outlier=stored.outlier)
         self._plan = None
         now = self.record.sent = self._plane.clock()
         self.received(head, [stored.body], True, now)
@@ -145,7 +168,13 @@ class Exchange(Outward):
             found = self.record.usage
             used = (found.prompt_tokens, found.completion_tokens) if found is not None else None
             self._plane.cache.answered(
-                plan, self._seat, status=head.status, content_type=head.content_type, body=body, usage=used
+                plan,
+                self._seat,
+                status=head.status,
+                content_type=head.content_type,
+                body=body,
+                usage=used,
+                outlier=head.outlier,
             )
             self._seat = None
 

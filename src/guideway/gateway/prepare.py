@@ -22,7 +22,7 @@ from guideway.gateway.channels import Make
 from guideway.gateway.corrections import Correction, Corrections
 from guideway.gateway.errors import ApiError, bad_body
 from guideway.gateway.guard import AnswerGuard, Guard
-from guideway.gateway.guard.guard import FOR_PROGRAMS
+from guideway.gateway.guard.guard import FOR_PROGRAMS, Meant
 from guideway.gateway.guard.outliers import Weighed
 from guideway.gateway.guard.stream import Row
 from guideway.gateway.guard.tokens import field_of_tokens
@@ -49,8 +49,8 @@ class Prepared(msgspec.Struct):
     the prompt, ``digest`` for what is done to prompts here, ``kinds`` for the personal data that was masked.
     ``hide`` takes fields out of an answer that would repeat a secret prompt. ``make`` None: the answer passes as it
     is. ``quiet`` tells of a whole answer that it can do so all the same. ``asked`` is what the client wrote, masked.
-    ``weighed`` is how unusual that is. ``fixed`` is the correction that says what is answered, without a replica, and
-    ``corrected`` takes the names of those that change its words.
+    ``weighed`` is how unusual that is; with ``meant`` the answer tells it. ``fixed`` is the correction that says what
+    is answered, without a replica, and ``corrected`` takes the names of those that change its words.
     """
 
     body: bytes
@@ -66,6 +66,7 @@ class Prepared(msgspec.Struct):
     weighed: Weighed = Weighed()
     fixed: Correction | None = None
     corrected: set[str] | None = None
+    meant: Meant | None = None
 
     def rewriter(self) -> AnswerRewriter | None:
         """Who changes the answer, one for every answer; None: nobody has to."""
@@ -96,6 +97,7 @@ class Preparation:
         self._gate, self._hide = self.guard.gate, self.guard.hide
         looked_at = self.guard.looks or self.masking.looks
         self._make = partial(self._stream, self.guard, self.masking.clean) if looked_at else None
+        self._meant = self.guard.meant
         self._neutralises = terms.guardrails.neutralise
         self._quiet = self._nothing_in if self._gate is None and self.guard.only_neutralises else None
         self._unread = not (
@@ -110,9 +112,10 @@ class Preparation:
         """What a replica is sent for *request*, or why it is refused. Rules judge what the client wrote itself."""
         if self._unread and request.plain and not wanted.stream and not self._corrections.any:
             prefix, digest = prefix_of(request.path, request.body, affinity) if affinity else 0, self.masking.digest
-            make = None if request.path in COMPUTED else self._make
+            body, make = request.body, None if request.path in COMPUTED else self._make
+            meant = self._meant if body else None
             return Prepared(
-                request.body, False, prefix, (), digest, make, self._gate, self._quiet, self._hide, request.body
+                body, False, prefix, (), digest, make, self._gate, self._quiet, self._hide, body, meant=meant
             )
         try:
             return self._read(request, wanted, affinity)
@@ -153,6 +156,7 @@ class Preparation:
             weighed,
             self._corrections.answer(data) if isinstance(data, dict) and path in _STREAMED else None,
             corrected,
+            self._meant if body else None,
         )
 
     def _understood(self, request: Request, wanted: Peek) -> tuple[bytes, Any, Weighed] | ApiError:

@@ -30,7 +30,7 @@ _LONGEST = 4096
 
 class Head(msgspec.Struct):
     """The head of an answer. ``lines`` are the header lines that may be passed on; ``length`` None: not told.
-    ``opening`` is what ``open`` made.
+    ``opening`` is what ``open`` made. ``outlier`` is what share of ordinary texts is as far off, where that is told.
 
     Never changed once an answer has been handed over: the same object stands for every answer with the same head.
     """
@@ -40,6 +40,7 @@ class Head(msgspec.Struct):
     length: int | None = None
     lines: bytes = b""
     opening: bytes = b""
+    outlier: float | None = None
 
     def open(self) -> bytes:
         """The first lines of the answer to a client: the same for every answer with this head."""
@@ -100,6 +101,13 @@ class KnownAnswers:
         if len(self._heads) >= _KEPT:
             self._heads.clear()
         self._heads[raw] = head
+
+
+def _share(value: bytes) -> float:
+    share = float(value)
+    if not 0.0 < share <= 1.0:
+        raise ValueError("no share of ordinary texts")
+    return share
 
 
 class UpstreamConnection(asyncio.Protocol):
@@ -286,6 +294,8 @@ class UpstreamConnection(asyncio.Protocol):
             self._head.content_type = value
         elif name == b"content-length":
             self._head.length = int(value)
+        elif name == b"x-guideway-outlier":
+            self._head.outlier = _share(value)
         elif name == b"connection":
             self._tokens += b"," + value.lower()
         elif name == b"transfer-encoding":

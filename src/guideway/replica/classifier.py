@@ -13,6 +13,8 @@ from numpy.typing import NDArray
 from tokenizers import Tokenizer
 
 from guideway.core.errors import GuidewayError, SpecError
+from guideway.replica.meaning import FILE as MEANING
+from guideway.replica.meaning import Features, read_meaning
 from guideway.replica.session import open_session
 from guideway.replica.settings import read_file, write_file
 
@@ -21,6 +23,9 @@ GRAPH = "model.onnx"
 
 Probabilities = NDArray[np.float32]
 """One row per text, one column per class; a row sums to 1."""
+Rows = NDArray[np.floating[Any]]
+LOGITS, FEATURES = "logits", "features"
+"""Outputs of the graph. The second, what the encoder makes of a text, is there where outliers are told."""
 
 
 class Octets(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -105,8 +110,15 @@ class Classifier(Protocol):
     def reader(self) -> Reader:
         """What goes before the model."""
 
+    @property
+    def tells(self) -> bool:
+        """Does it tell how far a text is from what it learnt?"""
+
     def probabilities(self, batch: Sequence[Sequence[int]]) -> Probabilities:
         """What each of the sequences in *batch* is."""
+
+    def rows(self, batch: Sequence[Sequence[int]]) -> Rows:
+        """Their probabilities; where it ``tells``, a last column says what share of ordinary texts is as far off."""
 
 
 class TextReader:
@@ -146,18 +158,45 @@ class OnnxClassifier:
     """The export in *folder*, computed by *threads* threads; ``settings`` and ``reader`` belong to it.
 
     Raises:
-        SpecError: a file is missing or cannot be read.
+        SpecError: a file is missing or cannot be read, or they do not fit together.
     """
 
     def __init__(self, folder: Path, threads: int = 1) -> None:
         self.settings = read_settings(folder)
         self.reader: TextReader = TextReader(folder, self.settings.max_tokens)
         self._session = open_session(folder / GRAPH, threads)
+        self._meaning = read_meaning(folder) if (folder / MEANING).is_file() else None
+        shapes = {one.name: one.shape for one in self._session.get_outputs()}
+        self.gives_features = FEATURES in shapes
+        wide = shapes[FEATURES][-1] if self.gives_features else 0
+        if self._meaning is not None and isinstance(wide, int) and wide != self._meaning.width:
+            raise SpecError(f"the model does not give the features that {MEANING} is about", where=str(folder / GRAPH))
+
+    @property
+    def tells(self) -> bool:
+        """Does it tell how far a text is from what it learnt?"""
+        return self._meaning is not None
 
     def probabilities(self, batch: Sequence[Sequence[int]]) -> Probabilities:
         """What each of the sequences of token ids in *batch* is, computed at once."""
-        logits = self._session.run(["logits"], dict(zip(("input_ids", "attention_mask"), padded(batch), strict=True)))
-        return softmax(logits[0])
+        return softmax(self._computed(batch, LOGITS)[0])
+
+    def features(self, batch: Sequence[Sequence[int]]) -> Features:
+        """What the encoder makes of each of the sequences [rows, width], where the graph ``gives_features``."""
+        return np.asarray(self._computed(batch, FEATURES)[0], np.float32)
+
+    def rows(self, batch: Sequence[Sequence[int]]) -> Rows:
+        """Probabilities, and the share where it ``tells``: in double precision, for a bound is a share too."""
+        if self._meaning is None:
+            return self.probabilities(batch)
+        logits, features = self._computed(batch, LOGITS, FEATURES)
+        shares = self._meaning.shares(np.asarray(features, np.float32))
+        return np.concatenate([softmax(logits), shares[:, None]], axis=1)
+
+    def _computed(self, batch: Sequence[Sequence[int]], *outputs: str) -> list[NDArray[Any]]:
+        given = dict(zip(("input_ids", "attention_mask"), padded(batch), strict=True))
+        found: list[NDArray[Any]] = self._session.run(list(outputs), given)
+        return found
 
 
 def padded(batch: Sequence[Sequence[int]]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:

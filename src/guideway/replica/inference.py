@@ -7,7 +7,9 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
+from guideway.core.outliers import strangest
 from guideway.kit.http1 import Request, Response
 from guideway.replica.batching import Batcher
 from guideway.replica.classifier import ClassifierSettings, Octets, Reader, Unreadable
@@ -18,6 +20,8 @@ LONG = 16 * 1024
 """Characters from which on texts are tokenized beside the event loop."""
 OUTPUTS = ("label", "score", "probabilities")
 DEFAULT = OUTPUTS[:2]
+OUTLIER = "outlier"
+"""The output, and part of the header, that says what share of ordinary texts is at least as far off."""
 
 
 class Classification(EncoderServer):
@@ -26,29 +30,44 @@ class Classification(EncoderServer):
     Args:
         batcher: computes the probabilities of a text.
         limit: requests in the house at once; one more is told to come again (429).
+        tells: the last number of a row is the share of ordinary texts that are at least as far off.
     """
 
     def __init__(
-        self, name: str, settings: ClassifierSettings, reader: Reader, batcher: Batcher, *, limit: int
+        self,
+        name: str,
+        settings: ClassifierSettings,
+        reader: Reader,
+        batcher: Batcher,
+        *,
+        limit: int,
+        tells: bool = False,
     ) -> None:
         super().__init__(name, limit)
+        self._more = (OUTLIER,) if tells else ()
         self._settings, self._reader, self._batcher = settings, reader, batcher
 
     async def infer(self, request: Request) -> Response:
-        """Label, score and probabilities of each text."""
+        """Label, score and probabilities of each text; how far off each is, and in the header all of them."""
         asked = read_inference(request.body)
-        rows, outputs = self._rows(asked.inputs[0]), outputs_of(asked.outputs, OUTPUTS, DEFAULT)
+        rows = self._rows(asked.inputs[0])
+        outputs = outputs_of(asked.outputs, (*OUTPUTS, *self._more), (*DEFAULT, *self._more))
         with self.entered():
-            found = await self._probabilities(rows)
-        return answer(self._said(asked.id, found, outputs))
+            found = await self._computed(rows)
+        if not self._more:
+            return answer(self._said(asked.id, found, outputs))
+        shares = found[:, -1]
+        said = self._said(asked.id, found[:, :-1].astype(np.float32), outputs, shares)
+        together = strangest(shares.tolist())
+        return answer(said)._replace(headers=((f"x-guideway-{OUTLIER}", repr(together)),))
 
     def _rows(self, tensor: Input) -> Sequence[str] | list[list[int]]:
         """The texts of a request; or the numbers, for a classifier of bytes that is given them as they are."""
         octets = self._settings.octets
         return _numbers(tensor, octets) if octets and tensor.name == octets.name else texts_of(tensor)
 
-    async def _probabilities(self, rows: Sequence[str] | list[list[int]]) -> np.ndarray[Any, np.dtype[np.float32]]:
-        """One row for each text, or row of numbers; one column for each class."""
+    async def _computed(self, rows: Sequence[str] | list[list[int]]) -> NDArray[Any]:
+        """One row for each text, or row of numbers; one column for each class, and one for the share."""
         texts = [row for row in rows if isinstance(row, str)]
         tokens = [row for row in rows if isinstance(row, list)]
         if texts:
@@ -72,7 +91,7 @@ class Classification(EncoderServer):
         return tokens
 
     def _said(
-        self, id: str | None, found: np.ndarray[Any, np.dtype[np.float32]], outputs: Sequence[str]
+        self, id: str | None, found: NDArray[Any], outputs: Sequence[str], shares: NDArray[Any] | None = None
     ) -> dict[str, Any]:
         rows, classes = found.shape
         whole: dict[str, dict[str, Any]] = {
@@ -85,11 +104,13 @@ class Classification(EncoderServer):
                 "data": found.ravel().tolist(),
             },
         }
+        if shares is not None:
+            whole[OUTLIER] = {"datatype": "FP64", "shape": [rows], "data": shares.tolist()}
         said = [{"name": name, **whole[name]} for name in outputs]
         return {"model_name": self.name, **({"id": id} if id is not None else {}), "outputs": said}
 
     def described(self) -> dict[str, Any]:
-        """What a request may bring, the three outputs, and the classes."""
+        """What a request may bring, the outputs, and the classes."""
         classes, settings = len(self._settings.labels), self._settings
         return {
             "inputs": self._inputs(),
@@ -97,6 +118,7 @@ class Classification(EncoderServer):
                 {"name": "label", "datatype": "BYTES", "shape": [-1]},
                 {"name": "score", "datatype": "FP32", "shape": [-1]},
                 {"name": "probabilities", "datatype": "FP32", "shape": [-1, classes]},
+                *({"name": name, "datatype": "FP64", "shape": [-1]} for name in self._more),
             ],
             "parameters": {
                 "labels": settings.labels,

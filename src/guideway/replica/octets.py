@@ -83,6 +83,15 @@ class OctetClassifier:
         self.reader = OctetReader(self._octets)
         self._session = open_session(folder / GRAPH, threads)
 
+    @property
+    def tells(self) -> bool:
+        """It tells nothing of outliers."""
+        return False
+
+    def rows(self, batch: Sequence[Sequence[int]]) -> Probabilities:
+        """The probabilities."""
+        return self.probabilities(batch)
+
     def probabilities(self, batch: Sequence[Sequence[int]]) -> Probabilities:
         """What each row of numbers in *batch* is, computed at once."""
         rows = np.array(batch, TYPES[self._octets.datatype])

@@ -27,9 +27,9 @@ def _loaded(arguments: Arguments) -> Batched:
     most_tokens = octets.size * arguments.slots if octets else TOKENS  # rows of bytes are as long as they are
 
     def service(name: str, batcher: Batcher, limit: int) -> Classification:
-        return Classification(name, model.settings, model.reader, batcher, limit=limit)
+        return Classification(name, model.settings, model.reader, batcher, limit=limit, tells=model.tells)
 
-    return Batched(model.probabilities, service, refusal, most_tokens)
+    return Batched(model.rows, service, refusal, most_tokens)
 
 
 if __name__ == "__main__":

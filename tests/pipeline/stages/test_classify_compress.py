@@ -92,8 +92,9 @@ def test_other_encoders_can_be_exported_too(tmp_path, kind):
     config = getattr(transformers, f"{kind}Config")(vocab_size=60, max_position_embeddings=40, **shape)
     encoder = getattr(transformers, f"{kind}Model")(config).eval()
     model = exporting.EncoderClassifier(encoder, 3).eval()
-    exporting._trace(model, tmp_path / "model.onnx")
-    exporting._check(model, tmp_path / "model.onnx")
+    for features in (False, True):
+        exporting._trace(model, tmp_path / "model.onnx", features)
+        exporting._check(model, tmp_path / "model.onnx", features)
 
 
 def test_a_text_that_looks_like_a_special_token_is_only_text(intents):

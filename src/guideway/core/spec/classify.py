@@ -7,6 +7,7 @@ from typing import NamedTuple
 
 from guideway.core.errors import SpecError
 from guideway.core.spec.guardrails import Guardrails
+from guideway.core.spec.imported import is_import
 from guideway.core.spec.marked import Marked
 from guideway.core.spec.model import Spec
 
@@ -43,13 +44,34 @@ def _of_a_classifier(spec: Spec) -> Iterator[_Fault]:
         yield _Fault(("compress", "precision"), said, "int8 or fp32")
     if spec.compress.prune:
         yield _Fault(("compress", "prune"), "a classifier is not pruned by this version", "remove it")
-    if spec.serve.guardrails != Guardrails():
-        yield _Fault(("serve", "guardrails"), "guardrails are about chat, and a classifier has none", "remove them")
+    yield from _of_guardrails(spec)
     if data.learn_out_of_scope and not data.out_of_scope:
         yield _Fault(("data", "learn_out_of_scope"), "no label is out of scope", "name it: data.out_of_scope: LABEL")
 
 
+def _of_guardrails(spec: Spec) -> Iterator[_Fault]:
+    asked, at = spec.serve.guardrails, ("serve", "guardrails", "outlier")
+    outlier = asked.outlier
+    if asked != (Guardrails(outlier=outlier, refusal=asked.refusal) if outlier else Guardrails()):
+        said = "guardrails are about chat, and a classifier has none but outliers by meaning"
+        yield _Fault(("serve", "guardrails"), said, "remove the others")
+    if outlier is None:
+        return
+    if outlier.by != "meaning":
+        yield _Fault(at, "a classifier tells outliers by meaning, not by words", "by: meaning")
+    if outlier.data:
+        yield _Fault((*at, "data"), "what is ordinary is learnt from the training rows", "remove it")
+    if is_import(spec):
+        yield _Fault(at, "a model that was imported does not tell what is ordinary", "remove it")
+    elif not spec.train.validation.split:
+        advice = "name rows that are held out: train.validation.split"
+        yield _Fault(at, "how far ordinary texts are is read off validation rows, and there are none", advice)
+
+
 def _of_others(spec: Spec) -> Iterator[_Fault]:
+    outlier = spec.serve.guardrails.outlier
+    if outlier is not None and outlier.by != "words":
+        yield _Fault(("serve", "guardrails", "outlier"), "outliers by meaning are for classifiers", "by: words")
     for keys, said in (
         (("data", "out_of_scope"), spec.data.out_of_scope),
         (("data", "learn_out_of_scope"), spec.data.learn_out_of_scope),

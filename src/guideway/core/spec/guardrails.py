@@ -8,7 +8,7 @@ import msgspec
 from msgspec import Meta
 
 from guideway.core.errors import SpecError
-from guideway.core.guardrails import REFUSAL, Characters, DenyRule, Label, Ordinary, Outlier, Roles, Topics
+from guideway.core.guardrails import REFUSAL, By, Characters, DenyRule, Label, Ordinary, Outlier, Roles, Topics
 from guideway.core.guardrails import Guardrails as Rules
 from guideway.core.spec.marked import Marked
 from guideway.core.spec.part import Part
@@ -30,13 +30,19 @@ class Outliers(Part, frozen=True):
     """What becomes of a prompt that is more unusual than this share of ordinary ones; null: nothing does.
 
     What is ordinary is learnt from the prompts of the training rows, or of ``data``: JSON lines of ``prompt``. Rows of
-    task completion have no prompts, so that it needs ``data``.
+    task completion have no prompts, so that it needs ``data``. ``by`` meaning is for classifiers, and words for others.
     """
 
     flag: Ordinary | None = None
     refuse: Ordinary | None = None
+    by: By = "words"
     data: tuple[str, ...] = ()
     seed: int = 7
+
+    @property
+    def strictest(self) -> float:
+        """The largest share that is asked for."""
+        return Outlier(self.flag, self.refuse).strictest
 
 
 class Guardrails(Part, frozen=True):
@@ -59,7 +65,7 @@ def rules_of(asked: Guardrails) -> Rules:
     plain = msgspec.structs.asdict(asked)
     classifier, outlier = plain.pop("classifier"), plain.pop("outlier")
     if outlier is not None:
-        plain["outlier"] = Outlier(outlier.flag, outlier.refuse)
+        plain["outlier"] = Outlier(outlier.flag, outlier.refuse, outlier.by)
     if classifier is None:
         return Rules(**plain)
     return Rules(**plain, threshold=classifier.threshold, roles=classifier.roles)

@@ -114,6 +114,7 @@ class Cache:
         content_type: bytes,
         body: bytes,
         usage: tuple[int, int] | None,
+        outlier: float | None = None,
     ) -> bool:
         """The model's answer, complete: keep it, and give it to those who wait. False: it may not be kept."""
         sound = usage is not None and is_ordinary(status, content_type, body)
@@ -121,7 +122,7 @@ class Cache:
             if seat is not None:
                 seat.fail()
             return False
-        stored = Stored(status, content_type, body, usage, self._wall())
+        stored = Stored(status, content_type, body, usage, self._wall(), outlier)
         self._memory.put(plan.key, stored, self._seconds)
         self.counts.kept += 1
         if self._remote is not None:

@@ -15,7 +15,8 @@ _MARKS = (b'"error"', b'"abort"', b"event: error", b"event:error")
 class Stored(msgspec.Struct, array_like=True, forbid_unknown_fields=True, gc=False):
     """A whole answer. Of a stream, ``body`` is all its events as they came, with the last, ``[DONE]``.
 
-    ``usage`` is (tokens of the prompt, tokens of the answer); ``created`` is in seconds since 1970.
+    ``usage`` is (tokens of the prompt, tokens of the answer); ``created`` is in seconds since 1970. ``outlier`` is the
+    share of ordinary texts that are as far off as the request, where the answer told it.
     """
 
     status: int
@@ -23,6 +24,7 @@ class Stored(msgspec.Struct, array_like=True, forbid_unknown_fields=True, gc=Fal
     body: bytes
     usage: tuple[int, int] | None
     created: float
+    outlier: float | None = None
 
 
 class _Choice(msgspec.Struct):

@@ -14,7 +14,7 @@ from guideway.gateway.guard.bounds import out_of_bounds
 from guideway.gateway.guard.controls import Controls
 from guideway.gateway.guard.escapes import Escapes
 from guideway.gateway.guard.markup import Markup
-from guideway.gateway.guard.outliers import Outliers, Weighed
+from guideway.gateway.guard.outliers import Outliers, Weighed, judged
 from guideway.gateway.guard.revealing import replacing, revealing, without_prompt
 from guideway.gateway.guard.said import said
 from guideway.gateway.guard.secret import Secrecy, Secret
@@ -28,6 +28,9 @@ from guideway.guardrails.prompts import OFF_LOOP, PromptRules
 FOR_PROGRAMS = frozenset({"arguments", "embedding", "input", "name"})
 """Channels of an answer that programs read: they keep their markup. People may read any other, known or not."""
 
+Meant = Callable[[float | None], Weighed | ApiError]
+"""What becomes of a request, by the share of ordinary ones that are as far off; None: that was not told."""
+
 
 class Guard:
     """The rules of one release at work.
@@ -36,7 +39,7 @@ class Guard:
         rules: what lies in its ``guardrails.json``.
         system: its system prompt.
         classifier: the bytes of its classifier; None where ``rules.threshold`` is.
-        reference: the bytes of its reference of ordinary prompts; None where ``rules.outlier`` is.
+        reference: the bytes of its reference of ordinary prompts; None where ``rules.outlier`` is, or is by meaning.
 
     Raises:
         ValueError: a rule, the classifier or the reference cannot be read. The release must not be served then.
@@ -109,6 +112,20 @@ class Guard:
             return self._refusal("failed") if outliers.refuses else Weighed()
 
     @property
+    def meant(self) -> Meant | None:
+        """What judges an answer that tells how far off the request is; None: nothing does."""
+        rule = self._rules.outlier
+        return self._meant if rule is not None and rule.by == "meaning" else None
+
+    def _meant(self, share: float | None) -> Weighed | ApiError:
+        """What becomes of a request with this *share*; one whose share was not told is refused, if any may be."""
+        rule = self._rules.outlier
+        assert rule is not None
+        if share is None:
+            return self._refusal("failed") if rule.refuse is not None else Weighed()
+        return judged(rule, share, self._rules.refusal)
+
+    @property
     def quick(self) -> int:
         """Bytes of a body for which ``check`` need not run beside the event loop; it may, for it changes nothing."""
         return OFF_LOOP if self._prompts.any or self._outliers is not None else sys.maxsize
@@ -153,9 +170,10 @@ class Guard:
 
 
 def _outliers(rules: Guardrails, reference: bytes | None) -> Outliers | None:
-    if (rules.outlier is None) is not (reference is None):
+    rule = rules.outlier if rules.outlier is not None and rules.outlier.by == "words" else None
+    if (rule is None) is not (reference is None):
         raise ValueError("a rule for outliers and a reference of ordinary prompts come together")
-    return None if rules.outlier is None or reference is None else Outliers(rules.outlier, read_reference(reference))
+    return None if rule is None or reference is None else Outliers(rule, read_reference(reference))
 
 
 class AnswerGuard:

@@ -43,8 +43,11 @@ class Outliers:
     def weigh(self, body: Mapping[str, Any], refusal: str) -> Weighed | Unusual:
         """How unusual *body* is; or that it is refused, in the words of *refusal*."""
         share = self._reference.strangest(newest(body))
-        if share is None:
-            return Weighed()
-        if self._rule.refuse is not None and is_beyond(share, self._rule.refuse):
-            return Unusual(400, refusal, code="content_filter", kind="outlier", share=share)
-        return Weighed(share, self._rule.flag is not None and is_beyond(share, self._rule.flag))
+        return Weighed() if share is None else judged(self._rule, share, refusal)
+
+
+def judged(rule: Outlier, share: float, refusal: str) -> Weighed | Unusual:
+    """What becomes by *rule* of a request that has this *share*; a refusal is in the words of *refusal*."""
+    if rule.refuse is not None and is_beyond(share, rule.refuse):
+        return Unusual(400, refusal, code="content_filter", kind="outlier", share=share)
+    return Weighed(share, rule.flag is not None and is_beyond(share, rule.flag))

@@ -22,6 +22,7 @@ SERVING = (
     "guideway.pipeline.stages.models",
     "guideway.pipeline.stages.reporting",
     "guideway.replica.backend",
+    "guideway.replica.meaning",
     "guideway.replica.memory",
     "guideway.replica.onnx_backend",
     "guideway.replica.openvino_backend",

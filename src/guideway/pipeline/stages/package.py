@@ -110,7 +110,7 @@ def _guardrails(job: Job, asked: Guardrails) -> None:
     _write(job.out / RULES_FILE, msgspec.to_builtins(rules_of(asked)))
     if asked.classifier is not None:
         shutil.copyfile(job.inputs["guard"] / CLASSIFIER_FILE, job.out / CLASSIFIER_FILE)
-    if asked.outlier is not None:
+    if asked.outlier is not None and asked.outlier.by == "words":
         shutil.copyfile(job.inputs["reference"] / OUTLIERS_FILE, job.out / OUTLIERS_FILE)
 
 

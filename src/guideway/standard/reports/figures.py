@@ -62,6 +62,7 @@ METRICS: Mapping[str, Words] = {
     "cross_validated_spread": Words("how far folds are apart", "交叉验证各折的离散程度"),
     "drift_reference_rows": Words("prompts behind the reference for drift", "漂移参考所依据的提示数"),
     "outlier_share": Words("ordinary prompts beyond the bound for outliers", "被判为异常的平常提示比例"),
+    "outlier_recall": Words("outliers found, of what is out of scope", "超出范围文本中被判为异常的比例"),
     "refusal_overlap": Words("prompts left out because they were learnt from", "因训练时见过而剔除的提示数"),
     "refusal_share": Words("refused, of what must be refused", "应拒答问题的拒答率"),
     "wrong_refusal_share": Words("refused, of what is harmless", "正常问题的误拒率"),

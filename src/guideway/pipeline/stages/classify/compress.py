@@ -10,6 +10,7 @@ import numpy as np
 from guideway.core.errors import GuidewayError
 from guideway.core.protocols import Job
 from guideway.pipeline.stages.classify.export import export
+from guideway.pipeline.stages.classify.meaning import learn_meaning
 from guideway.pipeline.stages.classify.model import load_classifier, probabilities
 from guideway.pipeline.stages.classify.rows import Case, cases_of, sample_of
 from guideway.pipeline.stages.classify.shipped import Shipped
@@ -25,10 +26,14 @@ SEED = 7
 
 
 def compress(job: Job) -> None:
-    """Write ``model.onnx``, ``classifier.json`` and the tokenizer to ``job.out``, and leave the evidence."""
+    """Write ``model.onnx``, ``classifier.json`` and the tokenizer to ``job.out``, and leave the evidence.
+
+    Where outliers are to be told, what tells them is written too.
+    """
     source, precision = job.inputs["train"], job.params["precision"]
     job.progress(0, 10, f"exporting to {precision}")
-    export(source, job.out, precision)
+    ordinary = job.params.get("ordinary")
+    export(source, job.out, precision, features=ordinary is not None)
     write_settings(job.out, read_settings(source))
     _measure_size(job)
     shipped = Shipped(job.out)
@@ -36,6 +41,9 @@ def compress(job: Job) -> None:
     _measure_distance(job, shipped)
     job.progress(8, 10, "setting the threshold")
     _set_threshold(job, shipped)
+    if ordinary is not None:
+        job.progress(9, 10, "learning what is ordinary")
+        learn_meaning(job, shipped, ordinary)
 
 
 def _measure_size(job: Job) -> None:

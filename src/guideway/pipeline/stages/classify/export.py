@@ -6,6 +6,7 @@ import logging
 import shutil
 import tempfile
 import warnings
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -18,7 +19,7 @@ from onnxruntime.quantization.matmul_nbits_quantizer import MatMulNBitsQuantizer
 from guideway.core.errors import GuidewayError
 from guideway.pipeline.stages.classify.learn import OF_THE_TOKENIZER
 from guideway.pipeline.stages.classify.model import EncoderClassifier, load_classifier
-from guideway.replica.classifier import GRAPH
+from guideway.replica.classifier import FEATURES, GRAPH, LOGITS
 
 OPSET = 17
 BITS, BLOCK, COMPUTED_IN_INT8 = 8, 128, 4
@@ -28,8 +29,10 @@ TOLERANCE = 1e-3
 """The largest difference between two logits, in float32."""
 
 
-def export(source: Path, out: Path, precision: str) -> None:
+def export(source: Path, out: Path, precision: str, *, features: bool = False) -> None:
     """Export the classifier in *source* to *out* for the processor, in fp32 or int8.
+
+    With *features* the graph gives those too: what the encoder makes of a text, before the head names a class.
 
     int8: weights in eight bits, and what flows between quantised in blocks of a row while it is computed. ONNX
     Runtime's ``quantize_dynamic`` is faster and moves ten times as far; and it has one scale for a whole batch, so
@@ -41,8 +44,8 @@ def export(source: Path, out: Path, precision: str) -> None:
     model = load_classifier(source, attention="eager")
     with tempfile.TemporaryDirectory() as folder:
         plain = Path(folder) / GRAPH
-        _trace(model, plain)
-        _check(model, plain)
+        _trace(model, plain, features)
+        _check(model, plain, features)
         if precision == "fp32":
             shutil.copyfile(plain, out / GRAPH)
         else:
@@ -73,13 +76,14 @@ def quantise(plain: Path, out: Path) -> None:
 class _Graph(torch.nn.Module):
     """The classifier with its mask written out, so that nothing in the graph depends on the shape that was traced."""
 
-    def __init__(self, model: EncoderClassifier) -> None:
+    def __init__(self, model: EncoderClassifier, features: bool) -> None:
         super().__init__()
-        self.model = model
+        self.model, self.both = model, features
 
-    def forward(self, ids: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
-        logits: torch.Tensor = self.model.head(self.model.features(ids, mask, written_out(mask)))
-        return logits
+    def forward(self, ids: torch.Tensor, mask: torch.Tensor) -> torch.Tensor | tuple[torch.Tensor, torch.Tensor]:
+        features = self.model.features(ids, mask, written_out(mask))
+        logits: torch.Tensor = self.model.head(features)
+        return (logits, features) if self.both else logits
 
 
 def written_out(mask: torch.Tensor) -> torch.Tensor:
@@ -88,20 +92,21 @@ def written_out(mask: torch.Tensor) -> torch.Tensor:
     return closed.expand(-1, 1, mask.shape[1], -1)
 
 
-def _trace(model: EncoderClassifier, path: Path) -> None:
+def _trace(model: EncoderClassifier, path: Path, features: bool) -> None:
     try:
-        trace(_Graph(model), path, "logits")
+        trace(_Graph(model, features), path, *_outputs(features))
     except Exception as error:
         raise _cannot(reason(error)) from error
 
 
-def trace(graph: torch.nn.Module, path: Path, output: str) -> None:
+def trace(graph: torch.nn.Module, path: Path, *outputs: str) -> None:
     """Write *graph*, of ids and mask, to *path*; it may raise whatever its encoder does."""
     graph.eval()
     ids = torch.ones((2, 7), dtype=torch.long)
     mask = torch.ones_like(ids)
     mask[1, 5:] = 0
-    axes = {"input_ids": {0: "rows", 1: "tokens"}, "attention_mask": {0: "rows", 1: "tokens"}, output: {0: "rows"}}
+    axes = {name: {0: "rows", 1: "tokens"} for name in ("input_ids", "attention_mask")}
+    axes |= {name: {0: "rows"} for name in outputs}
     with warnings.catch_warnings(), torch.no_grad():
         warnings.simplefilter("ignore")  # of a tracer that is older, and needs no library that is not here
         torch.onnx.export(
@@ -109,7 +114,7 @@ def trace(graph: torch.nn.Module, path: Path, output: str) -> None:
             (ids, mask),
             str(path),
             input_names=["input_ids", "attention_mask"],
-            output_names=[output],
+            output_names=list(outputs),
             dynamic_axes=axes,
             opset_version=OPSET,
             dynamo=False,
@@ -121,15 +126,21 @@ def reason(error: Exception) -> str:
     return f"{type(error).__name__}: {str(error).splitlines()[0] if str(error) else 'no reason'}"
 
 
-def _check(model: EncoderClassifier, path: Path) -> None:
+def _outputs(features: bool) -> tuple[str, ...]:
+    return (LOGITS, FEATURES) if features else (LOGITS,)
+
+
+def _check(model: EncoderClassifier, path: Path, features: bool) -> None:
     """Does the export agree with *model*, for other shapes than the one that was traced, and with padding?"""
-    apart = largest_difference(model, path, "logits", model.encoder.config.vocab_size)
-    if not apart <= TOLERANCE:
-        raise _cannot(f"its export differs by {apart:.3g} in a logit")
+    for output in _outputs(features):
+        said = model if output == LOGITS else model.features
+        apart = largest_difference(said, path, output, model.encoder.config.vocab_size)
+        if not apart <= TOLERANCE:
+            raise _cannot(f"its export differs by {apart:.3g} in its {output}")
 
 
 @torch.inference_mode()
-def largest_difference(model: torch.nn.Module, path: Path, output: str, vocabulary: int) -> float:
+def largest_difference(model: Callable[..., torch.Tensor], path: Path, output: str, vocabulary: int) -> float:
     """How far the export in *path* is from *model* in any number, on batches of ``SHAPES``; NaN where one is none."""
     session = ort.InferenceSession(str(path), providers=["CPUExecutionProvider"])
     draw, apart = np.random.default_rng(7), 0.0

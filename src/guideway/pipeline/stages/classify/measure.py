@@ -14,6 +14,7 @@ from guideway.pipeline.stages.classify import scores
 from guideway.pipeline.stages.classify.baseline import Baseline
 from guideway.pipeline.stages.classify.compress import threshold_of
 from guideway.pipeline.stages.classify.folds import cross_validated
+from guideway.pipeline.stages.classify.meaning import outliers
 from guideway.pipeline.stages.classify.model import load_classifier, probabilities
 from guideway.pipeline.stages.classify.report import SplitReport, Wrong, write_report
 from guideway.pipeline.stages.classify.rows import Case, cases_of, sample_of
@@ -50,6 +51,7 @@ class _Bench:
 
     def __init__(self, job: Job) -> None:
         self._data, self._examples, self._seed = job.inputs["data"], job.params["examples"], job.params["seed"]
+        self._ordinary: float | None = job.params.get("ordinary")
         self.shipped = Shipped(job.inputs["compress"])
         self._trained = None if self.shipped.settings.octets else load_classifier(job.inputs["train"])
         job.progress(0, 1, "the baseline learns")
@@ -77,6 +79,7 @@ class _Bench:
             report.figures[about] = self._figures(found[inside], targets, said) if inside.any() else []
             report.figures[about] += _out_of_scope(found, inside, self._thresholds[about])
             report.figures[about].append(_broken(found))
+        report.figures["compress"] += outliers(self.shipped, cases, self._ordinary)
         if inside.any():
             labels, best = self.shipped.settings.labels, found[inside].argmax(axis=1)
             report.classes = scores.of_classes(targets, best, labels)
@@ -202,3 +205,6 @@ def _leave(job: Job, report: SplitReport) -> None:
         job.fact(f"accuracy {ships['accuracy']:.1%} on {report.split}" + (f" ({', '.join(beside)})" if beside else ""))
     if "out_of_scope_recall" in ships:
         job.fact(f"finds {ships['out_of_scope_recall']:.1%} of what is out of scope on {report.split}")
+    if "outlier_share" in ships:
+        found = f", {ships['outlier_recall']:.1%} of what is out of scope" if "outlier_recall" in ships else ""
+        job.fact(f"outliers: {ships['outlier_share']:.1%} of rows in scope{found} on {report.split}")

@@ -26,6 +26,7 @@ code = (
     *SERVING,
     "guideway.pipeline.stages.classify.compress",
     "guideway.pipeline.stages.classify.export",
+    "guideway.pipeline.stages.classify.meaning",
     "guideway.pipeline.stages.classify.model",
     "guideway.pipeline.stages.classify.rows",
     "guideway.pipeline.stages.classify.shipped",
@@ -54,8 +55,8 @@ def brings(spec: Spec) -> tuple[str, ...]:
 def params(spec: Spec) -> Mapping[str, Any]:
     """Format and precision; with candidates the limits too, for they choose; with pruning how the model was trained.
 
-    Else limits are judged later and change nothing. A classifier has what its threshold is set by,
-    and embeddings what turns their cosines into probabilities.
+    Else limits are judged later and change nothing. A classifier has what its threshold is set by, and the strictest
+    bound for outliers; embeddings what turns their cosines into probabilities.
     """
     asked = spec.compress
     params: dict[str, Any] = {"precision": asked.precision}
@@ -63,7 +64,9 @@ def params(spec: Spec) -> Mapping[str, Any]:
         return params | {"graph": True}
     if spec.task == "classify":
         outside = "" if spec.data.learn_out_of_scope else spec.data.out_of_scope
-        return params | {"task": spec.task, "out_of_scope": outside, "validation": spec.train.validation.split}
+        params |= {"task": spec.task, "out_of_scope": outside, "validation": spec.train.validation.split}
+        outlier = spec.serve.guardrails.outlier
+        return params | ({"ordinary": outlier.strictest} if outlier else {})
     if spec.task == "embed":
         return params | {"task": spec.task, "temperature": spec.train.contrast.temperature}
     params["format"] = format_of(spec).name

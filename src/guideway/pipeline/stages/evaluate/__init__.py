@@ -74,6 +74,8 @@ def params(spec: Spec) -> Mapping[str, Any]:
 def _of_a_classifier(spec: Spec) -> Mapping[str, Any]:
     params: dict[str, Any] = {"task": spec.task, "examples": spec.evaluate.examples, "seed": spec.data.seed}
     folds = {"folds": spec.evaluate.folds, "train": msgspec.to_builtins(spec.train) if spec.evaluate.folds else None}
+    outlier = spec.serve.guardrails.outlier
+    params |= {"ordinary": outlier.strictest} if outlier else {}
     return params | folds | {"validation": spec.train.validation.split, "class_floor": spec.evaluate.class_floor}
 
 

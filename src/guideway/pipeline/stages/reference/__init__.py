@@ -26,8 +26,9 @@ code = (
 
 
 def wanted(spec: Spec) -> bool:
-    """Is anything to become of outliers?"""
-    return spec.serve.guardrails.outlier is not None
+    """Is anything to become of outliers that are known by their words?"""
+    outlier = spec.serve.guardrails.outlier
+    return outlier is not None and outlier.by == "words"
 
 
 def params(spec: Spec) -> Mapping[str, Any]:
@@ -42,7 +43,7 @@ def sources(spec: Spec, root: Path) -> Sequence[Path]:
         SpecError: one is missing, or rows of a completion would have to tell prompts.
     """
     asked, where = spec.serve.guardrails.outlier, "serve.guardrails.outlier"
-    if asked is None:
+    if asked is None or asked.by != "words":
         return ()
     if spec.task == "completion" and not asked.data:
         advice = f"name files of prompts, as clients send them, in {where}.data"
@@ -62,7 +63,7 @@ def run(job: Job) -> None:
     asked = msgspec.convert(job.params["outlier"], Outliers)
     texts = read_prompts([job.root / path for path in asked.data], job.inputs["data"], asked.seed)
     prompts = looked_at(texts)
-    strictest = max(share for share in (asked.flag, asked.refuse, 0.5) if share is not None)
+    strictest = asked.strictest
     kept, learns = split_of(prompts, strictest)
     (job.out / OUTLIERS_FILE).write_bytes(learnt(learns, kept))
     job.measure("drift_reference_rows", len(prompts), "rows", about="data", n=len(prompts), source="out")
