@@ -12,6 +12,8 @@ Logits = NDArray[np.float32]
 """One score per token of the vocabulary; the last axis is the vocabulary."""
 
 
+SLOTS = 16
+"""Answers computed at once, unless somebody asks for others: more gain little on a processor."""
 PIECE = 256
 """Prompt tokens read at once. A prompt is always cut at the same places, so that load changes no score."""
 

@@ -18,7 +18,7 @@ import onnxruntime as ort
 from numpy.typing import NDArray
 
 from guideway.core.errors import SpecError
-from guideway.replica.backend import PIECE, Logits
+from guideway.replica.backend import PIECE, SLOTS, Logits
 from guideway.replica.memory import Rows
 from guideway.replica.session import open_session
 
@@ -43,7 +43,7 @@ class OnnxBackend:
         Unavailable: the rows do not fit into memory.
     """
 
-    def __init__(self, folder: Path, *, slots: int = 8, threads: int = 1, context: int | None = None) -> None:
+    def __init__(self, folder: Path, *, slots: int = SLOTS, threads: int = 1, context: int | None = None) -> None:
         config = _config(folder)
         decoder = config["decoder"]
         self.slots = slots

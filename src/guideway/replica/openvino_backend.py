@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from guideway.core.errors import GuidewayError, SpecError, Unavailable
-from guideway.replica.backend import PIECE, Logits
+from guideway.replica.backend import PIECE, SLOTS, Logits
 from guideway.replica.memory import Rows
 
 GRAPH = "openvino_model.xml"
@@ -58,7 +58,7 @@ class OpenVinoBackend:
         Unavailable: OpenVINO is not installed, or the rows do not fit into memory.
     """
 
-    def __init__(self, folder: Path, *, slots: int = 8, threads: int = 1, context: int | None = None) -> None:
+    def __init__(self, folder: Path, *, slots: int = SLOTS, threads: int = 1, context: int | None = None) -> None:
         longest = _context(folder)
         self.slots, self.context = slots, min(context or longest, longest)
         session = _open(folder / GRAPH, threads)

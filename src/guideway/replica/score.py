@@ -9,12 +9,9 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from guideway.replica.backend import Backend, Logits
+from guideway.replica.backend import SLOTS, Backend, Logits
 from guideway.replica.scheduler import Scheduler
 from guideway.replica.text import stop_ids as model_stop_ids
-
-SLOTS = 16
-"""Answers computed at once: more gain little on a processor."""
 
 
 class Scoring(Backend, Protocol):

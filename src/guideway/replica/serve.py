@@ -18,7 +18,7 @@ from guideway.core.errors import GuidewayError, Unavailable
 from guideway.core.release import ServeSettings
 from guideway.kit.http1 import Refusal, Request, Response, Server
 from guideway.replica.api import Service, refusal
-from guideway.replica.backend import Backend
+from guideway.replica.backend import SLOTS, Backend
 from guideway.replica.scheduler import Scheduler
 from guideway.replica.settings import read_file
 from guideway.replica.text import Text
@@ -39,7 +39,7 @@ class Arguments(NamedTuple):
     release: Path
     port: int
     host: str = "127.0.0.1"
-    slots: int = 16
+    slots: int = SLOTS
     threads: int = 1
     context: int | None = None
     queue: int = QUEUE
@@ -138,7 +138,7 @@ def parse(prog: str, argv: Sequence[str]) -> Arguments:
     parser.add_argument("--release", type=Path, required=True, help="folder with serve.json and model/")
     parser.add_argument("--port", type=int, required=True, help="0 takes a free one; the log tells which")
     parser.add_argument("--host", default="127.0.0.1")
-    parser.add_argument("--slots", type=_positive, default=16, help="requests computed at once")
+    parser.add_argument("--slots", type=_positive, default=SLOTS, help="requests computed at once")
     parser.add_argument("--threads", type=_positive, default=1, help="threads for one step")
     parser.add_argument("--context", type=_positive, help="tokens per slot, if fewer than the model's own")
     parser.add_argument("--queue", type=int, default=QUEUE, help="requests that may wait for a slot")

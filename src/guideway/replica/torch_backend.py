@@ -15,7 +15,7 @@ from transformers.models.llama import modeling_llama as _warm  # noqa: F401 - lo
 from transformers.utils.logging import disable_progress_bar
 
 from guideway.core.errors import SpecError
-from guideway.replica.backend import Logits
+from guideway.replica.backend import SLOTS, Logits
 
 
 class TorchBackend:
@@ -25,7 +25,7 @@ class TorchBackend:
         SpecError: the folder does not hold a model that transformers knows.
     """
 
-    def __init__(self, folder: Path, *, slots: int = 8, threads: int = 1, context: int | None = None) -> None:
+    def __init__(self, folder: Path, *, slots: int = SLOTS, threads: int = 1, context: int | None = None) -> None:
         torch.set_num_threads(threads)
         self._model = _load(folder)
         longest = int(getattr(self._model.config, "max_position_embeddings", 2048))

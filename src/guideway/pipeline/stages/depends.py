@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 READING = (
+    "guideway.pipeline.stages.data.clean",
+    "guideway.pipeline.stages.evaluate.splits",
     "guideway.pipeline.stages.examples",
     "guideway.pipeline.stages.intervals",
     "guideway.pipeline.stages.threads",
@@ -10,6 +12,7 @@ READING = (
     "guideway.replica.classifier",
     "guideway.replica.embedder",
     "guideway.replica.octets",
+    "guideway.replica.session",
     "guideway.replica.settings",
     "guideway.replica.text",
 )
@@ -28,6 +31,5 @@ SERVING = (
     "guideway.replica.openvino_backend",
     "guideway.replica.scheduler",
     "guideway.replica.score",
-    "guideway.replica.session",
 )
 """How a model that was exported answers, and is told of in a report."""

@@ -36,8 +36,6 @@ code = (
     "guideway.pipeline.stages.embed.model",
     "guideway.pipeline.stages.embed.rows",
     "guideway.pipeline.stages.embed.shipped",
-    "guideway.pipeline.stages.evaluate.splits",
-    "guideway.pipeline.stages.data.clean",
     "guideway.pipeline.stages.train",
 )
 

@@ -28,8 +28,10 @@ code = (
     "guideway.pipeline.stages.compress.sizes",
     "guideway.pipeline.stages.embed",
     "guideway.pipeline.stages.explain.page",
+    "guideway.pipeline.stages.explain.phrases",
     "guideway.pipeline.stages.explain.places",
     "guideway.pipeline.stages.explain.plots",
+    "guideway.pipeline.stages.explain.record",
 )
 SPEAKING = (
     *code,

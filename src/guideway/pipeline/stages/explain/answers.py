@@ -17,14 +17,12 @@ from guideway.pipeline.stages.explain.attribution import Floats, Masks, Value, r
 from guideway.pipeline.stages.explain.subject import Case
 from guideway.pipeline.stages.formats import format_in, open_backend
 from guideway.pipeline.stages.threads import threads_for
-from guideway.replica.backend import Backend
+from guideway.replica.backend import SLOTS, Backend
 from guideway.replica.score import Rescorer, generate_all, log_probabilities
 
 if TYPE_CHECKING:
     from guideway.pipeline.stages.explain.answer_gradients import AnswerGradients
 
-SLOTS = 16
-"""Answers computed at once."""
 PROMPT_SHARE = 0.5
 """How much of a plain text is taken as the prompt, for want of a question."""
 

@@ -60,7 +60,8 @@ def export(source: Path, out: Path, precision: str) -> None:
 
 def scorer(folder: Path, threads: int) -> Scorer:
     """The export in *folder*, on the session and the scheduler that serve it."""
-    from guideway.replica.score import SLOTS, Scorer
+    from guideway.replica.backend import SLOTS
+    from guideway.replica.score import Scorer
 
     return Scorer(backend(folder, SLOTS, threads), folder)
 

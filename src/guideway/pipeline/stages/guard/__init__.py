@@ -18,7 +18,7 @@ from guideway.pipeline.stages.guard.rows import read_rows
 name = "guard"
 needs: tuple[str, ...] = ()
 libraries = ("numpy", "torch")
-code = ("guideway.core.classifier", "guideway.core.text_forms")
+code = ("guideway.core.classifier", "guideway.core.text_forms", "guideway.pipeline.stages.intervals")
 
 
 def params(spec: Spec) -> Mapping[str, Any]:

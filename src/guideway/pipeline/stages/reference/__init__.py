@@ -21,6 +21,8 @@ code = (
     "guideway.core.classifier",
     "guideway.core.outliers",
     "guideway.core.text_forms",
+    "guideway.pipeline.stages.data.clean",
+    "guideway.pipeline.stages.data.split",
     "guideway.pipeline.stages.intervals",
 )
 

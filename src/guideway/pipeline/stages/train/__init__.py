@@ -45,7 +45,6 @@ code = (
     "guideway.pipeline.stages.classify.model",
     "guideway.pipeline.stages.classify.probe",
     "guideway.pipeline.stages.classify.rows",
-    "guideway.pipeline.stages.data.clean",
     "guideway.pipeline.stages.embed.learn",
     "guideway.pipeline.stages.embed.model",
     "guideway.pipeline.stages.embed.rows",
