@@ -11,10 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from guideway.core.errors import GuidewayError
-from guideway.core.outliers import is_beyond
 from guideway.core.protocols import Job
 from guideway.pipeline.stages.classify.rows import Case, cases_of
-from guideway.pipeline.stages.classify.scores import Score, share
 from guideway.pipeline.stages.classify.shipped import Shipped
 from guideway.pipeline.stages.examples import rows_of
 from guideway.replica.meaning import Features, Meaning
@@ -84,17 +82,6 @@ def shrunk(centred: Floats) -> Floats:
     noise = float((np.square(centred).T @ np.square(centred) / rows - np.square(plain)).sum()) / rows
     by = min(1.0, max(noise / away, 1e-6))
     return np.asarray(by * ball + (1.0 - by) * plain)
-
-
-def outliers(shipped: Shipped, cases: Sequence[Case], strictest: float | None) -> list[Score]:
-    """What outliers are worth on *cases*: the shares beyond *strictest* of rows in scope, and of rows out of it."""
-    shares = shipped.shares(cases) if strictest is not None else None
-    if shares is None or strictest is None or not cases:
-        return []
-    beyond = np.array([is_beyond(float(one), strictest) for one in shares], dtype=bool)
-    inside = np.array([case.target >= 0 for case in cases], dtype=bool)
-    figures = (("outlier_share", inside), ("outlier_recall", ~inside))
-    return [share(metric, int(beyond[rows].sum()), int(rows.sum())) for metric, rows in figures if rows.any()]
 
 
 def _check_enough(held: int, strictest: float, split: str) -> None:

@@ -9,12 +9,12 @@ from typing import Any
 import numpy as np
 
 from guideway.core.evidence import Interval
+from guideway.core.outliers import is_beyond
 from guideway.core.protocols import Job
 from guideway.pipeline.stages.classify import scores
 from guideway.pipeline.stages.classify.baseline import Baseline
 from guideway.pipeline.stages.classify.compress import threshold_of
 from guideway.pipeline.stages.classify.folds import cross_validated
-from guideway.pipeline.stages.classify.meaning import outliers
 from guideway.pipeline.stages.classify.model import load_classifier, probabilities
 from guideway.pipeline.stages.classify.report import SplitReport, Wrong, write_report
 from guideway.pipeline.stages.classify.rows import Case, cases_of, sample_of
@@ -79,7 +79,7 @@ class _Bench:
             report.figures[about] = self._figures(found[inside], targets, said) if inside.any() else []
             report.figures[about] += _out_of_scope(found, inside, self._thresholds[about])
             report.figures[about].append(_broken(found))
-        report.figures["compress"] += outliers(self.shipped, cases, self._ordinary)
+        report.figures["compress"] += self._outliers(cases, inside)
         if inside.any():
             labels, best = self.shipped.settings.labels, found[inside].argmax(axis=1)
             report.classes = scores.of_classes(targets, best, labels)
@@ -116,6 +116,16 @@ class _Bench:
             scores.paired_difference(right, baseline, self._seed),
             Score("mcnemar_p", scores.mcnemar(right, baseline), "probability", n, _exact(right, baseline)),
         ]
+
+    def _outliers(self, cases: Sequence[Case], inside: Bools) -> list[Score]:
+        """The shares beyond the rarest bound for outliers: of rows in scope, and of rows out of it."""
+        ordinary = self._ordinary
+        shares = self.shipped.shares(cases) if ordinary is not None and cases else None
+        if shares is None or ordinary is None:
+            return []
+        beyond = np.array([is_beyond(float(one), ordinary) for one in shares], dtype=bool)
+        figures = (("outlier_share", inside), ("outlier_recall", ~inside))
+        return [share(metric, int(beyond[rows].sum()), int(rows.sum())) for metric, rows in figures if rows.any()]
 
     def _wrong(self, cases: Sequence[Case], found: Probabilities) -> list[Wrong]:
         settings = self.shipped.settings

@@ -29,6 +29,7 @@ code = (
     "guideway.guardrails",
     "guideway.pipeline.stages.data.clean",
     "guideway.pipeline.stages.data.read",
+    "guideway.pipeline.stages.data.split",
     "guideway.pipeline.stages.guard.rows",
 )
 
