@@ -98,3 +98,23 @@ def test_up_refuses_an_engine_that_no_replica_could_be_started_with_before_it_bu
     assert "vllm" in path.read_text()
     said = project("up", GUIDEWAY_VLLM=str(project.folder / "no-such-python"))
     assert said.returncode == 5 and "is no interpreter" in said.stderr and not said.stdout
+
+
+@pytest.mark.parametrize("content", ["", "\n  \n"])
+def test_a_source_without_a_row_is_told_by_check_and_not_by_the_build_alone(project, content):
+    (project.folder / "data" / "questions.jsonl").write_text(content)
+    said = project("check")
+    assert said.returncode == 2 and not said.stdout
+    assert "guideway.yaml:8: there are no rows in data/questions.jsonl" in said.stderr
+
+
+def test_a_base_that_is_a_release_which_is_not_here_is_told_by_check(project):
+    path = project.folder / "guideway.yaml"
+    lines = path.read_text().splitlines()
+    at = next(number for number, line in enumerate(lines) if "recipe: scratch" in line)
+    lines[at : at + 1] = ["  recipe: full", "  base: release:my-model@sha256:" + "a" * 64]
+    path.write_text("\n".join(lines))
+    for verb in ("check", "plan"):
+        said = project(verb)
+        assert said.returncode == 2 and not said.stdout
+        assert f"guideway.yaml:{at + 2}: there is no release 'my-model' with this digest here" in said.stderr

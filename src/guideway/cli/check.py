@@ -11,14 +11,16 @@ import msgspec
 
 from guideway.cli.project import environment_option, opened, spec_option
 from guideway.core.errors import SpecError
-from guideway.core.spec import Rollout, SpecFile, is_import
+from guideway.core.spec import Rollout, Spec, SpecFile, is_import
 from guideway.core.spec.guards import rooted as rooted_guards
 from guideway.fleet.prompts import load_prompts
 from guideway.gateway.exposure import is_on, rooted, warning
 from guideway.gateway.soundness import check_options
 from guideway.kit.machine import machine, speed
 from guideway.pipeline.check import check
+from guideway.pipeline.laid import laid
 from guideway.pipeline.preflight import preflight, require, told
+from guideway.pipeline.stages.train.places import is_folder
 from guideway.rollout.plan import check as check_plan
 from guideway.rollout.plan import plan_of
 from guideway.store.home import Home
@@ -33,8 +35,9 @@ def command(path: Path, environment: str) -> None:
     check(file)
     _check_gateway(file)
     takeover(file)
-    click.echo(f"{path} is in order for '{environment}'")
-    _fits(file, home)
+    with laid(file, home) as seen:
+        click.echo(f"{path} is in order for '{environment}'")
+        _fits(seen, home)
 
 
 def _fits(file: SpecFile, home: Home) -> None:
@@ -45,13 +48,20 @@ def _fits(file: SpecFile, home: Home) -> None:
     """
     flight = preflight(file.spec, file.root, machine(home.path), speed())
     if flight is None:
-        unknown = "for a model that is imported" if is_import(file.spec) else f"before {file.spec.train.base} is here"
-        click.echo(f"what it needs of this machine is not known {unknown}")
+        click.echo(f"what it needs of this machine is not known {_unknown(file.spec)}")
         return
     click.echo(told(flight))
     require(flight)
     if flight.tight:
         click.echo(f"warning: that is more than is free now; {flight.advice}", err=True)
+
+
+def _unknown(spec: Spec) -> str:
+    """Why nobody can tell what a plan needs."""
+    if is_import(spec):
+        return "for a model that is imported"
+    base = str(spec.train.base)
+    return "as the base does not tell its size" if is_folder(base) else f"before {base} is here"
 
 
 def sound(file: SpecFile) -> None:

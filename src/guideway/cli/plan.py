@@ -12,6 +12,7 @@ from guideway.cli.steps import duration
 from guideway.cli.tables import table
 from guideway.core.artifact import short
 from guideway.pipeline.check import check
+from guideway.pipeline.laid import laid
 from guideway.pipeline.planned import planned
 from guideway.pipeline.workshop import open_workshop
 
@@ -24,7 +25,8 @@ def command(path: Path, environment: str, as_json: bool) -> None:
     """Say which stages will run, and why. Runs nothing."""
     file, home = opened(path, environment)
     check(file)
-    steps = planned(file, open_workshop(home))
+    with laid(file, home):
+        steps = planned(file, open_workshop(home))
     if as_json:
         fields = ("stage", "runs", "why", "key", "seconds")
         print_json([{name: getattr(step, name) for name in fields} for step in steps])

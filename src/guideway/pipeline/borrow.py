@@ -2,15 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-
 import msgspec
 
 from guideway.core.artifact import Artifact, Digest
 from guideway.core.errors import SpecError
-from guideway.core.protocols import Stage
 from guideway.core.release import Release
-from guideway.core.spec import Spec
 from guideway.pipeline.lent import SERVING, WHOLE
 from guideway.store import fleet, releases, steps
 from guideway.store.database import Database
@@ -18,12 +14,6 @@ from guideway.store.database import Database
 _MODEL = "model/"
 _FOR_PEOPLE = ("adapter/", "curve.json", "report.html")
 """What training leaves beside a model."""
-
-
-def borrows(stage: Stage, spec: Spec) -> Mapping[str, str]:
-    """The releases that *stage* reads, by the name of the input, if its module says so in ``borrows(spec)``."""
-    found: Mapping[str, str] = getattr(stage, "borrows", lambda spec: {})(spec)
-    return found
 
 
 def borrow(database: Database, said: str, environment: str = "") -> Artifact:

@@ -16,6 +16,7 @@ from guideway.kit.machine import machine
 from guideway.pipeline.assess import SEALING, assess
 from guideway.pipeline.check import check
 from guideway.pipeline.circumstances import circumstances
+from guideway.pipeline.laid import laid
 from guideway.pipeline.preflight import preflight, require
 from guideway.pipeline.process import Emit
 from guideway.pipeline.replay import replay
@@ -47,7 +48,8 @@ def build(file: SpecFile, shop: Workshop, emit: Emit, *, again: bool = False) ->
         Refused: a clause that blocks in this environment is not proven.
     """
     check(file)
-    flight = preflight(file.spec, file.root, machine(shop.home.path), None)
+    with laid(file, shop.home) as seen:
+        flight = preflight(seen.spec, file.root, machine(shop.home.path), None)
     if flight:
         require(flight)
     with shop.blobs.writing():

@@ -1,16 +1,21 @@
-"""Check a spec without the state: names that name nothing, and files that are missing."""
+"""Check a spec without the state: names that name nothing, files that are missing or empty."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import ParamSpec, TypeVar
 
 from guideway.core.errors import SpecError, Unavailable, did_you_mean
 from guideway.core.spec import Spec, SpecFile, build_part
 from guideway.engines import engine
 from guideway.pipeline.stages import STAGES
+from guideway.pipeline.stages.data import rowless
 from guideway.pipeline.stages.formats import check_explained, check_precision, check_programs, check_sizes, format_of
 from guideway.standard.overlay import check_compression, clauses_for, level_of
 from guideway.targets import TARGETS
+
+Asked = ParamSpec("Asked")
+Found = TypeVar("Found")
 
 
 def check(file: SpecFile) -> None:
@@ -18,15 +23,14 @@ def check(file: SpecFile) -> None:
 
     Raises:
         SpecError: names the line.
-        Unavailable: names the line of the engine; a program that it needs is not installed.
+        Unavailable: names the line; a program that the spec needs is not installed.
     """
     spec = file.spec
-    _located(file, ("serve", "engine"), lambda: format_of(spec))
-    _located(file, ("serve", "engine"), lambda: _installed(spec))
-    _located(file, ("compress", "precision"), lambda: check_precision(spec))
-    _located(file, ("serve", "engine"), lambda: check_programs(spec))
-    _located(file, ("explain",), lambda: check_explained(spec))
-    _located(file, ("compress", "precision"), lambda: check_sizes(spec, file.root))
+    located(file, ("serve", "engine"), format_of, spec)
+    located(file, ("serve", "engine"), _installed, spec)
+    located(file, ("compress", "precision"), check_precision, spec)
+    located(file, ("serve", "engine"), check_programs, spec)
+    located(file, ("explain",), check_explained, spec)
     if spec.target not in TARGETS:
         raise SpecError(
             f"there is no target called '{spec.target}'",
@@ -36,9 +40,9 @@ def check(file: SpecFile) -> None:
     check_compression(file)
     level_of(file)
     clauses_for(file, build_part(spec))
+    check_base(file)
     for keys, stage in (
         (("data", "sources"), "data"),
-        (("train", "base"), "train"),
         (("serve", "prompt"), "package"),
         (("serve", "guardrails", "classifier"), "guard"),
         (("evaluate", "refusals"), "refusals"),
@@ -46,7 +50,34 @@ def check(file: SpecFile) -> None:
         (("evaluate", "suites"), "suites"),
         (("serve", "guardrails", "outlier"), "reference"),
     ):
-        _located(file, keys, lambda stage=stage: STAGES[stage].sources(spec, file.root))  # type: ignore[misc]
+        located(file, keys, STAGES[stage].sources, spec, file.root)
+    _check_rows(file)
+
+
+def check_base(file: SpecFile) -> None:
+    """Check the model that training starts from, as far as the spec or its folder tells.
+
+    Raises:
+        SpecError: names the line.
+    """
+    located(file, ("compress", "precision"), check_sizes, file.spec, file.root)
+    located(file, base_key(file), STAGES["train"].sources, file.spec, file.root)
+
+
+def base_key(file: SpecFile) -> tuple[str, str]:
+    """Where the spec names the model that training starts from: the teacher goes before the base."""
+    return "train", "teacher" if file.spec.train.teacher else "base"
+
+
+def _check_rows(file: SpecFile) -> None:
+    """Refuse a source file in which there is not one row: stage data would, after what comes before it."""
+    empty = rowless(file.spec.data, file.root)
+    if empty:
+        raise SpecError(
+            f"there are no rows in {empty.shown}",
+            where=file.where("data", "sources", empty.number),
+            try_this="fill the file, or leave it out of data.sources",
+        )
 
 
 def _installed(spec: Spec) -> None:
@@ -58,9 +89,15 @@ def _installed(spec: Spec) -> None:
     getattr(engine(spec.serve.engine), "installed", lambda: None)()
 
 
-def _located(file: SpecFile, keys: tuple[str | int, ...], work: Callable[[], object]) -> None:
-    """Do *work*; an error about the spec gets the line of *keys*."""
+def located(
+    file: SpecFile,
+    keys: tuple[str | int, ...],
+    work: Callable[Asked, Found],
+    *args: Asked.args,
+    **named: Asked.kwargs,
+) -> Found:
+    """What *work* returns; an error about the spec gets the line of *keys*."""
     try:
-        work()
+        return work(*args, **named)
     except (SpecError, Unavailable) as error:
         raise type(error)(error.what, where=file.where(*keys), try_this=error.try_this) from None

@@ -10,7 +10,7 @@ import msgspec
 from guideway.core.artifact import Artifact, Digest, digest_of
 from guideway.core.protocols import Stage
 from guideway.core.spec import Spec
-from guideway.pipeline.borrow import borrows
+from guideway.pipeline.lent import borrows
 from guideway.store.steps import StepResult
 
 

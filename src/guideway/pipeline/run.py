@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
-import os
 import shutil
 import sys
-import tempfile
 import time
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -21,9 +19,9 @@ from guideway.core.events import Progress, StepFinished, StepStarted
 from guideway.core.evidence import Evidence, Producer, Subject
 from guideway.core.protocols import Stage
 from guideway.core.spec import Spec
-from guideway.kit.files import locked
-from guideway.pipeline.borrow import borrows
+from guideway.kit.files import locked, own_folder
 from guideway.pipeline.environment import interpreter_for
+from guideway.pipeline.lent import borrows
 from guideway.pipeline.plan import difference, environment_of, key_parts, module_of, needs_of
 from guideway.pipeline.process import Emit, run_process
 from guideway.pipeline.recall import recalled
@@ -94,7 +92,7 @@ def repeat(
     inputs = {need: results[need].artifact for need in needs_of(stage, results)}
     inputs |= {name: shop.known.borrowed(said) for name, said in borrows(stage, spec).items()}
     step = _step(stage, spec, results[stage.name].parts, inputs)
-    with _work_folder(shop.home.run / "work") as folder:
+    with own_folder(shop.home.run / "work") as folder:
         job = msgspec.structs.replace(_job(step, root, folder, folder / "resume", shop.blobs), stage=name)
         messages = run_process(
             job, folder, _interpreter(step, shop.home, emit), log_of(shop.home, name, step.key), emit
@@ -147,7 +145,7 @@ def _work(step: _Step, root: Path, facts: tuple[Evidence, ...], shop: Workshop, 
     emit(StepStarted(step.stage, difference(before.parts if before else None, step.parts)))
     began = time.monotonic()
     sweep(shop.home, shop.clock())
-    with _work_folder(shop.home.run / "work") as folder:
+    with own_folder(shop.home.run / "work") as folder:
         resume = resume_of(shop.home, step.key)
         job = msgspec.structs.replace(_job(step, root, folder, resume, shop.blobs), recalled=facts)
         log = log_of(shop.home, step.stage, step.key)
@@ -268,18 +266,3 @@ def _keep(shop: Workshop, result: StepResult) -> None:
             why="build",
             data={"key": result.key, "seconds": round(result.seconds, 3)},
         )
-
-
-@contextlib.contextmanager
-def _work_folder(work: Path) -> Iterator[Path]:
-    """A folder of our own, gone afterwards; those of dead builds are swept away."""
-    work.mkdir(parents=True, exist_ok=True)
-    for old in work.iterdir():
-        pid = old.name.partition("-")[0]
-        if pid.isdigit() and not Path(f"/proc/{pid}").exists():
-            shutil.rmtree(old, ignore_errors=True)
-    folder = Path(tempfile.mkdtemp(prefix=f"{os.getpid()}-", dir=work))
-    try:
-        yield folder
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)

@@ -12,7 +12,7 @@ import msgspec
 from guideway.core.errors import SpecError
 from guideway.core.protocols import Job
 from guideway.core.spec import Data, Spec, is_import
-from guideway.pipeline.stages.data.read import format_of
+from guideway.pipeline.stages.data.read import format_of, read
 from guideway.pipeline.stages.data.sort import Found, sort_rows
 from guideway.pipeline.stages.data.split import check_splits
 from guideway.pipeline.stages.data.verdict import check, report
@@ -41,6 +41,15 @@ def sources(spec: Spec, root: Path) -> Sequence[Path]:
     """
     check_splits(spec.data.splits)
     return tuple(dict.fromkeys(found.path for found in _found(spec.data, root)))
+
+
+def rowless(data: Data, root: Path) -> Found | None:
+    """The first file of the sources in which there is not one row; None: each has one. No file is read further.
+
+    Raises:
+        SpecError: a source matches no file or has an unknown format.
+    """
+    return next((one for one in _found(data, root) if next(read(one.path, one.shown, one.format), None) is None), None)
 
 
 def run(job: Job) -> None:
