@@ -1,7 +1,8 @@
 """Tests that need a server, or a library of one engine alone, run where it is installed.
 
-In CI a missing one fails; elsewhere it is told aloud. llama.cpp is in no package source that CI has, and a Ray cluster
-takes minutes to begin on two cores and sometimes does not, so their tests are left out there too, as loudly.
+In CI a missing one fails; elsewhere it is told aloud. llama.cpp is in no package source that CI has, a Ray cluster
+takes minutes to begin on two cores and sometimes does not, and bitsandbytes brings kernels for every GPU, so their
+tests are left out there too, as loudly.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ import pytest
 from guideway.engines import llamacpp
 
 POSTGRES = Path("/usr/lib/postgresql")
-OPTIONAL = frozenset({"Ray", "llama.cpp"})
+OPTIONAL = frozenset({"Ray", "bitsandbytes", "llama.cpp"})
 """Servers that CI need not have."""
 MISSING = pytest.StashKey[dict[str, int]]()
 
@@ -57,6 +58,11 @@ def llama() -> str:
     return llamacpp.version()
 
 
+@pytest.fixture(scope="session")
+def four_bits() -> None:
+    """Tests that ask for it hold a model in four bits; they are left out where bitsandbytes is not installed."""
+
+
 def _servers() -> dict[str, bool]:
     registry = shutil.which("docker-registry") and shutil.which("htpasswd")
     prometheus = shutil.which("prometheus")
@@ -67,6 +73,7 @@ def _servers() -> dict[str, bool]:
         "Prometheus": bool(prometheus),
         "llama.cpp": bool(shutil.which("llama-server") and shutil.which("llama-quantize")),
         "Ray": find_spec("ray") is not None,
+        "bitsandbytes": find_spec("bitsandbytes") is not None,
     }
 
 
@@ -78,5 +85,6 @@ def _needed(item: pytest.Item) -> set[str]:
     found |= {"docker-registry"} if fixtures & {"registry", "_shared_registry", "guarded"} else set()
     found |= {"llama.cpp"} if "llama" in fixtures else set()
     found |= {"Ray"} if "ray_cluster" in fixtures else set()
+    found |= {"bitsandbytes"} if "four_bits" in fixtures else set()
     found |= {"OpenVINO"} if "openvino_models" in fixtures else set()
     return found | ({"Prometheus"} if fixtures & {"prometheus", "own_prometheus"} else set())

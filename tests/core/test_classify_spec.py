@@ -30,6 +30,14 @@ def test_a_classifier_needs_a_task_rows_and_a_base(tmp_path):
     ("text", "says"),
     [
         (CLASSIFY.replace("recipe: full, base: base", "steps: 9"), "guideway.yaml:5: a classifier is trained from"),
+        (
+            CLASSIFY.replace("recipe: full", "recipe: lora"),
+            "guideway.yaml:5: all weights of a classifier learn: recipe 'lora'",
+        ),
+        (
+            CLASSIFY.replace("recipe: full", "recipe: qlora"),
+            "guideway.yaml:5: all weights of a classifier learn: recipe 'qlora",
+        ),
         (CLASSIFY + "serve: {engine: transformers}\n", "guideway.yaml:6: a classifier is served by the engine onnx"),
         (CLASSIFY + "compress: {precision: int4}\n", "guideway.yaml:6: a classifier has no precision int4"),
         (

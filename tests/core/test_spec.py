@@ -119,7 +119,11 @@ def test_the_published_schema_is_the_current_one():
         (SMALL + "a: [1\n", "guideway.yaml:6: not YAML: a: the '[' that begins here"),
         (SMALL + "train: {recipe: full}\n", "guideway.yaml:6: recipe 'full' needs a base model"),
         (SMALL + "train: {recipe: lora}\n", "guideway.yaml:6: recipe 'lora' needs a base model"),
-        (SMALL + "train: {recipe: qlora, base: x}\n", "guideway.yaml:6: recipe 'qlora' needs 4-bit kernels"),
+        (SMALL + "train: {recipe: qlora}\n", "guideway.yaml:6: recipe 'qlora' needs a base model"),
+        (
+            SMALL + "train: {recipe: qlora, base: x, privacy: {epsilon: 8}}\n",
+            "guideway.yaml:6: recipe 'qlora' cannot learn with privacy",
+        ),
         (SMALL + "train: {recipe: distill}\n", "guideway.yaml:6: recipe 'distill' needs a teacher"),
         (SMALL + "train:\n  teacher: x\n", "guideway.yaml:7: recipe 'scratch' has no teacher"),
         (

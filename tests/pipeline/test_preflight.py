@@ -12,7 +12,16 @@ from guideway.core.errors import Unavailable
 from guideway.core.spec import Architecture, Runner, Spec, Tune
 from guideway.core.spec.tune import Dimension
 from guideway.kit.machine import Machine
-from guideway.pipeline.needs import fitting_batch, needs, shape_of, training_memory
+from guideway.pipeline.needs import (
+    ADAPTERS,
+    FOUR_BITS,
+    PROCESS,
+    fitting_batch,
+    needs,
+    shape_of,
+    training_memory,
+    whole_memory,
+)
 from guideway.pipeline.preflight import preflight, require, size
 from guideway.pipeline.shapes import base_shape, trained_shape, use_share
 
@@ -114,10 +123,11 @@ def test_the_shape_of_a_base_is_read_from_its_config_and_the_headers_of_its_weig
 
     config = {"num_hidden_layers": 2, "hidden_size": 8, "vocab_size": 50, "max_position_embeddings": 32}
     (tmp_path / "config.json").write_text(json.dumps(config))
-    save_file({"a": torch.zeros(3, 5), "b": torch.zeros(7)}, tmp_path / "model.safetensors")
+    tensors = {"a": (3, 5), "b": (7,), "embed": (50, 1), "mlp.experts.0.up": (2, 4)}
+    save_file({name: torch.zeros(one) for name, one in tensors.items()}, tmp_path / "model.safetensors")
     shape = base_shape(tmp_path, 64)
     assert shape is not None
-    assert (shape.weights, shape.context, shape.feed_forward) == (22, 32, 32)
+    assert (shape.weights, shape.matrices, shape.context, shape.feed_forward) == (80, 15, 32, 32)
     (tmp_path / "config.json").write_text("{}")
     assert base_shape(tmp_path, 64) is None
     assert preflight(spec(recipe="full", base="b"), tmp_path, LARGE, None) is None
@@ -143,6 +153,28 @@ def test_adapters_need_less_and_a_student_is_what_its_architecture_says(tmp_path
     student = spec(recipe="distill", base="b", architecture={"layers": 3}).train
     assert trained_shape(student, tmp_path, "chat") == shape_of(student.architecture)
     assert trained_shape(whole, tmp_path, "chat") is None
+
+
+def test_a_base_in_four_bits_takes_a_seventh_of_its_matrices_and_is_whole_once_at_the_end():
+    shape = shape_of(Architecture(layers=32, hidden=4096, heads=32, kv_heads=8, feed_forward=14336, vocabulary=128256))
+    four, whole = spec(recipe="qlora", base="b").train, spec(recipe="lora", base="b").train
+    assert shape.matrices == 32 * (2 * 4096**2 + 2 * 4096 * 1024 + 3 * 4096 * 14336)
+    saved = whole_memory(whole, shape) - whole_memory(four, shape)
+    assert saved == pytest.approx(shape.matrices * (4 - FOUR_BITS), rel=0.02)
+    gpu = Machine(memory=10**12, memory_free=4 * 10**11, disk_free=10**13, gpu=10**12)
+    assert use_share(four, shape, gpu) == pytest.approx(whole_memory(four, shape) / 10**12)
+    small = gpu._replace(memory_free=10**10)
+    assert use_share(four, shape, small) == pytest.approx((PROCESS + 4 * shape.weights) / 10**10)
+    assert use_share(whole, shape, small) == pytest.approx(whole_memory(whole, shape) / 10**12)
+
+
+def test_advice_for_adapters_counts_neither_moments_nor_whole_weights_of_the_base(monkeypatch):
+    shape = shape_of(Architecture(layers=16, hidden=1024, heads=16, kv_heads=16, feed_forward=4096, vocabulary=32000))
+    monkeypatch.setattr("guideway.pipeline.preflight.trained_shape", lambda *asked: shape)
+    room = int(training_memory(shape, 64, ADAPTERS, shape.matrices)) + 1
+    flight = preflight(spec(recipe="qlora", base="b", batch=512), Path("/nowhere"), Machine(10**12, room, 10**12), None)
+    assert flight is not None and flight.tight and flight.advice == "train.batch: 64 fits"
+    assert fitting_batch(shape, 512, room) < 64
 
 
 def test_replicas_count_together():

@@ -1,4 +1,4 @@
-"""Check a spec without the state: names that name nothing, files that are missing or empty."""
+"""Check a spec without the state: names that name nothing, files that are missing or empty, absent libraries."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from guideway.engines import engine
 from guideway.pipeline.stages import STAGES
 from guideway.pipeline.stages.data import rowless
 from guideway.pipeline.stages.formats import check_explained, check_precision, check_programs, check_sizes, format_of
+from guideway.pipeline.stages.train import check_libraries
 from guideway.standard.overlay import check_compression, clauses_for, level_of
 from guideway.targets import TARGETS
 
@@ -23,7 +24,7 @@ def check(file: SpecFile) -> None:
 
     Raises:
         SpecError: names the line.
-        Unavailable: names the line; a program that the spec needs is not installed.
+        Unavailable: names the line; a program or a library that the spec needs is not installed.
     """
     spec = file.spec
     located(file, ("serve", "engine"), format_of, spec)
@@ -31,6 +32,7 @@ def check(file: SpecFile) -> None:
     located(file, ("compress", "precision"), check_precision, spec)
     located(file, ("serve", "engine"), check_programs, spec)
     located(file, ("explain",), check_explained, spec)
+    located(file, ("train", "recipe"), check_libraries, spec.train)
     if spec.target not in TARGETS:
         raise SpecError(
             f"there is no target called '{spec.target}'",

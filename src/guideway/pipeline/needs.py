@@ -13,6 +13,8 @@ from guideway.core.spec import Architecture, Spec, Train, Tune, is_import
 
 FLOAT = 4
 """Bytes of a weight while it is trained."""
+FOUR_BITS = 0.516
+"""Bytes of a weight that is held in four bits: a scale of a byte for 64 of them, and one of a float for 256 scales."""
 PROCESS = 600_000_000
 """Bytes that a process with torch and transformers holds before it does anything."""
 SHIPPED = {"fp32": 4.0, "bf16": 2.0, "int8": 1.15, "w8a8": 1.15, "fp8": 1.15, "int4": 0.65, "w4a16": 0.65}
@@ -22,6 +24,8 @@ EXPORTING = 10.0
 EFFICIENCY = 0.35
 """The share of the machine's matrix speed that training reaches."""
 ADAPTERS = 0.03
+ON_A_BASE = ("lora", "qlora")
+"""Recipes that train adapters alone."""
 SERVER = 150_000_000
 """Bytes that a replica holds beside the weights."""
 
@@ -36,6 +40,8 @@ class Shape(NamedTuple):
     vocabulary: int
     context: int
     weights: int
+    matrices: int = 0
+    """Weights in matrices between the first and the last layer, which may be held in four bits; 0: unknown."""
 
 
 class Need(NamedTuple):
@@ -54,9 +60,10 @@ def shape_of(asked: Architecture) -> Shape:
     """The shape of the model that ``scratch`` makes."""
     size = asked.hidden // asked.heads
     attention = 2 * asked.hidden * asked.hidden + 2 * asked.hidden * size * asked.kv_heads
-    layer = attention + 3 * asked.hidden * asked.feed_forward + 2 * asked.hidden
-    weights = asked.layers * layer + asked.vocabulary * asked.hidden + asked.hidden
-    return Shape(asked.layers, asked.hidden, asked.heads, asked.feed_forward, asked.vocabulary, asked.context, weights)
+    matrices = asked.layers * (attention + 3 * asked.hidden * asked.feed_forward)
+    weights = matrices + asked.layers * 2 * asked.hidden + asked.vocabulary * asked.hidden + asked.hidden
+    sizes = (asked.layers, asked.hidden, asked.heads, asked.feed_forward, asked.vocabulary, asked.context)
+    return Shape(*sizes, weights, matrices)
 
 
 def needs(spec: Spec, shape: Shape, tokens: float) -> list[Need]:
@@ -67,12 +74,15 @@ def needs(spec: Spec, shape: Shape, tokens: float) -> list[Need]:
     return found + ([_searching(spec, spec.tune, shape, found[0].operations)] if spec.tune else [])
 
 
-def training_memory(shape: Shape, batch: int, trained_share: float = 1.0) -> float:
+def training_memory(shape: Shape, batch: int, trained_share: float = 1.0, in_four_bits: int = 0) -> float:
     """Bytes at the peak of a step: weights, what is learned about them, and what the backward pass needs.
 
     *trained_share*: the share of the weights that are trained; the others have no gradients and no moments.
+    *in_four_bits*: how many of the weights are held so; a matrix is whole only while it is multiplied.
     """
-    learning = shape.weights * FLOAT * (1 + 3 * trained_share)
+    held = (shape.weights - in_four_bits) * FLOAT + in_four_bits * FOUR_BITS
+    held += shape.hidden * shape.feed_forward * FLOAT if in_four_bits else 0.0
+    learning = held + shape.weights * FLOAT * 3 * trained_share
     scores = 2 * shape.heads * shape.context
     kept = shape.layers * (9 * shape.hidden + 5 * shape.feed_forward + scores) + 5 * shape.vocabulary
     return PROCESS + learning + batch * shape.context * kept * FLOAT
@@ -81,17 +91,27 @@ def training_memory(shape: Shape, batch: int, trained_share: float = 1.0) -> flo
 def whole_memory(train: Train, shape: Shape) -> float:
     """Bytes at the peak of a training, over all its processes: each has all weights, and its share of the rows."""
     rows = -(-train.batch // train.processes)
-    return train.processes * training_memory(shape, rows, trained_share(train))
+    return train.processes * training_memory(shape, rows, trained_share(train), in_four_bits(train, shape))
 
 
 def trained_share(train: Train) -> float:
     """The share of the weights that a recipe trains: adapters are a few in a hundred at the most."""
-    return ADAPTERS if train.recipe == "lora" else 1.0
+    return ADAPTERS if train.recipe in ON_A_BASE else 1.0
 
 
-def fitting_batch(shape: Shape, batch: int, memory: float, trained_share: float = 1.0) -> int:
+def in_four_bits(train: Train, shape: Shape) -> int:
+    """How many weights a recipe holds in four bits while it trains."""
+    return shape.matrices if train.recipe == "qlora" else 0
+
+
+def merging_memory(train: Train, shape: Shape) -> float:
+    """Bytes of this machine at the end of a training, where the whole base is read to merge adapters into it."""
+    return PROCESS + shape.weights * FLOAT if train.recipe == "qlora" else 0.0
+
+
+def fitting_batch(shape: Shape, batch: int, memory: float, trained_share: float = 1.0, in_four_bits: int = 0) -> int:
     """The largest batch not above *batch*, by halving, whose training fits into *memory* bytes; 0: none does."""
-    while batch and training_memory(shape, batch, trained_share) > memory:
+    while batch and training_memory(shape, batch, trained_share, in_four_bits) > memory:
         batch //= 2
     return batch
 
@@ -120,7 +140,7 @@ def _searching(spec: Spec, tune: Tune, shape: Shape, operations: float) -> Need:
     why = (
         f"{tune.trials} trials{folds}, {tune.parallel} at once, then {2 * tune.repeats} trainings of defaults and best"
     )
-    each = training_memory(shape, train.batch, trained_share(train))
+    each = training_memory(shape, train.batch, trained_share(train), in_four_bits(train, shape))
     memory = PROCESS if _elsewhere(spec) else each * tune.parallel
     return Need("tune", memory, 0.0, operations * whole, why)
 

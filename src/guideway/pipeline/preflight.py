@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 from guideway.core.errors import Unavailable
 from guideway.core.spec import Spec
 from guideway.kit.machine import Machine
-from guideway.pipeline.needs import EFFICIENCY, Need, Shape, fitting_batch, needs
+from guideway.pipeline.needs import EFFICIENCY, Need, Shape, fitting_batch, in_four_bits, needs, trained_share
 from guideway.pipeline.shapes import trained_shape
 from guideway.pipeline.stages import STAGES
 from guideway.pipeline.stages.data.clean import Empty, Unusable, clean_row
@@ -136,7 +136,9 @@ def _advice(spec: Spec, shape: Shape, flight: Flight) -> str:
         return f"tune.parallel: {max(1, int(flight.free(most) / each))}"
     if most.stage not in ("train", "tune"):
         return f"a machine with {size(most.memory)} of free memory, or compress.precision: int4"
-    batch = fitting_batch(shape, spec.train.batch, flight.free(training))
+    batch = fitting_batch(
+        shape, spec.train.batch, flight.free(training), trained_share(spec.train), in_four_bits(spec.train, shape)
+    )
     if batch:
         return f"train.batch: {batch} fits"
     return f"a smaller train.architecture or base, or a machine with {size(training.memory)} of free memory"

@@ -10,9 +10,11 @@ from pathlib import Path
 from guideway.core.errors import Corrupt
 from guideway.core.spec import Train
 from guideway.kit.machine import Machine
-from guideway.pipeline.needs import FLOAT, Shape, shape_of, whole_memory
-from guideway.sealing.tensors import read_header
+from guideway.pipeline.needs import FLOAT, Shape, merging_memory, shape_of, whole_memory
+from guideway.sealing.tensors import Tensor, read_header
 
+EXPERTS = ".experts."
+"""In the name of a tensor: one of several feed-forward layers, of which each token asks a few."""
 NEW = ("scratch", "distill")
 """Recipes that make a model of the shape in ``architecture``."""
 
@@ -32,7 +34,7 @@ def base_shape(folder: Path, context: int) -> Shape | None:
     """The shape of the model in a Hugging Face *folder*, trained on *context* tokens at most; None: unknown."""
     try:
         config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
-        weights = weights_in(sorted(folder.glob("*.safetensors")))
+        tensors = _tensors_in(sorted(folder.glob("*.safetensors")))
     except (OSError, ValueError, Corrupt):
         return None
     sizes = [config.get(name) for name in ("num_hidden_layers", "hidden_size", "vocab_size")]
@@ -42,15 +44,23 @@ def base_shape(folder: Path, context: int) -> Shape | None:
     longest = min(context, config.get("max_position_embeddings") or math.inf)
     feed_forward = config.get("intermediate_size") or 4 * hidden
     heads = config.get("num_attention_heads") or 1
-    return Shape(layers, hidden, heads, feed_forward, vocabulary, int(longest), weights)
+    weights = sum(math.prod(one.shape) for one in tensors)
+    inner = sum(math.prod(one.shape) for one in tensors if _in_layer(one, vocabulary))
+    return Shape(layers, hidden, heads, feed_forward, vocabulary, int(longest), weights, inner)
 
 
-def weights_in(files: Sequence[Path]) -> int:
-    """How many numbers lie in safetensors *files*; no tensor is read."""
-    return sum(math.prod(tensor.shape) for file in files for tensor in read_header(file).tensors)
+def _tensors_in(files: Sequence[Path]) -> list[Tensor]:
+    """All tensors in safetensors *files*; none is read."""
+    return [tensor for file in files for tensor in read_header(file).tensors]
+
+
+def _in_layer(tensor: Tensor, vocabulary: int) -> bool:
+    """Is it a matrix of a linear layer between the ends? Experts are matrices in a file, and one block in memory."""
+    return len(tensor.shape) == 2 and vocabulary not in tensor.shape and EXPERTS not in tensor.name
 
 
 def use_share(train: Train, shape: Shape, there: Machine) -> float:
     """The largest share of free memory, or of free disk, that a training needs."""
     memory = whole_memory(train, shape) / max(1, there.gpu * train.processes or there.memory_free)
-    return max(memory, shape.weights * FLOAT * 2 / max(1, there.disk_free))
+    merging = merging_memory(train, shape) / max(1, there.memory_free)
+    return max(memory, merging, shape.weights * FLOAT * 2 / max(1, there.disk_free))

@@ -21,6 +21,7 @@ from guideway.core.errors import FAILURES, GuidewayError, Unavailable
 from guideway.core.evidence import Evidence, Interval
 
 EXTRAS = {
+    "bitsandbytes": "qlora",
     "captum": "explain",
     "hyperopt": "tune",
     "opacus": "private",

@@ -33,6 +33,9 @@ def _of_a_classifier(spec: Spec) -> Iterator[_Fault]:
     data = spec.data
     if spec.train.recipe == "scratch":
         yield _Fault(("train",), "a classifier is trained from a base", "recipe: full, and base: FOLDER of an encoder")
+    elif spec.train.recipe not in ("full", "import"):
+        said = f"all weights of a classifier learn: recipe '{spec.train.recipe}' is for language models"
+        yield _Fault(("train", "recipe"), said, "recipe: full")
     if spec.train.privacy is not None:
         yield _Fault(("train", "privacy"), "a classifier cannot learn with privacy", "remove it")
     if any(source.weight for source in data.sources):

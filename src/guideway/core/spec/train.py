@@ -37,7 +37,7 @@ class Validation(Part, frozen=True):
 
 
 class Lora(Part, frozen=True):
-    """Adapters for recipe lora: ``targets`` are names of linear layers, and none means all but the last."""
+    """Adapters for recipes lora and qlora: ``targets`` are names of linear layers, and none means all but the last."""
 
     rank: Positive = 8
     alpha: Annotated[float, Meta(gt=0.0)] = 16.0
@@ -77,9 +77,10 @@ class Privacy(Part, frozen=True):
 class Train(Part, frozen=True):
     """``scratch`` makes a small Llama with its own BPE tokenizer; the other recipes start from the folder in ``base``.
 
-    ``full`` changes all its weights, ``lora`` learns adapters and merges them, and ``distill`` teaches a new Llama of
-    the shape in ``architecture`` what ``teacher``, or else the base, knows. ``import`` trains nothing: the base, a
-    folder or one file, ships as it came, and ``imported`` says what is known of it.
+    ``full`` changes all its weights, ``lora`` learns adapters and merges them, ``qlora`` learns them while the base is
+    held in 4 bits and merges them into the whole base, and ``distill`` teaches a new Llama of the shape in
+    ``architecture`` what ``teacher``, or else the base, knows. ``import`` trains nothing: the base, a folder or one
+    file, ships as it came, and ``imported`` says what is known of it.
 
     ``steps: 0`` takes the base as it is, for ``task: embed``.
 
@@ -134,15 +135,9 @@ def check_train(train: Train, splits: Collection[str], marked: Marked) -> None:
 
 def _check_base(train: Train, marked: Marked) -> None:
     where = marked.where(("train", "recipe"))
-    if train.recipe == "qlora":
-        raise SpecError(
-            "recipe 'qlora' needs 4-bit kernels for a graphics card, which are not part of Guideway",
-            where=where,
-            try_this="recipe: lora, which learns the same adapters on a base in 32 bits",
-        )
     if train.recipe == "distill" and not (train.teacher or train.base):
         raise SpecError("recipe 'distill' needs a teacher", where=where, try_this="set train.teacher to a folder")
-    if train.recipe in ("full", "lora", "import") and not train.base:
+    if train.recipe in ("full", "lora", "qlora", "import") and not train.base:
         raise SpecError(
             f"recipe '{train.recipe}' needs a base model",
             where=where,

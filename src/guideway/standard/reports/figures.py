@@ -40,6 +40,9 @@ METRICS: Mapping[str, Words] = {
     "validation_loss": Words("loss on rows held out of training", "训练留出样本上的损失"),
     "teacher_loss": Words("the teacher's loss on the same rows", "教师模型在同样样本上的损失"),
     "distillation_gap": Words("the student's loss beyond its teacher's", "学生模型高出教师模型的损失"),
+    "merge_gap": Words(
+        "the merged model's loss beyond that of the model that learned", "合并后的模型高出训练所得模型的损失"
+    ),
     "size_ratio": Words("weights, of the teacher's", "权重数与教师模型之比"),
     "tuning_trials": Words("trials of the search for parameters", "参数搜索的试验次数"),
     "tuning_folds": Words("folds that judged every trial", "评判每次试验的交叉验证折数"),

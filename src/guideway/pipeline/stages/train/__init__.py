@@ -6,21 +6,23 @@ Or nothing at all: a model that was trained elsewhere is taken over as it came.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 import msgspec
 
-from guideway.core.errors import SpecError
+from guideway.core.errors import SpecError, Unavailable
 from guideway.core.protocols import Job
-from guideway.core.spec import Spec
+from guideway.core.spec import Spec, Train
 from guideway.engines import engine
 from guideway.kit.machine import Machine, machine
 from guideway.pipeline.shapes import trained_shape, use_share
 from guideway.pipeline.stages import choose
 from guideway.pipeline.stages.depends import READING
-from guideway.pipeline.stages.train.base import files_of, refuse_unsafe
+from guideway.pipeline.stages.train.base import files_of, refuse_quantised, refuse_unsafe
 from guideway.pipeline.stages.train.foreign import files_to_import
+from guideway.pipeline.stages.train.kernels import FOUR_BITS
 from guideway.pipeline.stages.train.places import BORROWED, RELEASE, check_place, folder_of, is_folder, said_in
 
 name = "train"
@@ -52,6 +54,27 @@ code = (
     "guideway.sealing.reshard",
     "guideway.sealing.tensors",
 )
+
+WHOLE = ("full", "lora", "qlora")
+"""Recipes that change the weights of a base, or add to them."""
+
+
+def brings(spec: Spec) -> tuple[str, ...]:
+    """What the recipe needs beside ``libraries``."""
+    return (FOUR_BITS,) if spec.train.recipe == "qlora" else ()
+
+
+def check_libraries(train: Train) -> None:
+    """Refuse a recipe whose library is not here.
+
+    Raises:
+        Unavailable: it is not installed.
+    """
+    if train.recipe == "qlora" and find_spec(FOUR_BITS) is None:
+        raise Unavailable(
+            f"recipe 'qlora' needs {FOUR_BITS}, which is not installed",
+            try_this="pip install 'guideway[qlora]'; or recipe: lora, with the base in 32 bits",
+        )
 
 
 def params(spec: Spec) -> Mapping[str, Any]:
@@ -105,7 +128,15 @@ def sources(spec: Spec, root: Path) -> Sequence[Path]:
     check_place(said)
     if spec.train.recipe == "import" and is_folder(said):
         return files_to_import(spec, root)
-    return files_of(root / said, said) if is_folder(said) else ()
+    return _files_of(root / said, said, spec.train.recipe) if is_folder(said) else ()
+
+
+def _files_of(base: Path, said: str, recipe: str) -> Sequence[Path]:
+    """The files of the model in *base*; it has the weights that *recipe* changes."""
+    found = files_of(base, said)
+    if recipe in WHOLE:
+        refuse_quantised(base, said)
+    return found
 
 
 def run(job: Job) -> None:
@@ -161,6 +192,6 @@ def base_of(job: Job, params: Mapping[str, Any]) -> Path | None:
     if said is None:
         return None
     base = folder_of(job, said)
-    files_of(base, said)
+    _files_of(base, said, params["recipe"])
     refuse_unsafe(base, said)
     return base

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from peft import LoraConfig, get_peft_model, get_peft_model_state_dict
+import torch
+from peft import LoraConfig, get_peft_model, get_peft_model_state_dict, set_peft_model_state_dict
 from safetensors.torch import save_file
 
 from guideway.core.errors import GuidewayError
@@ -42,15 +44,31 @@ class Adapter:
         """How many weights learn."""
         return sum(weight.numel() for weight in self._inside.parameters() if weight.requires_grad)
 
-    def merge(self, out: Path) -> None:
-        """Write the adapter alone to *out*, in the format of peft; then add it to the weights of the model."""
+    def save(self, out: Path) -> None:
+        """Write the adapter alone to *out*, in the format of peft."""
         out.mkdir()
-        tensors = {name: one.cpu().contiguous() for name, one in get_peft_model_state_dict(self._inside).items()}
-        save_file(tensors, out / "adapter_model.safetensors", metadata={"format": "pt"})
+        save_file(self._tensors(), out / "adapter_model.safetensors", metadata={"format": "pt"})
         plain = self._config.to_dict() | {"base_model_name_or_path": self.base, "inference_mode": True}
         text = json.dumps(plain, indent=1, sort_keys=True, default=sorted)  # the targets are a set
         (out / "adapter_config.json").write_text(text + "\n", encoding="utf-8")
+
+    def merge(self) -> None:
+        """Add the adapter to the weights of the model that it is in."""
         self._inside.merge_and_unload()
+
+    def move(self, load: Callable[[], Any]) -> Any:
+        """Put the adapter into the model that *load* brings, and return that; the one it was in is let go before."""
+        tensors = self._tensors()
+        self._inside = None
+        model = load()
+        self._inside = get_peft_model(model, self._config)
+        unknown = set_peft_model_state_dict(self._inside, tensors).unexpected_keys
+        assert not unknown, unknown
+        return model
+
+    def _tensors(self) -> dict[str, torch.Tensor]:
+        found = get_peft_model_state_dict(self._inside)
+        return {name: one.detach().cpu().contiguous() for name, one in found.items()}
 
 
 def _no_target(what: str) -> GuidewayError:

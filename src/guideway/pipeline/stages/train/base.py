@@ -6,6 +6,7 @@ import json
 import re
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from guideway.core.errors import Refused, SpecError
 from guideway.sealing.scanner import Finding, scan_files, scan_folder
@@ -69,14 +70,30 @@ def _refuse(unsafe: Sequence[Finding], said: str) -> None:
     )
 
 
-def _refuse_code(path: Path) -> None:
-    if not path.is_file():
-        return
+def refuse_quantised(folder: Path, said: str) -> None:
+    """Refuse the base model in *folder*, which the spec calls *said*, where its weights are not whole.
+
+    Raises:
+        SpecError: they are quantised.
+    """
+    if _config(folder / "config.json").get("quantization_config"):
+        raise SpecError(
+            "the weights of the base are quantised, and this recipe needs them whole",
+            where=said,
+            try_this="the model that it was made from; recipe: qlora holds that in 4 bits by itself",
+        )
+
+
+def _config(path: Path) -> dict[str, Any]:
     try:
         config = json.loads(path.read_text(encoding="utf-8"))
     except ValueError as error:
         raise SpecError(f"not JSON: {error}", where=str(path), try_this="download the base again") from None
-    if isinstance(config, dict) and config.get("auto_map"):
+    return config if isinstance(config, dict) else {}
+
+
+def _refuse_code(path: Path) -> None:
+    if path.is_file() and _config(path).get("auto_map"):
         raise SpecError(
             "the base wants to run code of its own (auto_map), and that is never done",
             where=str(path),

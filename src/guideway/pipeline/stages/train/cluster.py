@@ -14,6 +14,7 @@ from typing import Any
 import guideway
 from guideway.core.errors import Unavailable
 from guideway.core.spec import Runner
+from guideway.pipeline.stages.train.kernels import FOUR_BITS
 from guideway.pipeline.stages.train.ray_post import Post
 
 QUIET = {"RAY_USAGE_STATS_ENABLED": "0", "RAY_TRAIN_V2_ENABLED": "1", "RAY_DEDUP_LOGS": "0"}
@@ -106,6 +107,11 @@ def post_here() -> Any:
 
     here = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=False)
     return ray.remote(num_cpus=0)(Post).options(scheduling_strategy=here).remote()
+
+
+def libraries_of(recipe: str) -> tuple[str, ...]:
+    """The libraries that the result of a training with *recipe* depends on."""
+    return (*LIBRARIES, FOUR_BITS) if recipe == "qlora" else LIBRARIES
 
 
 def versions_of(names: tuple[str, ...]) -> dict[str, str]:

@@ -25,6 +25,15 @@ def device() -> torch.device:
     return torch.device("cuda" if torch.cuda.is_available() else "cpu")
 
 
+def place_for(weights: int) -> torch.device:
+    """Where a model of so many *weights* in float32 is asked: the accelerator, if half of what is free holds them."""
+    if not torch.cuda.is_available():
+        return torch.device("cpu")
+    torch.cuda.empty_cache()
+    free, _ = torch.cuda.mem_get_info()
+    return device() if 2 * 4 * weights < free else torch.device("cpu")
+
+
 def schedule(step: int, steps: int, warmup: int) -> float:
     """The share of the peak learning rate at *step*: up in a line, then down along a cosine to ``FLOOR``."""
     warmup = min(warmup, steps // 2)

@@ -25,13 +25,17 @@ from guideway.pipeline.stages.train.samples import Sample, answers, samples_of
 
 
 class Fitted(NamedTuple):
-    """A model that was trained, by which recipe, what it was watched by, and how it went."""
+    """A model that was trained, by its recipe, what it was watched by, and how it went."""
 
-    model: Any
     recipe: Recipe
     held: list[Example]
     asked: list[Sample]
     learned: Learned
+
+    @property
+    def model(self) -> Any:
+        """The one that learned, until the recipe is finished; then the one that is saved."""
+        return self.recipe.model
 
 
 def learn(job: Job, base: Path | None) -> None:
@@ -45,8 +49,9 @@ def learn(job: Job, base: Path | None) -> None:
     fitted = fit(job, train, base)
     if not ranks.first():
         return
-    fitted.recipe.finish(job, fitted.held)
-    finish(job, fitted.model, train, fitted.learned, fitted.asked)
+    found = fitted.recipe.finish(job, fitted.held)
+    learned = fitted.learned
+    finish(job, fitted.model, train, learned, asked=fitted.asked, found=found or learned.validation)
 
 
 def fit(
@@ -88,7 +93,7 @@ def fit(
         job.fact("no validation: no row was held out")
     learned = loop.run()
     taught.close(learned)
-    return Fitted(model, recipe, held, asked, learned)
+    return Fitted(recipe, held, asked, learned)
 
 
 def _overheard(judge: Callable[[], Validation], heard: Callable[[Validation], None]) -> Callable[[], Validation]:

@@ -19,9 +19,9 @@ from guideway.core.spec import Runner
 from guideway.kit.files import make_folder
 from guideway.kit.machine import machine
 from guideway.pipeline.stages.train.cluster import (
-    LIBRARIES,
     check_room,
     joined,
+    libraries_of,
     line_of,
     post_here,
     takes,
@@ -70,7 +70,7 @@ def _fit(job: Job, base: Path | None, size: int, runner: Runner) -> Broke | None
     post = post_here()
     _seed(job, post)
     inputs = {**job.inputs, BASE: base} if base else job.inputs
-    order = Order(dict(job.params), ship(inputs), versions_of(LIBRARIES), post)
+    order = Order(dict(job.params), ship(inputs), versions_of(libraries_of(job.params["recipe"])), post)
     trainer = TorchTrainer(
         work,
         train_loop_config={"order": order},

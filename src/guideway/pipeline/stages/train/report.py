@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 
 from guideway.core.spec import Train
 from guideway.pipeline.stages.train.chart import chart
-from guideway.pipeline.stages.train.loop import Learned, Point
+from guideway.pipeline.stages.train.loop import Learned, Point, Validation
 from guideway.pipeline.stages.train.samples import Sample
 
 POLICY = "default-src 'none'; style-src 'unsafe-inline'; base-uri 'none'; form-action 'none'"
@@ -23,12 +23,14 @@ svg { width: 100%; height: auto } svg text { font: 12px system-ui, sans-serif; f
 MISSING = "–"
 
 
-def report(train: Train, learned: Learned, samples: Sequence[Sample], size: int) -> str:
-    """The whole page about one training of a model with *size* weights."""
+def report(
+    train: Train, learned: Learned, samples: Sequence[Sample], size: int, found: Validation | None = None
+) -> str:
+    """The whole page about one training of a model with *size* weights, of which validation *found* this."""
     title = "Training report · 训练报告"
     body = [
         f"<h1>{title}</h1>",
-        _table(("", ""), _facts(train, learned, size)),
+        _table(("", ""), _facts(train, learned, size, found)),
         "<h2>Loss in nats per token · 每个词元的损失（奈特）</h2>",
         chart(learned.curve, learned.kept),
         "<h2>Validation by validation · 逐次验证</h2>",
@@ -43,8 +45,10 @@ def report(train: Train, learned: Learned, samples: Sequence[Sample], size: int)
     )
 
 
-def _facts(train: Train, learned: Learned, size: int) -> list[tuple[str, str]]:
+def _facts(train: Train, learned: Learned, size: int, found: Validation | None) -> list[tuple[str, str]]:
     rows = learned.validation.rows if learned.validation else 0
+    other = found and found != learned.validation  # a base in four bits learned, and the whole one was merged
+    merged = [("Validation loss, merged · 合并后的验证损失", f"{found.loss:.4f}")] if found and other else []
     return [
         ("Recipe · 训练方式", train.recipe),
         ("Weights · 参数量", f"{size:,}"),
@@ -52,6 +56,7 @@ def _facts(train: Train, learned: Learned, size: int) -> list[tuple[str, str]]:
         ("Weights kept from step · 保留的步", f"{learned.kept:,}"),
         ("Rows per step · 每步样本数", f"{train.batch * train.accumulate:,}"),
         ("Validation rows · 验证样本数", f"{rows:,}"),
+        *merged,
         ("Precision · 精度", train.precision),
         ("Seed · 随机种子", str(train.seed)),
     ]

@@ -18,19 +18,27 @@ from guideway.pipeline.stages.train.samples import Sample
 from guideway.sealing.reshard import reshard_in_place
 
 
-def finish(job: Job, model: Any, train: Train, learned: Learned, asked: Sequence[Sample]) -> None:
-    """Save the model, and leave the evidence about it."""
+def finish(
+    job: Job,
+    model: Any,
+    train: Train,
+    learned: Learned,
+    *,
+    asked: Sequence[Sample],
+    found: Validation | None,
+) -> None:
+    """Save the model, and leave the evidence about it; *found* is what validation found of it."""
     broken = sum(int((~torch.isfinite(weight)).sum()) for weight in model.state_dict().values())
     size = sum(weight.numel() for weight in model.parameters())
     model.eval().cpu()
     model.save_pretrained(job.out)
     reshard_in_place(job.out)  # here already, so that the store keeps a tensor once, whoever passes it on
     (job.out / "curve.json").write_bytes(_curve(learned))
-    (job.out / "report.html").write_text(report(train, learned, asked, size), encoding="utf-8")
+    (job.out / "report.html").write_text(report(train, learned, asked, size, found), encoding="utf-8")
     loss = next(point.loss for point in reversed(learned.curve) if point.step <= learned.kept)
     job.measure("non_finite_weights", broken, "weights", about="out", n=size)
     job.measure("train_loss", loss, "nats/token", about="out", n=learned.kept)
-    _measure_validation(job, train, learned.validation)
+    _measure_validation(job, train, found)
     job.fact(f"{size / 1e6:.2f}M parameters, loss {loss:.3f} after {learned.step:,} steps")
     _tell(job, train, learned)
 

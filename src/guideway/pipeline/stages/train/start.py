@@ -92,16 +92,19 @@ def make_model(shape: Architecture, vocabulary: int, end: int, seed: int) -> Any
     return model
 
 
-def load_base(folder: Path) -> tuple[Any, Any]:
+def load_base(folder: Path, held: Any = None) -> tuple[Any, Any]:
     """Model and tokenizer of a Hugging Face *folder*: safetensors only, no code of its own, nothing from a network.
+
+    *held* tells transformers how the matrices are held; None: in float32, like all the rest.
 
     Raises:
         GuidewayError: transformers cannot read it.
     """
     safe = {"local_files_only": True, "trust_remote_code": False}
+    how = {"use_safetensors": True, "dtype": torch.float32, "quantization_config": held}
     try:
         tokenizer = AutoTokenizer.from_pretrained(folder, **safe)
-        model = AutoModelForCausalLM.from_pretrained(folder, use_safetensors=True, dtype=torch.float32, **safe)
+        model = AutoModelForCausalLM.from_pretrained(folder, **how, **safe)
     except (OSError, ValueError, KeyError, RuntimeError, SafetensorError) as error:
         raise GuidewayError(
             f"the base cannot be loaded: {str(error).splitlines()[0]}",

@@ -18,6 +18,11 @@ libraries = (*train.libraries, "hyperopt", "numpy", "optuna", "scikit-learn", "s
 code = ("guideway.pipeline.stages.train", *train.code, "guideway.core.spec.tune")
 
 
+def brings(spec: Spec) -> tuple[str, ...]:
+    """What the recipe needs beside ``libraries``."""
+    return train.brings(spec)
+
+
 def wanted(spec: Spec) -> bool:
     """Only a spec with the key ``tune`` has this stage."""
     return spec.tune is not None

@@ -10,7 +10,7 @@ import msgspec
 
 from guideway.core.errors import Unavailable
 from guideway.core.spec import Runner
-from guideway.pipeline.stages.train.cluster import LIBRARIES, joined, line_of, places, post_here, takes, versions_of
+from guideway.pipeline.stages.train.cluster import joined, libraries_of, line_of, places, post_here, takes, versions_of
 from guideway.pipeline.stages.train.member import BASE
 from guideway.pipeline.stages.tune.far import FarPool, Letter, Lost
 from guideway.pipeline.stages.tune.trial import Asked
@@ -46,7 +46,6 @@ class _Ray:
         self._cpus = runner.cpus
         self._post = post_here()
         self._work = ray.remote(num_cpus=runner.cpus, num_gpus=runner.gpus, max_retries=0, max_calls=1)(work)
-        self._versions = versions_of(LIBRARIES)
         self._shipped: dict[str, Any] = {}
 
     def begin(self, ticket: int, slot: int, asked: Asked) -> Any:
@@ -56,7 +55,8 @@ class _Ray:
 
         if not self._shipped:
             self._shipped = ship({DATA: asked.data} | ({BASE: asked.base} if asked.base else {}))
-        order = Order(ticket, slot, self._cpus, asked, self._shipped, self._versions, self._post)
+        versions = versions_of(libraries_of(asked.train.recipe))
+        order = Order(ticket, slot, self._cpus, asked, self._shipped, versions, self._post)
         return self._work.remote(order)
 
     def lost(self, tasks: Mapping[int, Any]) -> dict[int, Lost]:
