@@ -25,7 +25,8 @@ from guideway.signing.keys import trusted
 from guideway.store import evidence, ledger, steps
 
 BUILD = """
-import sys, time
+import signal, sys, time
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a script starts what it runs in the background deaf
 sys.path[:0] = [{fakes!r}, {tests!r}]
 from conftest import Project
 from pathlib import Path
