@@ -118,9 +118,3 @@ def test_json_lines_come_only_when_they_are_asked_for(capsys, as_json, said):
 @pytest.mark.parametrize(("seconds", "text"), [(0.44, "0.4 s"), (12.3, "12 s"), (125.0, "2 m 05 s")])
 def test_durations_are_short(seconds, text):
     assert duration(seconds) == text
-
-
-def test_words_of_others_cannot_steer_the_terminal(capsys: pytest.CaptureFixture[str]) -> None:
-    lines = PlainLines(lambda: 0.0)
-    lines.take(Note("one\x1b[2Jtwo\x9b0m\rthree"))
-    assert capsys.readouterr().out == " › one[2Jtwo0mthree\n"

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import random
+
 import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
@@ -14,6 +16,7 @@ from guideway.core.outliers import (
     is_beyond,
     pieces_of,
     read_reference,
+    strangest,
     write_reference,
 )
 from guideway.pipeline.stages.reference.learn import learnt, looked_at
@@ -68,7 +71,24 @@ def test_prompts_that_come_together_are_judged_as_if_each_came_alone():
     assert REFERENCE.strangest([]) is None
     assert REFERENCE.strangest([plain]) == share(plain)
     assert REFERENCE.strangest([plain] * 9 + [strange]) == 10 * share(strange)
-    assert REFERENCE.strangest([plain] * 500) == 1.0
+    assert REFERENCE.strangest([strange] * 9) == share(strange)  # who sends only strange ones hides none of them
+    assert REFERENCE.strangest([plain] * 500) == share(plain)
+
+
+@given(st.lists(st.integers(1, 1000).map(lambda rank: rank / 1000), min_size=1, max_size=30))
+def test_together_texts_are_never_stranger_than_the_strangest_nor_less_strange_than_all(shares):
+    together = strangest(shares)
+    assert min(shares) <= together + 1e-12 and together <= min(max(shares), min(shares) * len(shares), 1.0) + 1e-12
+
+
+def test_of_ordinary_texts_that_come_together_no_more_are_strange_than_the_bound_says():
+    draw = random.Random(7)
+    hits = 0
+    for _ in range(4000):
+        held = sorted(draw.random() for _ in range(99))
+        shares = [(1 + sum(one >= each for one in held)) / 100 for each in (draw.random() for _ in range(5))]
+        hits += is_beyond(strangest(shares), 0.95)
+    assert hits / 4000 < 0.06
 
 
 def test_shares_are_beyond_a_bound_that_they_reach_exactly():

@@ -57,7 +57,7 @@ def test_what_is_ordinary_passes_and_is_counted(ask):
 
 def test_what_is_refused_gets_nothing_of_the_answer_and_is_not_told_why(ask):
     reply, line, counters = ask(REFUSES, "0.01")
-    assert (reply.status, reply.json()) == (400, {"error": REFUSAL})
+    assert (reply.status, reply.json()) == (400, {"error": REFUSAL, "code": "content_filter"})
     assert "outlier" not in f"{reply.headers}" and line["outlier"] == 0.01
     assert counters["guarded"] == {"outlier": 1}
 
@@ -65,7 +65,7 @@ def test_what_is_refused_gets_nothing_of_the_answer_and_is_not_told_why(ask):
 def test_a_large_answer_is_refused_before_its_end(ask):
     body = b'{"model_name": "' + b"x" * 3_000_000 + b'"}'
     reply, _, _ = ask(REFUSES, "0.001", body=body)
-    assert (reply.status, reply.json()) == (400, {"error": REFUSAL})
+    assert (reply.status, reply.json()) == (400, {"error": REFUSAL, "code": "content_filter"})
 
 
 def test_an_answer_that_does_not_tell_is_refused_only_where_one_may_be(ask):

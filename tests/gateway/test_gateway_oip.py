@@ -9,7 +9,7 @@ from gateway_paper import held, unary
 from gateway_rig import CHAT, KEY, MODEL, OTHER_KEY, request, wait_for
 
 from guideway.gateway import oip
-from guideway.gateway.errors import NO_PATH
+from guideway.gateway.errors import NO_PATH, ApiError
 from guideway.gateway.oip import Target
 
 INFER = f"/v2/models/{MODEL}/infer"
@@ -23,7 +23,7 @@ ANSWER = {
 
 def error_of(reply):
     assert reply.headers["content-type"] == "application/json"
-    assert set(reply.json()) == {"error"}
+    assert {"error"} <= set(reply.json()) <= {"error", "code"}
     assert isinstance(reply.json()["error"], str)
     return reply.json()["error"]
 
@@ -57,8 +57,9 @@ def test_a_path_names_a_model_and_a_purpose_or_is_none_of_the_protocol(path, fou
     assert oip.target(path) == found
 
 
-def test_an_error_is_one_text():
-    assert json.loads(oip.error_body(NO_PATH)) == {"error": "there is no such path"}
+def test_an_error_is_one_text_with_our_code_beside_it_if_there_is_one():
+    assert json.loads(oip.error_body(NO_PATH)) == {"error": "there is no such path", "code": "not_found"}
+    assert json.loads(oip.error_body(ApiError(400, "no"))) == {"error": "no"}
 
 
 # Health and metadata.

@@ -17,6 +17,7 @@ import click
 from guideway import __version__
 from guideway.cli.hints import addressed
 from guideway.core.errors import EXIT_CODES, GuidewayError, Unavailable, did_you_mean
+from guideway.kit.printable import printable
 
 SECTIONS: dict[str, dict[str, str]] = {
     "Make a release": {
@@ -169,7 +170,7 @@ def _of_system(error: OSError) -> GuidewayError:
 
 
 def _say(line: str, code: int) -> int:
-    one_line = " ".join(line.split())
+    one_line = printable(" ".join(line.split()))
     who = "guideway:" if os.environ.get("NO_COLOR") else click.style("guideway:", fg="red", bold=True)
     click.echo(f"{who} {one_line}", err=True)
     return code

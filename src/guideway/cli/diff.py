@@ -97,7 +97,7 @@ def sections(found: Difference) -> list[Section]:
 def _changes(title: str, changes: Sequence[Change], note: str = "") -> Section:
     if not changes:
         return Section(title, "unchanged")
-    rows = [(printable(one.key), value(one.old), value(one.new)) for one in changes]
+    rows = [(on_a_line(one.key), value(one.old), value(one.new)) for one in changes]
     return Section(title, f"{len(changes)} changed" + (f", {note}" if note else ""), ("KEY", "OLD", "NEW"), rows)
 
 
@@ -109,7 +109,7 @@ def _parameters(changes: Sequence[Change]) -> Section:
     deciding = sum(decides(one.key) and not one.default for one in changes)
     defaults = sum(one.default for one in changes)
     rows = [
-        (printable(one.key), *(value(side, WHOLE if decides(one.key) else LONGEST) for side in (one.old, one.new)))
+        (on_a_line(one.key), *(value(side, WHOLE if decides(one.key) else LONGEST) for side in (one.old, one.new)))
         for one in ordered
     ]
     line = f"{len(changes)} changed" + (f", {defaults} of them by defaults alone" if defaults else "")
@@ -123,7 +123,7 @@ def decides(key: str) -> bool:
 
 def _data(data: Data) -> list[Section]:
     sources = [
-        (printable(one.path), _kind(one.old, one.new), _arrow(one.old_rows, one.new_rows), _digests(one.old, one.new))
+        (on_a_line(one.path), _kind(one.old, one.new), _arrow(one.old_rows, one.new_rows), _digests(one.old, one.new))
         for one in data.sources
     ]
     splits = [
@@ -146,8 +146,8 @@ def _figures(metrics: Sequence[Metric]) -> Section:
     moved = [one for one in compared if one.change != 0]
     rows = [
         (
-            printable(one.name),
-            printable(one.about + (f"/{one.slice}" if one.slice else "")),
+            on_a_line(one.name),
+            on_a_line(one.about + (f"/{one.slice}" if one.slice else "")),
             number(one.old),
             number(one.new),
             f"{one.change:+.3g}" if one.change is not None else "",
@@ -169,7 +169,7 @@ def _noise(one: Metric) -> str:
 
 def _files(files: Files) -> Section:
     every: Iterable[FileChange] = (*files.changed, *files.added, *files.removed)
-    rows = [(printable(one.path), _kind(one.old, one.new), size(one.old), size(one.new)) for one in every]
+    rows = [(on_a_line(one.path), _kind(one.old, one.new), size(one.old), size(one.new)) for one in every]
     same = f"{files.unchanged} unchanged ({size(files.unchanged_bytes)})"
     line = f"{len(rows)} changed, {same}; beside the first it stores {size(files.new_bytes)}"
     return Section("Files", line, ("FILE", "", "OLD", "NEW"), rows)
@@ -208,11 +208,11 @@ def value(one: Any, most: int = LONGEST) -> str:
     """A value of a spec in a cell: *most* letters, printable, and a dash where there is none."""
     if one is None:
         return "–"
-    text = printable(one) if isinstance(one, str) else msgspec.json.encode(one).decode()
+    text = on_a_line(one) if isinstance(one, str) else msgspec.json.encode(one).decode()
     text = text or '""'
     return text if len(text) <= most else text[: most - 1] + "…"
 
 
-def printable(text: str) -> str:
+def on_a_line(text: str) -> str:
     """*text* without anything that a terminal would take for more than a letter."""
     return "".join(letter if letter.isprintable() else " " for letter in text)

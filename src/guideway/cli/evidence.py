@@ -16,6 +16,7 @@ from guideway.cli.state import catch_up
 from guideway.cli.tables import table
 from guideway.core.artifact import short
 from guideway.core.dossier import Proof
+from guideway.kit.printable import printable
 from guideway.pipeline.assess import gather
 from guideway.pipeline.bring import Asked, bring
 from guideway.pipeline.workshop import open_workshop
@@ -77,7 +78,7 @@ def show(digest: str, path: Path, as_json: bool) -> None:
         print_json(plain)
         return
     for name, value in {**plain.pop("evidence"), **plain}.items():
-        click.echo(f"{name:<12}{_day(value) if name in ('at', 'valid_until') and value else value}")
+        click.echo(printable(f"{name:<12}{_day(value) if name in ('at', 'valid_until') and value else value}"))
 
 
 @command.command("import")

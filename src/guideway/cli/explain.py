@@ -21,6 +21,7 @@ from guideway.core.errors import SpecError, Unavailable
 from guideway.core.events import Progress
 from guideway.core.release import Release
 from guideway.kit.files import write_atomic
+from guideway.kit.printable import printable
 from guideway.signing.keys import trusted
 from guideway.standard.reports.clean import clean
 from guideway.store import releases
@@ -117,10 +118,10 @@ def heat_map(found: Attribution) -> Text:
     """The text with each word on a ground as strong as its weight."""
     far, at, drawn = max(map(abs, found.weights), default=0.0) or 1.0, 0, Text()
     for token, weight in zip(found.tokens, found.weights, strict=True):
-        drawn.append(found.text[at : token.start])
-        drawn.append(token.text, style=_style(weight / far))
+        drawn.append(printable(found.text[at : token.start]))
+        drawn.append(printable(token.text), style=_style(weight / far))
         at = token.end
-    return drawn.append(found.text[at:])
+    return drawn.append(printable(found.text[at:]))
 
 
 class Wanted(NamedTuple):

@@ -11,6 +11,7 @@ from rich.text import Text
 
 from guideway.cli.steps import Line, Steps
 from guideway.core.events import Event
+from guideway.kit.printable import printable
 
 
 class Tree(Steps):
@@ -37,6 +38,7 @@ def _drawn(line: Line) -> Text:
     steps = line.state != "note"
     text = Text(f" {mark} ", style=style, no_wrap=steps, overflow="ellipsis" if steps else None)
     if steps:
-        text.append(f"{line.name:<10}", style="bold" if line.state == "runs" else "")
-    text.append(line.bar() if line.state == "runs" else line.note, style="dim" if line.state == "cached" else "")
+        text.append(printable(f"{line.name:<10}"), style="bold" if line.state == "runs" else "")
+    said = line.bar() if line.state == "runs" else line.note
+    text.append(printable(said), style="dim" if line.state == "cached" else "")
     return text

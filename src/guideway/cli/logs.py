@@ -10,6 +10,7 @@ import click
 
 from guideway.cli.project import environment_option, spec_option, state_of
 from guideway.core.errors import SpecError, did_you_mean
+from guideway.kit.printable import printable
 
 
 @click.command("logs")
@@ -28,7 +29,7 @@ def command(name: str | None, lines: int, follow: bool, path: Path, environment:
     logs = {known: one for known, one in logs.items() if not known.startswith(others)}
     if name is None:
         for known in sorted(logs, key=lambda known: -logs[known].stat().st_mtime):
-            click.echo(known)
+            click.echo(printable(known))
         return
     matching = [known for known in logs if known == name] or [known for known in logs if name in known]
     if not matching:
@@ -39,10 +40,10 @@ def command(name: str | None, lines: int, follow: bool, path: Path, environment:
 def _tail(path: Path, lines: int, follow: bool) -> None:
     with path.open(encoding="utf-8", errors="replace") as file:
         for line in deque(file, maxlen=lines):
-            click.echo(line, nl=False)
+            click.echo(printable(line), nl=False)
         while follow:
             line = file.readline()
             if line:
-                click.echo(line, nl=False)
+                click.echo(printable(line), nl=False)
             else:
                 time.sleep(0.2)

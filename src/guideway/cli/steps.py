@@ -7,11 +7,10 @@ from collections.abc import Callable
 
 from guideway.cli.hints import addressed
 from guideway.core.events import Event, Note, Progress, StepFailed, StepFinished, StepPlanned, StepStarted
+from guideway.kit.printable import printable
 
 _BAR = 24
 SPINNER = "⠋⠙⠹⠸⠼⠴⠦⠧⠇⠏"
-_CONTROL = dict.fromkeys([*range(9), *range(11, 32), *range(127, 160)])
-"""What would steer a terminal: notes may hold words of others."""
 
 
 def duration(seconds: float) -> str:
@@ -49,9 +48,9 @@ class Line:
         """The line where nothing moves: neither spinner nor bar."""
         if self.state == "runs":
             pace = self._pace() if self.total else ""
-            return f" … {self.name:<10}{pace}{self.note}".rstrip().translate(_CONTROL)
+            return printable(f" … {self.name:<10}{pace}{self.note}".rstrip())
         name = "" if self.state == "note" else f"{self.name:<10}"
-        return f" {self.mark()[0]} {name}{self.note}".rstrip().translate(_CONTROL)
+        return printable(f" {self.mark()[0]} {name}{self.note}".rstrip())  # notes may hold words of others
 
     def bar(self) -> str:
         """How far it is, where something moves."""

@@ -11,6 +11,7 @@ from rich.table import Table
 from rich.text import Text
 
 from guideway.cli.hints import addressed
+from guideway.kit.printable import printable
 
 
 def table(columns: Sequence[str], rows: Sequence[Sequence[str]], *, empty: str) -> None:
@@ -32,8 +33,14 @@ def table_lines(columns: Sequence[str], rows: Sequence[Sequence[Text]], *, empty
     for column in columns:
         drawn.add_column(column, overflow="fold")
     for row in rows:
-        drawn.add_row(*row)
+        drawn.add_row(*map(_harmless, row))
     console = Console(soft_wrap=not sys.stdout.isatty(), highlight=False)
     with console.capture() as captured:
         console.print(drawn)
     return tuple(captured.get().splitlines())
+
+
+def _harmless(cell: Text) -> Text:
+    """*cell*, or where it would steer the terminal what is left of it, in one style."""
+    left = printable(cell.plain)
+    return cell if left == cell.plain else Text(left, style=cell.style)

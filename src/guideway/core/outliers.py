@@ -108,9 +108,13 @@ class Reference:
 def strangest(shares: Sequence[float]) -> float:
     """The share for texts that come together, which have these *shares* alone; there is one at least.
 
-    The smallest, times how many they are: else who sends a hundred at once would be an outlier by their number.
+    Simes' combination: the *k*-th smallest times how many they are, by *k*, where that is least. One strange text among
+    many counts for less, else who sends a hundred at once would be an outlier by their number; many strange ones count
+    as one does. It holds for shares that are read off the same ordinary texts (Bates et al. 2023, "Testing for outliers
+    with conformal p-values").
     """
-    return min(1.0, min(shares) * len(shares))
+    count = len(shares)
+    return min(1.0, *(share * count / rank for rank, share in enumerate(sorted(shares), 1)))
 
 
 def is_beyond(share: float, ordinary: float) -> bool:

@@ -49,8 +49,8 @@ def speaks(path: bytes) -> bool:
 
 
 def error_body(error: ApiError) -> bytes:
-    """The JSON text that a client of this protocol gets."""
-    return msgspec.json.encode({"error": error.message})
+    """The JSON text that a client of this protocol gets, with our code beside it if there is one."""
+    return msgspec.json.encode({"error": error.message} | ({"code": error.code} if error.code else {}))
 
 
 def server_metadata() -> bytes:

@@ -89,7 +89,7 @@ def _problem(key: str, dimension: Dimension, tune: Tune, train: Train) -> Proble
     if readers and train.recipe not in readers and key != "architecture.context":
         return f"recipe '{train.recipe}' does not read '{key}'", "remove it"
     if bool(dimension.choices) == (dimension.low is not None or dimension.high is not None):
-        return f"'{key}' has either 'low' and 'high', or 'choices'", "keep one of the two"
+        return f"'{key}' has either 'low' and 'high', or 'choices'", "give one of the two"
     shape = _choices_problem(key, dimension) if dimension.choices else _range_problem(key, dimension)
     if shape != _NONE:
         return shape

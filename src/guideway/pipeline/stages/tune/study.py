@@ -12,7 +12,7 @@ import math
 import os
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import optuna
 from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution, IntDistribution
@@ -36,6 +36,13 @@ _STATES: dict[TrialState, State] = {
 }
 
 
+class Resumed(NamedTuple):
+    """What a search that was stopped finds of itself: trials that had ended, and those that begin again."""
+
+    kept: int
+    again: int
+
+
 class Study:
     """The trials of one search. Open it with ``opened``."""
 
@@ -50,8 +57,9 @@ class Study:
         )
         self._live: dict[int, optuna.Trial] = {}
         self._ended: dict[int, Trial] = {}
-        self.resumed = [one.number for one in self.trials().values() if one.state == "running"]
-        self._again = list(self.resumed)
+        found = self.trials().values()
+        self._again = [one.number for one in found if one.state == "running"]
+        self.resumed = Resumed(len(found) - len(self._again), len(self._again))
 
     @property
     def seconds(self) -> float:

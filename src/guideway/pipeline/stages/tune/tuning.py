@@ -24,7 +24,7 @@ from guideway.pipeline.stages.tune.report import Story, write_reports
 from guideway.pipeline.stages.tune.rows import GAIN, JUDGING, hold_out
 from guideway.pipeline.stages.tune.search import search
 from guideway.pipeline.stages.tune.space import Trial, best_of
-from guideway.pipeline.stages.tune.study import opened
+from guideway.pipeline.stages.tune.study import Resumed, opened
 from guideway.pipeline.stages.tune.trial import Asked, trained
 
 UNITS = {None: "nats/token", "classify": "nats/row"}
@@ -51,7 +51,7 @@ def tune(job: Job, base: Path | None) -> None:
         verdict = trainings.confirm(asked, {"default": defaults, "best": best.parameters})
         unit, folds = UNITS[plain.get("task")], judged(best.folds) if best.folds else None
         story = Story(asked, defaults, best, trials, verdict, study.importance(), counts, unit, folds)
-        resumed, again = len(study.resumed), pool.again
+        resumed, again = study.resumed, pool.again
     _write(job.out, story)
     write_reports(job.out, story)
     _leave(job, story, resumed, again)
@@ -145,7 +145,7 @@ def _states(trials: Mapping[int, Trial]) -> dict[str, int]:
     return {state: counted[state] for state in ("complete", "pruned", "failed")}
 
 
-def _leave(job: Job, story: Story, resumed: int, again: int) -> None:
+def _leave(job: Job, story: Story, resumed: Resumed, again: int) -> None:
     """Leave the figures as evidence, and the few that people want as facts."""
     count, states, gain = len(story.trials), _states(story.trials), story.verdict.gain
     job.measure("tuning_trials", count, "trials", about="out", n=count)
@@ -159,7 +159,8 @@ def _leave(job: Job, story: Story, resumed: int, again: int) -> None:
         job.measure("tuning_gain", gain.value, story.unit, about="out", n=gain.n, interval=gain.interval)
     elif story.verdict.outcome == "same":
         job.measure("tuning_gain", 0.0, story.unit, about="out")
-    more = f", went on with {resumed} from before" if resumed else ""
+    more = f", {resumed.kept} of them kept from before it was stopped" if resumed.kept else ""
+    more += f", {resumed.again} that it was stopped in begun again" if resumed.again else ""
     more += f", {again} begun again on another worker" if again else ""
     job.fact(f"{count} trials, {states['pruned']} pruned, {states['failed']} failed{more}")
     job.fact(f"{_said(story.best.parameters)}: {told(story.verdict)}")
