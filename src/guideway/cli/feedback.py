@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import contextlib
 import datetime
-import os
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -20,7 +18,7 @@ from guideway.core.artifact import digest_bytes
 from guideway.core.errors import SpecError
 from guideway.core.feedback import Judgement
 from guideway.gateway.lessons import Rights, lessons, prompts_of
-from guideway.kit.files import replacing
+from guideway.kit.files import naming
 from guideway.store import feedback, ledger
 from guideway.store.database import Database
 from guideway.store.home import Home
@@ -101,24 +99,13 @@ def export(
         made = lessons(chosen, prompts, file.spec.task, rights)
         lines = b"".join(msgspec.json.encode(row) + b"\n" for row in made.rows)
         data = {"rows": len(made.rows), "licence": licence, "consent": consent, "file": digest_bytes(lines)}
-        with _exported(out, lines):
+        # No file is there that the ledger does not know, and no line is written that cannot come true.
+        with naming(out, lines, mode=0o600):
             ledger.append(
                 database, at=now, who="command line", what="feedback exported", subject=environment, data=data
             )
     left = ", ".join(f"{count} {why}" for why, count in sorted(made.left_out.items()))
     click.echo(f"{len(made.rows)} row{'' if len(made.rows) == 1 else 's'} in {out}{left and f'; left out: {left}'}")
-
-
-@contextlib.contextmanager
-def _exported(out: Path, lines: bytes) -> Iterator[None]:
-    """Write *lines* to *out* around the block, which writes the ledger: the bytes are on the disk before, and the name
-    comes after. So no file is there that the ledger does not know, and no line is written that cannot come true.
-    """
-    with replacing(out, mode=0o600) as file:
-        file.write(lines)
-        file.flush()
-        os.fsync(file.fileno())
-        yield
 
 
 def _logged(home: Home, environment: str) -> Iterator[bytes]:

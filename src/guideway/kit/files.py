@@ -38,21 +38,42 @@ def write_atomic(path: Path, data: bytes, *, mode: int = 0o644, durable: bool = 
 @contextlib.contextmanager
 def replacing(path: Path, *, mode: int = 0o644, durable: bool = True) -> Iterator[IO[bytes]]:
     """A file to write to, which takes the place of *path* when the block ends well, and is gone when it does not."""
+    with _hidden(path) as handle, os.fdopen(handle, "wb") as file:
+        yield file
+        _settle(file, mode, durable=durable)
+    if durable:
+        sync_folder(path.parent)
+
+
+@contextlib.contextmanager
+def naming(path: Path, data: bytes, *, mode: int = 0o644) -> Iterator[None]:
+    """*data* is on the disk when the block begins, and takes the place of *path* when it ends well; else it is gone."""
+    with _hidden(path) as handle:
+        with os.fdopen(handle, "wb") as file:
+            file.write(data)
+            _settle(file, mode, durable=True)
+        yield
+    sync_folder(path.parent)
+
+
+@contextlib.contextmanager
+def _hidden(path: Path) -> Iterator[int]:
+    """A hidden file beside *path*, open to write, which takes its place when the block ends well, or is gone."""
     path.parent.mkdir(parents=True, exist_ok=True)
     handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
     try:
-        with os.fdopen(handle, "wb") as file:
-            yield file
-            file.flush()
-            os.fchmod(file.fileno(), mode)
-            if durable:
-                os.fsync(file.fileno())
+        yield handle
         Path(name).replace(path)
     except BaseException:
         Path(name).unlink(missing_ok=True)
         raise
+
+
+def _settle(file: IO[bytes], mode: int, *, durable: bool) -> None:
+    file.flush()
+    os.fchmod(file.fileno(), mode)
     if durable:
-        sync_folder(path.parent)
+        os.fsync(file.fileno())
 
 
 @contextlib.contextmanager
