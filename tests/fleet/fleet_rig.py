@@ -47,7 +47,7 @@ with socket.create_server(("127.0.0.1", port)) as server:
             asked += 1
             if how == "lies" and asked > 1:
                 body = b"<html>all is well</html>"
-            client.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n%s" % (len(body), body))
+            client.sendall(b"HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: %d\r\n\r\n%s" % (len(body), body))
 """
 GATEWAY = r"""
 import json, os, signal, socket, sys

@@ -295,7 +295,7 @@ class Load:
         """Wait until *count* further answers came, whatever happens meanwhile."""
         goal = self.answers + count
         wait_for(lambda: self.answers >= goal or self.wrong, 30 + count / 100, f"{count} more answers")
-        assert self.wrong == []
+        assert self.wrong == [], self.wrong
 
     def _work(self, number):
         client, turn = None, 0
