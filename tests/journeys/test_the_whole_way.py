@@ -30,7 +30,8 @@ def test_the_first_build_runs_every_stage_and_judges(built):
     proven = {"DAT-02", "EVL-01", "ROB-04", "CMP-01", "SEC-01", "SEC-04", "REL-01", "SPEC-1", "TRN-03"}
     assert {clause for clause, verdict in verdicts.items() if verdict == "PASS"} == proven
     missing = {"DAT-01", "TRN-02", "EVL-03", "ROB-05"}  # 40 rows, unlocked, undescribed, without a reference
-    assert set(verdicts) - proven == missing
+    by_processor = {"CMP-02"}  # of so few outputs the largest difference is above its limit, or too few are proven
+    assert set(verdicts) - proven - by_processor == missing
 
 
 def test_the_scan_of_what_ships_found_nothing(built):

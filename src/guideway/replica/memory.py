@@ -27,7 +27,6 @@ class Rows:
 
     def __init__(self, shape: tuple[int, ...], kind: type[np.generic], count: int, tokens: int = 0) -> None:
         size = math.prod(shape) * np.dtype(kind).itemsize
-        self._row_bytes, self._tokens = size // shape[0], [0] * shape[0]
         try:
             self._pages = [_pages(size) for _ in range(count)]
         except OSError:
@@ -35,6 +34,7 @@ class Rows:
                 f"no memory for {shape[0]} slots of {tokens or shape[2]} tokens",
                 try_this="use fewer --slots or a smaller --context",
             ) from None
+        self._row_bytes, self._tokens = size // shape[0], [0] * shape[0]  # last: it is taken, not only reserved
         self.arrays: list[NDArray[Any]] = [np.frombuffer(pages, kind).reshape(shape) for pages in self._pages]
 
     def touch(self, row: int, lengths: NDArray[np.int64]) -> None:
