@@ -108,6 +108,26 @@ def test_a_source_without_a_row_is_told_by_check_and_not_by_the_build_alone(proj
     assert "guideway.yaml:8: there are no rows in data/questions.jsonl" in said.stderr
 
 
+@pytest.mark.parametrize(
+    ("rows", "why"),
+    [
+        (
+            '{"question": "x", "answer": "y"}\n{"question": "z"}\n',
+            "none of 2 rows can be used: data/questions.jsonl:1: no field",
+        ),
+        ('{"prompt": " ", "response": ""}\n', "every row is empty"),
+        ("no json\n", "the only row cannot be used: data/questions.jsonl:1: "),
+    ],
+)
+def test_rows_none_of_which_can_be_used_are_told_by_check(project, rows, why):
+    (project.folder / "data" / "questions.jsonl").write_text(rows)
+    said = project("check")
+    assert said.returncode == 2 and not said.stdout
+    assert f"guideway.yaml:8: {why}" in said.stderr
+    (project.folder / "data" / "questions.jsonl").write_text(rows + '{"prompt": "a", "response": "b"}\n')
+    assert project("check").returncode == 0
+
+
 def test_a_base_that_is_a_release_which_is_not_here_is_told_by_check(project):
     path = project.folder / "guideway.yaml"
     lines = path.read_text().splitlines()

@@ -9,7 +9,7 @@ from guideway.core.errors import SpecError, Unavailable, did_you_mean
 from guideway.core.spec import Spec, SpecFile, build_part
 from guideway.engines import engine
 from guideway.pipeline.stages import STAGES
-from guideway.pipeline.stages.data import rowless
+from guideway.pipeline.stages.data import foreseen
 from guideway.pipeline.stages.formats import check_explained, check_precision, check_programs, check_sizes, format_of
 from guideway.pipeline.stages.train import check_libraries
 from guideway.standard.overlay import check_compression, clauses_for, level_of
@@ -72,13 +72,13 @@ def base_key(file: SpecFile) -> tuple[str, str]:
 
 
 def _check_rows(file: SpecFile) -> None:
-    """Refuse a source file in which there is not one row: stage data would, after what comes before it."""
-    empty = rowless(file.spec.data, file.root)
-    if empty:
+    """Refuse sources of which no row can be used: stage data would, after what comes before it."""
+    found = foreseen(file.spec, file.root)
+    if found:
         raise SpecError(
-            f"there are no rows in {empty.shown}",
-            where=file.where("data", "sources", empty.number),
-            try_this="fill the file, or leave it out of data.sources",
+            found[0],
+            where=file.where("data", "sources", found[1]),
+            try_this="mend the rows, or the names of the fields in data; leave out a file that is empty",
         )
 
 

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import os
 import signal
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from multiprocessing import forkserver
 from pathlib import Path
 
@@ -66,22 +69,32 @@ def trials() -> list[int]:
     return ours(b"ray::work")
 
 
-class Watcher(FakeJob):
-    """Remembers which processes trained at once."""
+@contextmanager
+def watched() -> Iterator[list[int]]:
+    """How many processes trained at once, at each of many looks."""
+    counts: list[int] = []
+    over = threading.Event()
 
-    most: tuple[int, ...] = ()
+    def look() -> None:
+        while not over.wait(0.02):
+            counts.append(len(trials()))
 
-    def progress(self, done, total, note=""):
-        super().progress(done, total, note)
-        self.most = max(self.most, tuple(trials()), key=len)
+    thread = threading.Thread(target=look)
+    thread.start()
+    try:
+        yield counts
+    finally:
+        over.set()
+        thread.join()
 
 
 def test_trials_run_at_once_as_many_as_the_cluster_has_room_for_and_are_ended_when_they_fall_behind(
     prepared, ray_cluster
 ):
-    job = job_of(prepared, "many", Watcher, ray(ray_cluster), trials=8, parallel=6, sampler="random")
-    tune.run(job)
-    assert len(job.most) == 2
+    job = job_of(prepared, "many", runner=ray(ray_cluster), trials=8, parallel=6, sampler="random")
+    with watched() as counts:
+        tune.run(job)
+    assert max(counts) == 2
     found = read_jsonl(job.out / "trials.jsonl")
     states = {one["state"] for one in found}
     assert len(found) == 8 and "pruned" in states and states <= {"complete", "pruned"}

@@ -12,7 +12,8 @@ import msgspec
 from guideway.core.errors import SpecError
 from guideway.core.protocols import Job
 from guideway.core.spec import Data, Spec, is_import
-from guideway.pipeline.stages.data.read import format_of, read
+from guideway.pipeline.stages.data.glance import rowless, useless
+from guideway.pipeline.stages.data.read import format_of
 from guideway.pipeline.stages.data.sort import Found, sort_rows
 from guideway.pipeline.stages.data.split import check_splits
 from guideway.pipeline.stages.data.verdict import check, report
@@ -43,13 +44,19 @@ def sources(spec: Spec, root: Path) -> Sequence[Path]:
     return tuple(dict.fromkeys(found.path for found in _found(spec.data, root)))
 
 
-def rowless(data: Data, root: Path) -> Found | None:
-    """The first file of the sources in which there is not one row; None: each has one. No file is read further.
+def foreseen(spec: Spec, root: Path) -> tuple[str, int] | None:
+    """What the rows will be refused for, as far as the first of each file tell, and the number of the source.
+
+    A file without a row, or no row at all that could be used; None: neither. Only in the second case all is read.
 
     Raises:
         SpecError: a source matches no file or has an unknown format.
     """
-    return next((one for one in _found(data, root) if next(read(one.path, one.shown, one.format), None) is None), None)
+    files = _found(spec.data, root)
+    if empty := rowless(files):
+        return f"there are no rows in {empty.shown}", empty.number
+    why = useless(files, spec.data, spec.task)
+    return (why, files[0].number) if why else None
 
 
 def run(job: Job) -> None:

@@ -146,13 +146,10 @@ def _sort_file(found: Found, tally: Tally, outs: Mapping[str, IO[bytes]], say: C
 
 def _sort_row(raw: Raw, source: int, tally: Tally, outs: Mapping[str, IO[bytes]]) -> Bad | None:
     """Write one row where it belongs, unless it is empty or known; what comes back is why it cannot be used."""
-    try:
-        row = clean_row(raw.fields, tally.data, tally.task)
-    except Unusable as error:
-        return Bad(raw.file, raw.line, str(error), json.dumps(raw.fields, ensure_ascii=False))
-    except RecursionError:
-        return Bad(raw.file, raw.line, "lists in lists, too deep to read", "")
-    except Empty:
+    row = cleaned(raw, tally.data, tally.task)
+    if isinstance(row, Bad):
+        return row
+    if row is None:
         tally.counts["empty"] += 1
         return None
     tally.fields.update(raw.fields)
@@ -163,6 +160,18 @@ def _sort_row(raw: Raw, source: int, tally: Tally, outs: Mapping[str, IO[bytes]]
     line = {"id": row.id, **row.content(), "source": source, "fields": row.fields}
     _write(outs[tally.place(row, raw.fields)], line)
     return None
+
+
+def cleaned(raw: Raw, data: Data, task: str) -> Row | Bad | None:
+    """The row as it is used, or why it cannot be; None: it is empty."""
+    try:
+        return clean_row(raw.fields, data, task)
+    except Unusable as error:
+        return Bad(raw.file, raw.line, str(error), json.dumps(raw.fields, ensure_ascii=False))
+    except RecursionError:
+        return Bad(raw.file, raw.line, "lists in lists, too deep to read", "")
+    except Empty:
+        return None
 
 
 def _write(file: IO[bytes], line: Mapping[str, Any]) -> None:
