@@ -13,6 +13,8 @@ sys.path.append(str(Path(__file__).parents[1] / "store"))
 
 from postgres_rig import postgres
 
+from shell_rig import call
+
 __all__ = ["postgres"]
 
 
@@ -24,15 +26,7 @@ class Shell:
         self.environment = {key: value for key, value in os.environ.items() if not key.startswith("GUIDEWAY")}
 
     def __call__(self, *argv: str, **variables: str) -> subprocess.CompletedProcess[str]:
-        return subprocess.run(
-            [sys.executable, "-P", "-m", "guideway.cli", *argv],
-            check=False,
-            cwd=self.folder,
-            env={**self.environment, **variables},
-            capture_output=True,
-            text=True,
-            timeout=120,
-        )
+        return call(argv, self.folder, {**self.environment, **variables})
 
 
 @pytest.fixture

@@ -5,7 +5,6 @@ from __future__ import annotations
 import datetime
 import json
 import os
-import subprocess
 import sys
 import time
 from pathlib import Path
@@ -16,6 +15,8 @@ import pytest
 sys.path.append(str(Path(__file__).parents[1] / "pipeline"))
 
 from assess_rig import Project
+
+from shell_rig import call
 
 
 class Desk:
@@ -28,14 +29,7 @@ class Desk:
         self.folder = root
 
     def __call__(self, *argv, code=0):
-        done = subprocess.run(
-            [sys.executable, "-P", "-m", "guideway.cli", *argv],
-            cwd=self.folder,
-            capture_output=True,
-            text=True,
-            check=False,
-            env={**os.environ, "COLUMNS": "100", "NO_COLOR": "1"},
-        )
+        done = call(argv, self.folder, {**os.environ, "COLUMNS": "100", "NO_COLOR": "1"})
         assert done.returncode == code, (argv, done.returncode, done.stdout[-500:], done.stderr[-500:])
         return done.stdout if code in (0, 3) and done.stdout else done.stderr
 

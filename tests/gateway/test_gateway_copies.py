@@ -252,5 +252,8 @@ def test_a_whole_gateway_copies_writes_the_pairs_down_and_counts_them(system, re
         copied = {each.request for each in found if each.why_not == "shadow" and each.same is False}
         return copied & {each.request for each in found if each.arm == "stable"}
 
-    wait_for(lambda: len(pairs()) >= 5, what="the pairs being written down")
+    def asked_again():  # the worker that answered may have learnt of the route later than the other one
+        return at_once(one.port, 1, chat(one.key)) and len(pairs()) >= 5
+
+    wait_for(asked_again, what="the pairs being written down")
     wait_for(lambda: one.metric("guideway_gateway_shadows_total", result="different") >= 5, what="the count")

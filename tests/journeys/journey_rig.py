@@ -5,13 +5,14 @@ from __future__ import annotations
 import json
 import os
 import subprocess
-import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, TypeVar
 
 from openai import OpenAI
+
+from shell_rig import call
 
 T = TypeVar("T")
 
@@ -25,15 +26,7 @@ class Service:
         self.environment = plain | {"GATEWAY_PORT": "0", "PROD_PORT": "0"}
 
     def __call__(self, *argv: str, code: int = 0) -> subprocess.CompletedProcess[str]:
-        done = subprocess.run(
-            [sys.executable, "-P", "-m", "guideway.cli", *argv],
-            check=False,
-            cwd=self.folder,
-            env=self.environment,
-            capture_output=True,
-            text=True,
-            timeout=240,
-        )
+        done = call(argv, self.folder, self.environment, 240.0)
         assert done.returncode == code, f"{argv}: {done.returncode}\n{done.stdout[-3000:]}\n{done.stderr[-3000:]}"
         return done
 

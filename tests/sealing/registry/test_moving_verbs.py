@@ -6,7 +6,6 @@ import json
 import os
 import shutil
 import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -14,6 +13,7 @@ from registry_rig import Registry, Store
 
 from guideway.signing.keys import signer
 from guideway.store import evidence
+from shell_rig import call
 
 
 class Project:
@@ -29,11 +29,7 @@ class Project:
         self.store = Store(self.folder / ".guideway")
 
     def __call__(self, *argv: str, type_in: str = "", **variables: str) -> subprocess.CompletedProcess[str]:
-        return subprocess.run(
-            [sys.executable, "-P", "-m", "guideway.cli", *argv],
-            check=False, cwd=self.folder, env={**self.environment, **variables},
-            input=type_in, capture_output=True, text=True, timeout=120,
-        )  # fmt: skip
+        return call(argv, self.folder, {**self.environment, **variables}, typed=type_in)
 
     def data(self, *argv: str, type_in: str = "", **variables: str) -> dict[str, object]:
         """The data of the last line of a verb that goes well."""
