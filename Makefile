@@ -34,10 +34,10 @@ demo-down: $(BIN)/.ready  ## Stop what the demo left running
 DATA := $(if $(GUIDEWAY_TEST_DATA),, and not data)
 test: $(BIN)/.ready lint  ## All checks and the tests of a change; own state and ports, real servers on loopback
 	$(BIN)/python -m pytest -q -n 2 --dist loadfile -m "not thorough$(DATA)"
-	@echo "the tests above that were deselected kill processes at every point, or read outside data: make test-thorough, GUIDEWAY_TEST_DATA"
+	@echo "the tests above that were deselected take long, kill processes at every point, or read outside data: make test-thorough, GUIDEWAY_TEST_DATA"
 	@$(if $(GUIDEWAY_TEST_DATA),true,echo "GUIDEWAY_TEST_DATA is not set: $$($(BIN)/python -m pytest -q --collect-only -m data 2>/dev/null | grep -c '::') tests on outside data were left out")
 
-test-thorough: $(BIN)/.ready  ## The tests that `make test` leaves out: real processes that are killed, faults at every point
+test-thorough: $(BIN)/.ready  ## The tests that `make test` leaves out: real processes that are killed, faults at every point, long ways
 	$(BIN)/python -m pytest -q -n 2 --dist loadfile -m "thorough$(DATA)"
 
 lint: $(BIN)/.ready  ## Style, types and layers

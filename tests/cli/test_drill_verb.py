@@ -73,6 +73,7 @@ def test_a_person_who_says_no_is_obeyed(project, rows):
     assert not lines(rows)
 
 
+@pytest.mark.thorough
 def test_a_service_that_does_not_answer_is_not_drilled_and_no_key_is_left(project, rows):
     took = time.monotonic()
     said = project("drill", "replica", "--json")

@@ -379,6 +379,7 @@ def test_a_gateway_that_retires_behind_haproxy_and_then_stops_fails_no_request(g
     assert wrong == []
 
 
+@pytest.mark.thorough
 def test_sigterm_to_one_of_two_gateways_behind_haproxy_fails_no_request_though_haproxy_tries_none_again(
     tmp_path, replica, balancer
 ):

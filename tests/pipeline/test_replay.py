@@ -89,6 +89,7 @@ def replayed(trained, results):
     return envelope, facts, told
 
 
+@pytest.mark.thorough
 def test_a_real_training_repeats_to_the_bit_and_the_proof_is_signed_and_about_the_model(trained):
     _, shop, results = trained
     envelope, facts, told = replayed(trained, results)

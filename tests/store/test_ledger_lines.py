@@ -182,6 +182,7 @@ def _append_many(where, count):
             ledger.append(database, at=float(number), who="ann", what="build", subject="s")
 
 
+@pytest.mark.thorough
 def test_eight_processes_that_append_at_once_leave_one_whole_chain(where):
     context = multiprocessing.get_context("spawn")
     processes = [context.Process(target=_append_many, args=(where, 200)) for _ in range(8)]

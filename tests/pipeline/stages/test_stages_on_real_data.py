@@ -44,6 +44,7 @@ def poems(outside, name):
     return [{"text": "\n".join([poem["title"], *poem["paragraphs"]]), "author": poem["author"]} for poem in found]
 
 
+@pytest.mark.thorough
 def test_shakespeare_goes_all_the_way_and_nothing_of_him_is_lost(outside, tmp_path):
     whole = (outside / "tinyshakespeare" / "input.txt").read_text(encoding="utf-8")
     (tmp_path / "input.txt").write_text(whole, encoding="utf-8")

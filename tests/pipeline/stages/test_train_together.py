@@ -45,6 +45,7 @@ def weights(job: FakeJob) -> dict:
     return {name: one for path in job.out.glob("*.safetensors") for name, one in load_file(path).items()}
 
 
+@pytest.mark.thorough
 def test_two_processes_learn_what_one_learns_and_leave_the_same_things(prepared):
     one, two = trained(prepared, "one"), trained(prepared, "two", processes=2)
     losses = [[point["loss"] for point in curve(job)] for job in (one, two)]
@@ -104,6 +105,7 @@ def test_when_one_is_killed_all_end_and_the_next_build_goes_on_and_ends_the_same
     assert all((weights(again)[name] == one).all() for name, one in weights(whole).items())
 
 
+@pytest.mark.thorough
 def test_a_loss_that_is_no_number_is_the_same_clear_line_from_several_processes(prepared):
     with pytest.raises(GuidewayError, match=r"the loss became (nan|inf) at step \d+") as caught:
         trained(prepared, "broken", processes=2, learning_rate=1e30, warmup=0)
