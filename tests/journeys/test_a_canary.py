@@ -24,8 +24,9 @@ PLAN = """rollout:
   require:
     - {signal: errors, margin: 2.0, objective: 0.2}
 """
-LONG = PLAN.replace("units: 60", "units: 100000") + "  alpha: 1.0e-30\n"
-"""Not over before the test is: on a busy machine one replica is slower than two, and latency would stop it for that."""
+CALM = "  alpha: 1.0e-30\n"
+"""For what is not about latency: on a busy machine one replica is slower than two, and a new one than old ones."""
+LONG = PLAN.replace("units: 60", "units: 100000") + CALM
 
 
 class Users:
@@ -93,7 +94,7 @@ def rollout(service: Service) -> dict[str, Any]:
 
 
 def test_a_good_candidate_gets_everything_and_then_there_is_nothing_to_abort(service):
-    plan(service)
+    plan(service, PLAN + CALM)
     before = service.release_that_answers()
     build(service, 'limits: ""', 'limits: "days and months only"')
     with users(service) as asking:
