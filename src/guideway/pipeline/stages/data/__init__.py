@@ -45,9 +45,9 @@ def sources(spec: Spec, root: Path) -> Sequence[Path]:
 
 
 def foreseen(spec: Spec, root: Path) -> tuple[str, int] | None:
-    """What the rows will be refused for, as far as the first of each file tell, and the number of the source.
+    """Why stage data would refuse what there is to read, and the number of the source; None: for neither of these.
 
-    A file without a row, or no row at all that could be used; None: neither. Only in the second case all is read.
+    A file has no row, or no row of all files can be used. Everything is read only where the second is so.
 
     Raises:
         SpecError: a source matches no file or has an unknown format.
